@@ -1,0 +1,16 @@
+//! How Meilisearch speaks: the one place that knows how an error looks, and the names that Miroir reserves.
+//!
+//! Everything that answers a client (the HTTP codec, the data plane, the control plane, the embedded node) makes its
+//! errors here, so that an SDK sees one shape: `{"message","code","type","link"}`. Codes and their status follow
+//! Meilisearch 1.50, `crates/meilisearch-types/src/error.rs`; codes that begin with `miroir_` are our own.
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub use error::{Error, ErrorType};
+
+/// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
+pub const SHARD_FIELD: &str = "_miroir_shard";
+
+/// Document fields whose names begin so are refused from clients and never shown to them.
+pub const RESERVED_PREFIX: &str = "_miroir_";

@@ -1,0 +1,2 @@
+//! `miroir-bench`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The slow plane: durable store, tasks, settings, index lifecycle, node bootstrap.

@@ -1,0 +1,2 @@
+//! `miroir-ctl`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Meilisearch answers as bytes in, one answer as spans out: pure merging and splitting.

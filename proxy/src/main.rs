@@ -1,0 +1,2 @@
+//! `miroir`.
+fn main() {}

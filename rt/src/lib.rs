@@ -1,0 +1,1 @@
+//! One pinned core, one reactor: start, mailboxes, supervision, shutdown, driver probe.
