@@ -38,8 +38,18 @@ struct Wire<'a> {
 }
 
 impl Error {
-    pub fn new(status: u16, code: &'static str, kind: ErrorType, message: impl Into<String>) -> Self {
-        Error { status, code: Cow::Borrowed(code), kind, message: message.into() }
+    pub fn new(
+        status: u16,
+        code: &'static str,
+        kind: ErrorType,
+        message: impl Into<String>,
+    ) -> Self {
+        Error {
+            status,
+            code: Cow::Borrowed(code),
+            kind,
+            message: message.into(),
+        }
     }
 
     /// The client sent something wrong (type `invalid_request`).
@@ -74,7 +84,11 @@ impl Error {
 
     /// 404 `document_not_found`.
     pub fn document_not_found(id: &str) -> Self {
-        Self::invalid(404, "document_not_found", format!("Document `{id}` not found."))
+        Self::invalid(
+            404,
+            "document_not_found",
+            format!("Document `{id}` not found."),
+        )
     }
 
     /// 404 `task_not_found`.
@@ -154,6 +168,9 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             r#"{"message":"Index `movies` not found.","code":"index_not_found","type":"invalid_request","link":"https://docs.meilisearch.com/errors#index_not_found"}"#
         );
-        assert_eq!(Error::from_body(404, &body), Some(Error::index_not_found("movies")));
+        assert_eq!(
+            Error::from_body(404, &body),
+            Some(Error::index_not_found("movies"))
+        );
     }
 }

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod scrub;
 
 pub use error::{Error, ErrorType};
+pub use scrub::without_shard_field;
 
 /// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
 pub const SHARD_FIELD: &str = "_miroir_shard";

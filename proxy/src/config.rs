@@ -1,0 +1,388 @@
+//! Configuration: what a file and the environment say, checked, as one value that the rest of the program can trust.
+//!
+//! Two types, on purpose: [`File`] is what may be written (every key optional, in YAML or in `MIROIR_*` variables), and
+//! [`Config`] is what has been decided. A key that nobody knows is an error that names the nearest known one, because a
+//! misspelt `replication_factor` that is silently ignored costs data.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use miroir_rt::DriverChoice;
+use serde::Deserialize;
+use serde_json::Value;
+
+mod environment;
+mod keys;
+
+/// What the program runs with.
+#[derive(Clone)]
+pub struct Config {
+    /// What clients send as `Authorization: Bearer`; `None`: every route is open, as in Meilisearch without a master key.
+    pub master_key: Option<String>,
+    /// What the nodes were started with.
+    pub node_master_key: Option<String>,
+    /// Key of `/_miroir/*`; the master key where none was given.
+    pub admin_key: Option<String>,
+    pub shards: u16,
+    pub replication_factor: u8,
+    pub replica_groups: u16,
+    pub nodes: Vec<NodeAddress>,
+    pub store_path: PathBuf,
+    pub listen: SocketAddr,
+    /// Reactors, one a core; 0 = every core.
+    pub cores: usize,
+    pub driver: DriverChoice,
+    /// Largest request body after decompression, in bytes.
+    pub body_bytes_max: usize,
+    pub unavailable_shards: UnavailableShards,
+}
+
+/// A node as the configuration names it.
+#[derive(Clone, Debug)]
+pub struct NodeAddress {
+    pub id: String,
+    /// `host:port`.
+    pub address: String,
+    pub replica_group: u16,
+}
+
+/// What a search answers when no copy of some shard can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnavailableShards {
+    /// 503 `miroir_shard_unavailable`.
+    Error,
+    /// The hits of the other shards, with the header `X-Miroir-Degraded`.
+    Partial,
+}
+
+/// Why a configuration cannot be used; the text names the key and the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("the configuration {path} is not valid YAML: {reason}")]
+    Syntax { path: String, reason: String },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The keys as they may be written.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    master_key: Option<String>,
+    node_master_key: Option<String>,
+    shards: Option<u16>,
+    replication_factor: Option<u8>,
+    replica_groups: Option<u16>,
+    nodes: Vec<FileNode>,
+    task_store: FileStore,
+    admin: FileAdmin,
+    server: FileServer,
+    unavailable_shard_policy: Option<UnavailableShards>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileNode {
+    id: String,
+    address: String,
+    #[serde(default)]
+    replica_group: u16,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileStore {
+    backend: Option<String>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileAdmin {
+    api_key: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileServer {
+    bind: Option<IpAddr>,
+    port: Option<u16>,
+    cores: Option<usize>,
+    driver: Option<String>,
+    http_payload_size_limit: Option<Value>,
+}
+
+impl Config {
+    /// Reads a file, lets the environment win, and checks the whole.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        Self::parse(&text, &shown, std::env::vars())
+    }
+
+    /// The same from text; `environment` is an argument so that tests own it.
+    pub fn parse(
+        text: &str,
+        shown: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let mut tree: Value = if text.trim().is_empty() {
+            Value::Object(serde_json::Map::new())
+        } else {
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax {
+                path: shown.to_owned(),
+                reason: first_line(&error.to_string()),
+            })?
+        };
+        if tree.is_null() {
+            tree = Value::Object(serde_json::Map::new());
+        }
+        keys::check(&tree, shown)?;
+        environment::overlay(&mut tree, environment)?;
+        let file: File = serde_path(tree, shown)?;
+        file.decide()
+    }
+
+    /// The text printed by `miroir serve --check`: what was understood, without a secret in it.
+    pub fn summary(&self) -> String {
+        let key = |key: &Option<String>| if key.is_some() { "set" } else { "not set" };
+        let mut text = format!(
+            "listen {}, {} nodes, {} shards, replication factor {}, {} replica group(s), store {}\n\
+             master key {}, node master key {}, admin key {}",
+            self.listen,
+            self.nodes.len(),
+            self.shards,
+            self.replication_factor,
+            self.replica_groups,
+            self.store_path.display(),
+            key(&self.master_key),
+            key(&self.node_master_key),
+            key(&self.admin_key),
+        );
+        for node in &self.nodes {
+            text.push_str(&format!("\nnode {} at {} in group {}", node.id, node.address, node.replica_group));
+        }
+        text
+    }
+}
+
+/// Types are checked after the names, so an error here is a wrong value; say which key holds it.
+fn serde_path(tree: Value, shown: &str) -> Result<File, ConfigError> {
+    serde_json::from_value(tree).map_err(|error| ConfigError::Invalid(format!("{shown}: {error}")))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+impl File {
+    fn decide(self) -> Result<Config, ConfigError> {
+        let invalid = |text: String| Err(ConfigError::Invalid(text));
+        if let Some(backend) = &self.task_store.backend {
+            if backend != "sqlite" {
+                return invalid(format!(
+                    "task_store.backend is `{backend}`, but only `sqlite` exists so far; write `backend: sqlite`"
+                ));
+            }
+        }
+        if self.nodes.is_empty() {
+            return invalid("no nodes: name at least one under `nodes:` with its id and address".into());
+        }
+        let mut nodes = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            nodes.push(NodeAddress {
+                id: node.id.clone(),
+                address: host_port(&node.id, &node.address)?,
+                replica_group: node.replica_group,
+            });
+        }
+        let master_key = non_empty(self.master_key);
+        let driver = match self.server.driver.as_deref() {
+            None => DriverChoice::Auto,
+            Some(name) => driver(name)?,
+        };
+        Ok(Config {
+            admin_key: non_empty(self.admin.api_key).or_else(|| master_key.clone()),
+            master_key,
+            node_master_key: non_empty(self.node_master_key),
+            shards: self.shards.unwrap_or(16),
+            replication_factor: self.replication_factor.unwrap_or(1),
+            replica_groups: self.replica_groups.unwrap_or(1),
+            nodes,
+            store_path: self.task_store.path.unwrap_or_else(|| PathBuf::from("./miroir.db")),
+            listen: SocketAddr::new(
+                self.server.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+                self.server.port.unwrap_or(7700),
+            ),
+            cores: self.server.cores.unwrap_or(0),
+            driver,
+            body_bytes_max: match self.server.http_payload_size_limit {
+                None => DEFAULT_BODY_BYTES_MAX,
+                Some(value) => byte_count(&value)?,
+            },
+            unavailable_shards: self.unavailable_shard_policy.unwrap_or(UnavailableShards::Error),
+        })
+    }
+}
+
+fn non_empty(key: Option<String>) -> Option<String> {
+    key.filter(|key| !key.is_empty())
+}
+
+/// Reads `auto`, `io_uring` or `epoll`.
+pub fn driver(name: &str) -> Result<DriverChoice, ConfigError> {
+    match name {
+        "auto" => Ok(DriverChoice::Auto),
+        "io_uring" => Ok(DriverChoice::IoUring),
+        "epoll" => Ok(DriverChoice::Epoll),
+        other => Err(ConfigError::Invalid(format!(
+            "server.driver is `{other}`; it can be auto, io_uring or epoll"
+        ))),
+    }
+}
+
+fn host_port(id: &str, address: &str) -> Result<String, ConfigError> {
+    let bad = |why: &str| {
+        ConfigError::Invalid(format!(
+            "the address `{address}` of node `{id}` {why}; write it as \"http://host:7701\""
+        ))
+    };
+    if address.starts_with("https://") {
+        return Err(bad("uses TLS, which is not there yet"));
+    }
+    let rest = address.strip_prefix("http://").ok_or_else(|| bad("does not begin with http://"))?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() || rest.contains(['/', '?', '#', '@']) {
+        return Err(bad("holds more than a host and a port"));
+    }
+    let with_port = if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        rest.to_owned()
+    } else if rest.contains(':') && !rest.ends_with(']') {
+        return Err(bad("has a port that is not a number"));
+    } else {
+        format!("{rest}:7700")
+    };
+    Ok(with_port)
+}
+
+/// `104857600`, `"100MB"`, `"100 MiB"`: as Meilisearch's option of the same name, in decimal and binary units.
+fn byte_count(value: &Value) -> Result<usize, ConfigError> {
+    let bad = || {
+        ConfigError::Invalid(format!(
+            "server.http_payload_size_limit is `{value}`; write bytes as a number, or as \"100MB\" or \"100MiB\""
+        ))
+    };
+    if let Some(bytes) = value.as_u64() {
+        return usize::try_from(bytes).map_err(|_| bad());
+    }
+    let text = value.as_str().ok_or_else(bad)?.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..digits].parse().map_err(|_| bad())?;
+    let unit: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(unit).ok_or_else(bad)
+}
+
+/// Meilisearch's default: 100 MB, printed so and counted as 100 MiB there.
+const DEFAULT_BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::parse(text, "miroir.yaml", environment).map_err(|error| error.to_string())
+    }
+
+    const FULL: &str = r#"
+master_key: "dev-key"
+node_master_key: "dev-node-key"
+shards: 16
+replication_factor: 1
+replica_groups: 1
+nodes:
+  - id: "meili-0"
+    address: "http://127.0.0.1:7701"
+    replica_group: 0
+task_store: { backend: sqlite, path: ./miroir.db }
+admin: { api_key: "" }
+server: { bind: 127.0.0.1, port: 7700, cores: 0 }
+"#;
+
+    #[test]
+    fn the_documented_file_is_read() {
+        let config = parse(FULL, &[]).unwrap();
+        assert_eq!(config.nodes[0].address, "127.0.0.1:7701");
+        assert_eq!(config.admin_key.as_deref(), Some("dev-key"));
+        assert_eq!(config.listen.port(), 7700);
+        assert_eq!(config.body_bytes_max, 100 * 1024 * 1024);
+        let summary = config.summary();
+        assert!(!summary.contains("dev-key") && !summary.contains("dev-node-key"), "{summary}");
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let config = parse(
+            FULL,
+            &[
+                ("MIROIR_MASTER_KEY", "other"),
+                ("MIROIR_ADMIN_API_KEY", "admin"),
+                ("MIROIR_SERVER_PORT", "8800"),
+                ("MIROIR_DRIVER", "epoll"),
+                ("MIROIR_NODES", r#"[{id: a, address: "http://10.0.0.1"}]"#),
+                ("PATH", "/bin"),
+                ("MIROIR_SERVICE_HOST", "10.0.0.7"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.master_key.as_deref(), Some("other"));
+        assert_eq!(config.admin_key.as_deref(), Some("admin"));
+        assert_eq!(config.listen.port(), 8800);
+        assert!(matches!(config.driver, DriverChoice::Epoll));
+        assert_eq!(config.nodes[0].address, "10.0.0.1:7700");
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let error = parse("replicaton_factor: 2\n", &[]).err().unwrap();
+        assert!(error.contains("`replicaton_factor`") && error.contains("`replication_factor`"), "{error}");
+        let error = parse("server: { prot: 1 }\n", &[]).err().unwrap();
+        assert!(error.contains("`server.prot`") && error.contains("`server.port`"), "{error}");
+        let error = parse("nodes: [{ id: a, adress: x }]\n", &[]).err().unwrap();
+        assert!(error.contains("`nodes[0].adress`") && error.contains("address"), "{error}");
+        let error = parse(FULL, &[("MIROIR_MASTER_KEYS", "x")]).err().unwrap();
+        assert!(error.contains("MIROIR_MASTER_KEYS") && error.contains("`MIROIR_MASTER_KEY`"), "{error}");
+        assert!(!error.contains("\"x\""), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_say_what_to_write() {
+        for (text, part) in [
+            ("nodes: []\n", "no nodes"),
+            ("nodes: [{id: a, address: \"127.0.0.1:1\"}]\n", "http://"),
+            ("nodes: [{id: a, address: \"https://x\"}]\n", "TLS"),
+            ("nodes: [{id: a, address: \"http://x:y\"}]\n", "port"),
+            ("nodes: [{id: a, address: \"http://x\"}]\ntask_store: {backend: redis}\n", "sqlite"),
+            ("nodes: [{id: a, address: \"http://x\"}]\nserver: {driver: kqueue}\n", "epoll"),
+            ("nodes: [{id: a, address: \"http://x\"}]\nserver: {http_payload_size_limit: lots}\n", "100MB"),
+            ("shards: many\n", "shards"),
+            ("a: [\n", "YAML"),
+        ] {
+            let error = parse(text, &[]).err().unwrap();
+            assert!(error.contains(part), "{text} gave {error}");
+        }
+    }
+}

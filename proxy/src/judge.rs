@@ -1,0 +1,64 @@
+//! Letting a node judge a request that looks wrong.
+//!
+//! Meilisearch's messages for bad input are many and change between versions, and SDK tests compare them word for word.
+//! So where a request does not fit what this program knows, one node gets it as the client wrote it and its refusal is
+//! the client's answer. Nothing can be stored by that: writes are judged with an empty body, which no node accepts.
+
+use bytes::Bytes;
+use miroir_api::Error;
+use miroir_net::{OutRequest, Request};
+use miroir_router::RoutingTable;
+
+use crate::core::App;
+use crate::scatter::READ_DEADLINE;
+use crate::scrub::node_error;
+
+/// What part of the client's request the judge sees.
+pub enum Shown {
+    /// The request as it came: for reads only.
+    Whole,
+    /// Everything but the body: for writes, so that nothing can be stored.
+    WithoutBody,
+}
+
+impl App {
+    /// The refusal of a node, or `None` when the node found nothing wrong with the request.
+    pub async fn judge(&self, table: &RoutingTable, request: &Request, shown: Shown) -> Result<Option<Error>, Error> {
+        let settings = Default::default();
+        let body = match shown {
+            Shown::Whole => request.body.clone(),
+            Shown::WithoutBody => Bytes::new(),
+        };
+        let mut reason = "no node is up".to_owned();
+        for node in table.nodes.iter().filter(|node| node.is_up()) {
+            let out = OutRequest {
+                method: request.method.as_str().to_owned().into(),
+                path: request.target().to_owned(),
+                bearer: self.node_key.clone(),
+                content_type: request.headers.get("content-type").map(str::to_owned).map(Into::into),
+                body: vec![body.clone()],
+                idempotent: true,
+            };
+            match self.pools.send(&node.address, &out, READ_DEADLINE).await {
+                Ok(reply) if reply.status < 400 => return Ok(None),
+                Ok(reply) if reply.status < 500 => {
+                    return Ok(Some(node_error(reply.status, &reply.body, &settings).unwrap_or_else(|| {
+                        Error::bad_request(format!("the request was refused with status {}", reply.status))
+                    })))
+                }
+                Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
+                Err(error) => reason = format!("{}: {error}", node.id),
+            }
+        }
+        Err(Error::system(503, "miroir_shard_unavailable", format!("No node can be asked: {reason}.")))
+    }
+
+    /// For a request that this program does not understand: the node's refusal, or 501 when the node understands it.
+    pub async fn judged_refusal(&self, table: &RoutingTable, request: &Request, what: &str) -> Error {
+        match self.judge(table, request, Shown::Whole).await {
+            Ok(Some(refusal)) => refusal,
+            Ok(None) => Error::not_implemented(what),
+            Err(error) => error,
+        }
+    }
+}

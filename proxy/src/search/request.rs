@@ -1,0 +1,306 @@
+//! A search as the client wrote it, and as a node must be asked.
+//!
+//! One type reads the client's body and writes the node's, so that what is not touched on the way cannot change. Values
+//! that this program never looks at stay raw JSON. A body that does not fit this type is not judged here: a node is
+//! asked, and its words are the client's (see `judge`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use miroir_api::SHARD_FIELD;
+use miroir_merge::Paging;
+use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings};
+
+/// Meilisearch's default page size.
+const DEFAULT_LIMIT: usize = 20;
+
+/// Body of `POST /indexes/{uid}/search` (MEILISEARCH B.1), without what needs an embedder.
+#[derive(Deserialize, Serialize, Default, Clone)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SearchBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub offset: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits_per_page: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes_to_retrieve: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub show_ranking_score: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub show_ranking_score_details: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub facets: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub attributes_to_highlight: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub highlight_pre_tag: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub highlight_post_tag: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub attributes_to_crop: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub crop_length: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub crop_marker: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub show_matches_position: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub matching_strategy: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub attributes_to_search_on: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub ranking_score_threshold: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub locales: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub retrieve_vectors: Option<Box<RawValue>>,
+}
+
+/// `null` is not the same as leaving a member out: where Meilisearch refuses it, it must reach a node to be refused.
+fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(member).map(Some)
+}
+
+/// A search after planning: what to send, and what the merge must know.
+pub struct PlannedSearch {
+    /// The node's body without the shard filter.
+    node_body: SearchBody,
+    /// The client's page.
+    pub paging: Paging,
+    pub query: String,
+    pub show_score: bool,
+    pub show_details: bool,
+    pub ranked: bool,
+    pub distinct: Option<String>,
+    /// Fields that were asked for on behalf of the merge only.
+    pub strip_fields: Vec<String>,
+}
+
+/// Why a search that a node would understand cannot be answered here yet.
+pub struct Unsupported(pub String);
+
+impl SearchBody {
+    /// Decides what every node is asked, from the client's body and the index's settings.
+    pub fn plan(mut self, settings: &SearchSettings) -> Result<PlannedSearch, Unsupported> {
+        let paging = self.paging();
+        self.reach(paging, settings.max_total_hits);
+        let query = self.q.clone().unwrap_or_default();
+        let show_score = self.show_ranking_score.unwrap_or(false);
+        let show_details = self.show_ranking_score_details.unwrap_or(false);
+        let ranked = self.is_ranked(settings);
+        if ranked {
+            self.show_ranking_score_details = Some(true);
+        }
+        let distinct = self.distinct.clone().or_else(|| settings.distinct_attribute.clone());
+        let mut strip_fields = Vec::new();
+        if let Some(field) = &distinct {
+            if !is_displayed(settings, field) {
+                return Err(Unsupported(format!(
+                    "distinct on `{field}`, which displayedAttributes hides"
+                )));
+            }
+            self.retrieve_also(field, &mut strip_fields);
+        }
+        if let Some(filter) = &mut self.filter {
+            rewrite_filter(filter);
+        }
+        Ok(PlannedSearch {
+            node_body: self,
+            paging,
+            query,
+            show_score,
+            show_details: show_details && ranked,
+            ranked,
+            distinct,
+            strip_fields,
+        })
+    }
+
+    /// `page` or `hitsPerPage` switch to exhaustive pages.
+    fn paging(&self) -> Paging {
+        if self.page.is_some() || self.hits_per_page.is_some() {
+            Paging::Pages {
+                page: self.page.unwrap_or(1),
+                hits_per_page: self.hits_per_page.unwrap_or(DEFAULT_LIMIT),
+            }
+        } else {
+            Paging::Offset { offset: self.offset.unwrap_or(0), limit: self.limit.unwrap_or(DEFAULT_LIMIT) }
+        }
+    }
+
+    /// Every node must send as much from its start as the page could need from it alone (DESIGN 7).
+    fn reach(&mut self, paging: Paging, hits_max: usize) {
+        match paging {
+            Paging::Offset { offset, limit } => {
+                self.offset = None;
+                self.limit = Some(if limit == 0 { 0 } else { offset.saturating_add(limit).min(hits_max) });
+            }
+            Paging::Pages { page, hits_per_page } => {
+                self.offset = None;
+                self.limit = None;
+                self.page = Some(1);
+                self.hits_per_page = Some(page.saturating_mul(hits_per_page).min(hits_max));
+            }
+        }
+    }
+
+    /// A search without words, `sort` and custom ranking rules ties everywhere: its hits need no rank keys.
+    fn is_ranked(&self, settings: &SearchSettings) -> bool {
+        let words = self.q.as_deref().is_some_and(|q| !q.trim().is_empty());
+        let sorts = self.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+        let custom = settings.ranking_rules.iter().any(|rule| rule.contains(':'));
+        words || sorts || custom || self.show_ranking_score_details == Some(true)
+    }
+
+    fn retrieve_also(&mut self, field: &str, strip: &mut Vec<String>) {
+        let Some(retrieved) = &mut self.attributes_to_retrieve else { return };
+        let covered = retrieved.iter().any(|name| name == "*" || covers(name, field));
+        if !covered {
+            retrieved.push(field.to_owned());
+            strip.push(field.to_owned());
+        }
+    }
+}
+
+impl PlannedSearch {
+    /// The bytes for one node: with a shard filter unless the node holds just what it is asked for.
+    pub fn body_for(&self, target: &ReadTarget) -> Vec<u8> {
+        if target.whole {
+            return serialise(&self.node_body);
+        }
+        let mut body = self.node_body.clone();
+        body.filter = Some(with_shards(body.filter.take(), target));
+        serialise(&body)
+    }
+
+    /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.
+    pub fn seed(&self) -> u64 {
+        let body = SearchBody { limit: None, hits_per_page: None, page: None, ..self.node_body.clone() };
+        xxhash_rust::xxh3::xxh3_64(&serialise(&body))
+    }
+}
+
+/// Joins the user's filter and the shards of a target with AND, as a node's array form does.
+pub fn with_shards(filter: Option<serde_json::Value>, target: &ReadTarget) -> serde_json::Value {
+    let shards = serde_json::Value::String(miroir_router::shard_filter(&target.shards));
+    match filter {
+        None | Some(serde_json::Value::Null) => shards,
+        Some(serde_json::Value::Array(mut all)) => {
+            all.push(shards);
+            serde_json::Value::Array(all)
+        }
+        Some(one) => serde_json::Value::Array(vec![one, shards]),
+    }
+}
+
+/// `a != b` means nothing on a node that never saw `a`; `NOT a = b` is right on every node (MEILISEARCH B.1).
+pub fn rewrite_filter(filter: &mut serde_json::Value) {
+    match filter {
+        serde_json::Value::String(text) => {
+            if let std::borrow::Cow::Owned(rewritten) = rewrite_not_equal(text) {
+                *text = rewritten;
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(rewrite_filter),
+        _ => {}
+    }
+}
+
+/// Whether the filter names the hidden field: a client may not look at shards.
+pub fn names_reserved_field(filter: &serde_json::Value) -> bool {
+    match filter {
+        serde_json::Value::String(text) => text.contains(SHARD_FIELD),
+        serde_json::Value::Array(items) => items.iter().any(names_reserved_field),
+        _ => false,
+    }
+}
+
+/// A struct of strings, numbers and raw JSON always serialises.
+fn serialise(body: &SearchBody) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// Whether retrieving or displaying `name` includes `field`.
+fn covers(name: &str, field: &str) -> bool {
+    field == name || field.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
+    match &settings.displayed_attributes {
+        None => true,
+        Some(names) => names.iter().any(|name| name == "*" || covers(name, field)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miroir_router::{NodeIdx, Shard};
+    use serde_json::json;
+
+    fn planned(body: serde_json::Value) -> PlannedSearch {
+        let body: SearchBody = serde_json::from_value(body).unwrap();
+        body.plan(&SearchSettings::default()).map_err(|e| e.0).unwrap()
+    }
+
+    fn sent(search: &PlannedSearch, whole: bool) -> serde_json::Value {
+        let target =
+            ReadTarget { node: NodeIdx(0), shards: [Shard(0), Shard(3)].into_iter().collect(), whole };
+        serde_json::from_slice(&search.body_for(&target)).unwrap()
+    }
+
+    #[test]
+    fn nodes_are_asked_from_the_start() {
+        let search = planned(json!({"q": "a", "offset": 40, "limit": 20}));
+        assert_eq!(sent(&search, true), json!({"q": "a", "limit": 60, "showRankingScoreDetails": true}));
+        let search = planned(json!({"q": "a", "page": 3, "hitsPerPage": 10}));
+        assert_eq!(
+            sent(&search, true),
+            json!({"q": "a", "page": 1, "hitsPerPage": 30, "showRankingScoreDetails": true})
+        );
+        let search = planned(json!({"offset": 990}));
+        assert_eq!(sent(&search, true), json!({"limit": 1000}));
+    }
+
+    #[test]
+    fn a_filter_is_rewritten_and_joined() {
+        let search = planned(json!({"filter": ["a != 1", ["b = 2", "c != 3"]]}));
+        let body = sent(&search, false);
+        assert_eq!(body["filter"][0], "NOT a = 1");
+        assert_eq!(body["filter"][1][1], "NOT c = 3");
+        assert!(body["filter"][2].as_str().unwrap().starts_with("_miroir_shard IN ["));
+    }
+
+    #[test]
+    fn pages_share_a_seed() {
+        let first = planned(json!({"q": "a", "offset": 0})).seed();
+        assert_eq!(first, planned(json!({"q": "a", "offset": 20})).seed());
+        assert_ne!(first, planned(json!({"q": "b"})).seed());
+    }
+
+    #[test]
+    fn distinct_is_fetched_and_cut_out_again() {
+        let search = planned(json!({"distinct": "brand.name", "attributesToRetrieve": ["title"]}));
+        assert_eq!(search.strip_fields, ["brand.name"]);
+        let search = planned(json!({"distinct": "brand.name", "attributesToRetrieve": ["brand"]}));
+        assert!(search.strip_fields.is_empty());
+    }
+
+    #[test]
+    fn unknown_members_are_not_judged_here() {
+        assert!(serde_json::from_value::<SearchBody>(json!({"qq": 1})).is_err());
+        assert!(serde_json::from_value::<SearchBody>(json!({"limit": -1})).is_err());
+    }
+}
