@@ -1,0 +1,1 @@
+//! Searching one index (written next door).
