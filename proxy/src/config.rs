@@ -296,7 +296,7 @@ fn byte_count(value: &Value) -> Result<usize, ConfigError> {
 }
 
 /// Meilisearch's default: 100 MB, printed so and counted as 100 MiB there.
-const DEFAULT_BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+pub const DEFAULT_BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,2 +1,27 @@
-//! `miroir`.
-fn main() {}
+//! `miroir`: one Meilisearch in front of many.
+//!
+//! Three programs in one: `serve` is the front tier, `node` an embedded Meilisearch-compatible node, `demo` a whole
+//! cluster of them with films in it.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod cli;
+mod config;
+mod core;
+#[cfg(feature = "embedded")]
+mod demo;
+mod documents;
+mod judge;
+mod multi_search;
+mod routes;
+mod scatter;
+mod scrub;
+mod search;
+mod serve;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

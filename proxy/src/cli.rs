@@ -1,0 +1,99 @@
+//! The command line: what the user asked for, told apart from what the program runs with (`config`).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use crate::config::Config;
+use crate::serve;
+
+/// Miroir: RAID for Meilisearch. One address in front of a fleet of small, unmodified Meilisearch nodes.
+///
+/// A whole cluster to try, with 3,201 films in it:   miroir demo
+/// In front of your own nodes:                       miroir serve --config miroir.yaml
+#[derive(FromArgs)]
+struct Arguments {
+    /// print the version and end
+    #[argh(switch, short = 'V')]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Serve(ServeArguments),
+    #[cfg(feature = "embedded")]
+    Demo(crate::demo::Arguments),
+    #[cfg(feature = "embedded")]
+    Node(miroir_node::Options),
+}
+
+/// Run the front tier in front of Meilisearch nodes that are already running.
+///
+/// Every key of the file can also be given in the environment, which wins: MIROIR_MASTER_KEY,
+/// MIROIR_NODE_MASTER_KEY, MIROIR_SHARDS, MIROIR_SERVER_PORT, MIROIR_ADMIN_API_KEY and so on.
+/// MIROIR_DRIVER=io_uring|epoll forces a driver; MIROIR_LOG sets the log filter (default `info`);
+/// MIROIR_LOG_FORMAT=json writes logs as JSON.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "serve")]
+struct ServeArguments {
+    /// the configuration, in YAML (see configs/dev.yaml)
+    #[argh(option, short = 'c')]
+    config: PathBuf,
+    /// check the configuration, print what was understood, and end
+    #[argh(switch)]
+    check: bool,
+}
+
+/// Parses the arguments and runs the command; the exit code is 0, or 1 with one clear sentence on standard error.
+pub fn run() -> ExitCode {
+    let arguments: Arguments = argh::from_env();
+    if arguments.version {
+        println!("miroir {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = arguments.command else {
+        eprintln!("miroir: which command? Try `miroir demo`, or `miroir --help`.");
+        return ExitCode::from(2);
+    };
+    let result = match command {
+        Command::Serve(arguments) => serve_command(&arguments),
+        #[cfg(feature = "embedded")]
+        Command::Demo(arguments) => crate::demo::run(arguments).map_err(|error| error.to_string()),
+        #[cfg(feature = "embedded")]
+        Command::Node(options) => miroir_node::run(options).map_err(|error| error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("miroir: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
+    let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
+    if arguments.check {
+        println!("the configuration is good\n{}", config.summary());
+        return Ok(());
+    }
+    start_logging();
+    serve::run(config).map_err(|error| error.to_string())
+}
+
+/// Logs go to standard error: for people, or as JSON for programs.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if std::env::var("MIROIR_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        logs.json().init();
+    } else {
+        use std::io::IsTerminal;
+        logs.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}

@@ -1,0 +1,123 @@
+//! One core's side of the program: a request comes in, its route is found, its key is checked, and it is either served
+//! here (searches, document reads and writes) or handed to the control plane.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use miroir_api::Error;
+use miroir_control::Control;
+use miroir_net::{Handler, Pools, Request, Response};
+use miroir_router::{Index, Reader, RoutingTable};
+
+use crate::config::Config;
+use crate::routes::{classify, Route};
+use crate::{auth, documents, multi_search, search};
+
+/// What every core shares.
+pub struct Shared {
+    pub config: Config,
+    pub control: Control,
+}
+
+/// What one core owns: its view of the routing table and its connections to the nodes.
+pub struct App {
+    pub shared: Arc<Shared>,
+    reader: Reader,
+    pub pools: Pools,
+    pub node_key: Option<Rc<str>>,
+}
+
+impl App {
+    pub fn new(shared: Arc<Shared>, pools: Pools) -> App {
+        let reader = shared.control.publisher().reader();
+        let node_key = shared.config.node_master_key.as_deref().map(Rc::from);
+        App { shared, reader, pools, node_key }
+    }
+
+    /// Authorise, route, and serve or hand over. A request works from first to last on the table it started with.
+    async fn answer(&self, request: Request) -> Result<Response, Error> {
+        let path = request.path().to_owned();
+        let route = classify(request.method.as_str(), &path);
+        if !is_open(&request) {
+            auth::check(self.shared.config.master_key.as_deref(), request.headers.get("authorization"))?;
+        }
+        let table = self.reader.pin();
+        match route {
+            Route::Slow => {
+                drop(table);
+                self.hand_over(request).await
+            }
+            Route::Search { index } => search::handle(self, &table, &request, &index).await,
+            Route::MultiSearch => multi_search::handle(self, &table, &request).await,
+            Route::Document { index, id } => documents::read::one(self, &table, &request, &index, &id).await,
+            Route::Documents { index } => documents::read::list(self, &table, &request, &index).await,
+            Route::FetchDocuments { index } => documents::read::fetch(self, &table, &request, &index).await,
+            Route::AddDocuments { index } => documents::add::handle(self, &table, request, &index).await,
+            Route::DeleteDocument { index, id } => documents::delete::one(self, &table, &request, &index, &id).await,
+            Route::DeleteBatch { index } => documents::delete::batch(self, &table, &request, &index).await,
+            Route::DeleteByFilter { index } => documents::delete::by_filter(self, &table, &request, &index).await,
+            Route::ClearDocuments { index } => documents::delete::all(self, &table, &request, &index).await,
+        }
+    }
+
+    /// The slow plane answers through a channel; clients see one port.
+    async fn hand_over(&self, request: Request) -> Result<Response, Error> {
+        let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.target());
+        for (name, value) in request.headers.iter() {
+            builder = builder.header(name, value);
+        }
+        let request = builder
+            .body(request.body.clone())
+            .map_err(|_| Error::bad_request("the request line or a header cannot be understood"))?;
+        let (parts, body): (_, Bytes) = self.shared.control.handle(request).await.into_parts();
+        let mut response = Response::new(parts.status.as_u16(), vec![body]);
+        for (name, value) in &parts.headers {
+            if let (name, Ok(value)) = (name.as_str(), value.to_str()) {
+                if name != "content-length" {
+                    response = response.header(name, value);
+                }
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl Handler for App {
+    async fn handle(&self, request: Request) -> Response {
+        match self.answer(request).await {
+            Ok(response) => response,
+            Err(error) => Response::error(&error),
+        }
+    }
+}
+
+/// `/health` tells load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control plane.
+fn is_open(request: &Request) -> bool {
+    let path = request.path();
+    path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/")
+}
+
+/// The index, if its creation has succeeded.
+pub fn visible_index<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Arc<Index>, Error> {
+    table
+        .indexes
+        .get(uid)
+        .filter(|index| index.visible)
+        .ok_or_else(|| Error::index_not_found(uid))
+}
+
+/// Whether this can be an index's name (MEILISEARCH I.1).
+pub fn is_index_uid(uid: &str) -> bool {
+    (1..=400).contains(&uid.len()) && uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Whether the request declares the JSON that these routes demand.
+pub fn is_json(request: &Request) -> bool {
+    media_type(request) == Some("application/json")
+}
+
+/// The media type without its parameters.
+pub fn media_type(request: &Request) -> Option<&str> {
+    request.headers.get("content-type").map(|value| value.split(';').next().unwrap_or_default().trim())
+}

@@ -1,0 +1,6 @@
+//! Documents: reads from one copy of each shard, writes to all copies.
+
+pub mod add;
+pub mod delete;
+pub mod read;
+pub mod write;

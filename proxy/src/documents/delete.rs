@@ -1,0 +1,189 @@
+//! Deleting documents: one, a batch of ids, all that match a filter, or all.
+
+use bytes::Bytes;
+use miroir_api::Error;
+use miroir_control::{BeginWrite, Turn, WriteKind};
+use miroir_merge::id_text;
+use miroir_net::{Request, Response};
+use miroir_router::{shard_of, write_plan, Layout, NodeIdx, RoutingTable, Shard};
+use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
+use serde_json::{json, Value};
+
+use super::write::{fail, perform, Described, Part};
+use crate::core::{is_index_uid, is_json, App};
+use crate::judge::Shown;
+use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
+
+/// `DELETE /indexes/{uid}/documents/{id}`.
+pub async fn one(app: &App, table: &RoutingTable, request: &Request, uid: &str, id: &str) -> Result<Response, Error> {
+    let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
+        return Err(refused(app, table, request).await);
+    };
+    let turn = begin(app, uid).await?;
+    let described = described(Value::from(1), Value::Null, custom_metadata);
+    if let Some(error) = turn.doomed.clone() {
+        return fail(app, turn, error, described).await;
+    }
+    let path = format!("/indexes/{uid}/documents/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
+    let shard = shard_of(id.as_bytes(), turn.index.layout.shards);
+    let parts = write_plan(&turn.index.layout, &[shard])
+        .into_iter()
+        .map(|target| Part { target, request: app.ask("DELETE", &path, None, false) })
+        .collect();
+    perform(app, table, turn, parts, described).await
+}
+
+/// `POST /indexes/{uid}/documents/delete-batch`: the ids are split like documents.
+pub async fn batch(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+    let ids: Option<Vec<Value>> = is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
+    let (Some(ids), Some(custom_metadata), true) = (ids, metadata(request), is_index_uid(uid)) else {
+        return Err(refused(app, table, request).await);
+    };
+    let turn = begin(app, uid).await?;
+    let described = described(Value::from(ids.len()), Value::Null, custom_metadata);
+    if let Some(error) = turn.doomed.clone() {
+        return fail(app, turn, error, described).await;
+    }
+    let parts = batch_parts(app, &turn.index.layout, uid, ids);
+    perform(app, table, turn, parts, described).await
+}
+
+/// `POST /indexes/{uid}/documents/delete` with a filter: every node looks for itself.
+pub async fn by_filter(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+    let body: Option<serde_json::Map<String, Value>> =
+        is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
+    let filter = body.filter(|body| body.len() == 1).and_then(|mut body| body.remove("filter"));
+    let (Some(mut filter), Some(custom_metadata), true) = (filter, metadata(request), is_index_uid(uid)) else {
+        return Err(refused_filter(app, table, request).await);
+    };
+    if names_reserved_field(&filter) {
+        return Err(reserved_field("filter"));
+    }
+    let original = Value::String(filter.to_string());
+    rewrite_filter(&mut filter);
+    let body = Bytes::from(json!({ "filter": filter }).to_string());
+    let described = described(Value::from(0), original, custom_metadata);
+    everywhere(app, table, uid, described, |app| {
+        app.ask("POST", &format!("/indexes/{uid}/documents/delete"), Some(body.to_vec()), false)
+    })
+    .await
+}
+
+/// `DELETE /indexes/{uid}/documents`.
+pub async fn all(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+    let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
+        return Err(refused(app, table, request).await);
+    };
+    let described = described(Value::from(0), Value::Null, custom_metadata);
+    everywhere(app, table, uid, described, |app| app.ask("DELETE", &format!("/indexes/{uid}/documents"), None, false))
+        .await
+}
+
+/// One request to every node that holds a copy of any shard.
+async fn everywhere(
+    app: &App,
+    table: &RoutingTable,
+    uid: &str,
+    described: Described,
+    build: impl Fn(&App) -> miroir_net::OutRequest,
+) -> Result<Response, Error> {
+    let turn = begin(app, uid).await?;
+    if let Some(error) = turn.doomed.clone() {
+        return fail(app, turn, error, described).await;
+    }
+    let shards: Vec<Shard> = (0..turn.index.layout.shards).map(Shard).collect();
+    let parts = write_plan(&turn.index.layout, &shards)
+        .into_iter()
+        .map(|target| Part { target, request: build(app) })
+        .collect();
+    perform(app, table, turn, parts, described).await
+}
+
+fn batch_parts(app: &App, layout: &Layout, uid: &str, ids: Vec<Value>) -> Vec<Part> {
+    let path = format!("/indexes/{uid}/documents/delete-batch");
+    let mut touched: Vec<Shard> = Vec::new();
+    let placed: Vec<(Shard, Value)> = ids
+        .into_iter()
+        .map(|id| {
+            let text = id_text(&id).unwrap_or_else(|| id.to_string());
+            let shard = shard_of(text.as_bytes(), layout.shards);
+            touched.push(shard);
+            (shard, id)
+        })
+        .collect();
+    touched.push(if touched.is_empty() { Shard(0) } else { touched[0] });
+    touched.sort_unstable();
+    touched.dedup();
+    write_plan(layout, &touched)
+        .into_iter()
+        .map(|target| {
+            let mine = |node: NodeIdx, shard: Shard| layout.copies_of(shard).iter().any(|copy| copy.node == node);
+            let ids: Vec<&Value> =
+                placed.iter().filter(|(shard, _)| mine(target.node, *shard)).map(|(_, id)| id).collect();
+            // JSON values always serialise.
+            let body = serde_json::to_vec(&ids).unwrap_or_default();
+            Part { target, request: app.ask("POST", &path, Some(body), false) }
+        })
+        .collect()
+}
+
+async fn begin(app: &App, uid: &str) -> Result<Turn, Error> {
+    let begin =
+        BeginWrite { index: uid.to_owned(), kind: WriteKind::DocumentDeletion, primary_key: None, inference: None };
+    app.shared.control.begin_write(begin).await
+}
+
+fn described(provided: Value, original_filter: Value, custom_metadata: Option<String>) -> Described {
+    Described {
+        details: json!({ "providedIds": provided, "deletedDocuments": null, "originalFilter": original_filter }),
+        custom_metadata,
+    }
+}
+
+/// The only parameter that a deletion knows; `None` when there is another.
+fn metadata(request: &Request) -> Option<Option<String>> {
+    let mut metadata = None;
+    for (name, value) in form_urlencoded::parse(request.query().unwrap_or_default().as_bytes()) {
+        match name.as_ref() {
+            "customMetadata" => metadata = Some(value.into_owned()),
+            _ => return None,
+        }
+    }
+    Some(metadata)
+}
+
+/// A write that does not fit is judged without its body, so that nothing can be deleted by asking.
+async fn refused(app: &App, table: &RoutingTable, request: &Request) -> Error {
+    match app.judge(table, request, Shown::WithoutBody).await {
+        Ok(Some(refusal)) if request.body.is_empty() || !is_json(request) => refusal,
+        Ok(Some(refusal)) if refusal.code != "missing_payload" => refusal,
+        Ok(_) => malformed(request),
+        Err(error) => error,
+    }
+}
+
+/// A body that is not what the route takes, in Meilisearch's words.
+fn malformed(request: &Request) -> Error {
+    match serde_json::from_slice::<Vec<Value>>(&request.body) {
+        Err(error) if error.is_syntax() || error.is_eof() => Error::invalid(
+            400,
+            "malformed_payload",
+            format!("The json payload provided is malformed. `{error}`."),
+        ),
+        _ => Error::bad_request("Json deserialize error: invalid type, expected an array of document ids"),
+    }
+}
+
+/// `POST /documents/delete` with a body of the wrong shape: a node refuses it before it looks at the filter, so the
+/// whole request may be shown unless it holds a filter that could match.
+async fn refused_filter(app: &App, table: &RoutingTable, request: &Request) -> Error {
+    let body: Result<Value, _> = serde_json::from_slice(&request.body);
+    let could_match = body.is_ok_and(|body| body.get("filter").is_some_and(|filter| !filter.is_null()));
+    let shown = if could_match { Shown::WithoutBody } else { Shown::Whole };
+    match app.judge(table, request, shown).await {
+        Ok(Some(refusal)) if !could_match || !is_json(request) || request.body.is_empty() => refusal,
+        Ok(Some(refusal)) if refusal.code != "missing_payload" => refusal,
+        Ok(_) => Error::bad_request("Unknown field inside the body of a deletion by filter: expected `filter`"),
+        Err(error) => error,
+    }
+}

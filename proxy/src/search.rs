@@ -1,0 +1,160 @@
+//! One search: plan, scatter, gather, merge, answer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use miroir_api::Error;
+use miroir_merge::{merge_search, MergeError, Merged, Spec};
+use miroir_net::{OutRequest, Request, Response};
+use miroir_router::{Index, RoutingTable};
+
+use crate::config::UnavailableShards;
+use crate::core::{is_index_uid, is_json, visible_index, App};
+use crate::scatter::{shard_list, shard_unavailable, Wanted};
+
+mod query_string;
+mod request;
+
+pub use query_string::{filter as filter_parameter, list as list_parameter};
+pub use request::{names_reserved_field, rewrite_filter, with_shards, SearchBody};
+
+/// `GET` and `POST /indexes/{uid}/search`.
+pub async fn handle(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+    let started = Instant::now();
+    let body = if request.method.as_str() == "GET" {
+        query_string::parse(request.query().unwrap_or_default())
+    } else if is_json(request) {
+        serde_json::from_slice(&request.body).ok()
+    } else {
+        None
+    };
+    let Some(body) = body.filter(|_| is_index_uid(uid)) else {
+        return Err(app.judged_refusal(table, request, "a parameter of this search").await);
+    };
+    let index = visible_index(table, uid)?;
+    let answer = search(app, table, index, body, started).await?;
+    let response = Response::new(200, answer.merged.into_segments()).header("content-type", "application/json");
+    Ok(match answer.degraded {
+        Some(shards) => response.header("X-Miroir-Degraded", &shards),
+        None => response,
+    })
+}
+
+/// A merged answer, and `shards=3,7` where some shard could not be asked.
+pub struct Answer {
+    pub merged: Merged,
+    pub degraded: Option<String>,
+}
+
+/// Runs one search over all shards of an index. Errors: the nodes' refusal, 503 when a shard cannot be asked, 501 for
+/// what cannot be merged exactly yet.
+pub async fn search(
+    app: &App,
+    table: &RoutingTable,
+    index: &Index,
+    body: SearchBody,
+    started: Instant,
+) -> Result<Answer, Error> {
+    if body.filter.as_ref().is_some_and(names_reserved_field) {
+        return Err(reserved_field("filter"));
+    }
+    let planned = body.plan(&index.settings).map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+    let path = format!("/indexes/{}/search", index.uid);
+    let wanted = Wanted { index, only: None, seed: planned.seed() };
+    let gathered = app
+        .scatter(table, wanted, |target| app.ask("POST", &path, Some(planned.body_for(target)), true))
+        .await?;
+    let degraded = degraded(app, &gathered.missing, gathered.reason.as_deref(), gathered.answers.is_empty())?;
+    let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
+    let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
+    let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
+    let spec = Spec {
+        paging: planned.paging,
+        max_total_hits: index.settings.max_total_hits,
+        cap_totals: caps_totals(app),
+        show_score: planned.show_score,
+        show_details: planned.show_details,
+        ranked: planned.ranked,
+        distinct: planned.distinct.as_deref(),
+        strip_fields: &strip,
+        facet_order: &|field| merge_order(index.settings.facet_order(field)),
+        max_values_per_facet: index.settings.max_values_per_facet,
+        query: &planned.query,
+        processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        request_uid: request_uid.as_deref(),
+    };
+    let merged = merge_search(&answers, &spec).map_err(merge_error)?;
+    Ok(Answer { merged, degraded })
+}
+
+impl App {
+    /// A request to a node with the node key; `idempotent`: it may be sent twice over a stale connection.
+    pub fn ask(&self, method: &'static str, path: &str, body: Option<Vec<u8>>, idempotent: bool) -> OutRequest {
+        OutRequest {
+            method: method.into(),
+            path: path.to_owned(),
+            bearer: self.node_key.clone(),
+            content_type: body.is_some().then(|| "application/json".into()),
+            body: body.map(Bytes::from).into_iter().collect(),
+            idempotent,
+        }
+    }
+}
+
+/// What the configuration says about shards that nobody answered for: an error, or the header's value.
+pub fn degraded(
+    app: &App,
+    missing: &[miroir_router::Shard],
+    reason: Option<&str>,
+    nothing: bool,
+) -> Result<Option<String>, Error> {
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    if nothing || app.shared.config.unavailable_shards == UnavailableShards::Error {
+        return Err(shard_unavailable(missing, reason));
+    }
+    Ok(Some(format!("shards={}", shard_list(missing))))
+}
+
+/// A client named the hidden field.
+pub fn reserved_field(place: &str) -> Error {
+    Error::invalid(
+        400,
+        "miroir_reserved_field",
+        format!("The {place} names `{}`, which Miroir keeps for itself.", miroir_api::SHARD_FIELD),
+    )
+}
+
+/// A node's answer that cannot be merged: its fault, or something that is not there yet.
+pub fn merge_error(error: MergeError) -> Error {
+    match error {
+        MergeError::HiddenRule { rule, .. } => Error::not_implemented(format!(
+            "sorting by a field that displayedAttributes hides (the nodes answer `{rule}`)"
+        )),
+        MergeError::BadAnswer { node, reason } => Error::system(
+            503,
+            "miroir_shard_unavailable",
+            format!("The answer of node {node} cannot be understood: {reason}."),
+        ),
+    }
+}
+
+fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder {
+    match order {
+        miroir_router::FacetOrder::Alpha => miroir_merge::FacetOrder::Alpha,
+        miroir_router::FacetOrder::Count => miroir_merge::FacetOrder::Count,
+    }
+}
+
+/// Up to 1.46 a node cut `estimatedTotalHits` at `maxTotalHits` (MEILISEARCH B.0).
+fn caps_totals(app: &App) -> bool {
+    app.shared.control.node_version() < (1, 47, 0)
+}
+
+fn sends_request_uid(app: &App) -> bool {
+    app.shared.control.node_version() >= REQUEST_UID_SINCE
+}
+
+/// The first version whose search answers carry `requestUid`.
+const REQUEST_UID_SINCE: (u32, u32, u32) = (1, 29, 0);

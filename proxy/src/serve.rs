@@ -1,0 +1,128 @@
+//! `miroir serve`: the control plane first, then the cores, then wait to be told to stop.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
+use miroir_net::{bind, Limits, PoolConfig, Pools};
+use miroir_rt::{Core, Cores, CoresConfig};
+
+use crate::config::Config;
+use crate::core::{App, Shared};
+
+/// How long requests in flight may take to end at a shutdown; a write may be waiting for a slow node.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the front tier cannot run; the text names the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}: {source}; choose another with `server.port` (or `--port` of the demo)")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Control(#[from] StartError),
+    #[error("cannot start the cores: {0}")]
+    Cores(#[from] miroir_rt::Error),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A front tier that runs: dropping it without [`Serving::stop`] leaves its threads running.
+pub struct Serving {
+    cores: Cores,
+    running: Running,
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(config: Config) -> Result<(), ServeError> {
+    let listen = config.listen;
+    let serving = start(config)?;
+    tracing::info!(address = %listen, "miroir is ready");
+    wait_for_signal()?;
+    tracing::info!("stopping: no new connections, requests in flight may end");
+    serving.stop(DRAIN);
+    Ok(())
+}
+
+/// Starts both planes; returns when clients can be served.
+pub fn start(config: Config) -> Result<Serving, ServeError> {
+    // Taken first and kept by no one else: a port in use must be known before nodes are asked and a store is opened.
+    probe_port(&config)?;
+    let running = miroir_control::start(control_config(&config))?;
+    let listen = config.listen;
+    let shared = Arc::new(Shared { control: running.control.clone(), config });
+    let cores_config = CoresConfig { cores: shared.config.cores, driver: shared.config.driver, pin: true };
+    let for_cores = shared.clone();
+    let cores = miroir_rt::start(cores_config, move |core| serve_core(for_cores.clone(), core, listen))?;
+    Ok(Serving { cores, running })
+}
+
+impl Serving {
+    /// Stops accepting, lets requests end for at most `drain`, closes the store.
+    pub fn stop(self, drain: Duration) {
+        self.cores.shutdown(drain);
+        self.running.stop();
+    }
+}
+
+/// One core: its own listener, its own connections to the nodes.
+async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAddr) {
+    let listener = match bind(listen) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(core = core.id, %error, "a core cannot listen");
+            return;
+        }
+    };
+    let limits = Limits { body_bytes_max: shared.config.body_bytes_max, ..Limits::default() };
+    let app = Rc::new(App::new(shared, Pools::new(PoolConfig::default())));
+    miroir_net::serve(listener, app, Rc::new(limits), core.shutdown).await;
+}
+
+/// Cores share the port with SO_REUSEPORT, which would also let a second miroir in; a plain bind tells.
+fn probe_port(config: &Config) -> Result<(), ServeError> {
+    std::net::TcpListener::bind(config.listen)
+        .map(drop)
+        .map_err(|source| ServeError::Listen { address: config.listen, source })
+}
+
+fn control_config(config: &Config) -> ControlConfig {
+    ControlConfig {
+        master_key: config.master_key.clone(),
+        node_master_key: config.node_master_key.clone(),
+        admin_key: config.admin_key.clone(),
+        shards: config.shards,
+        replication_factor: config.replication_factor,
+        replica_groups: config.replica_groups,
+        nodes: config
+            .nodes
+            .iter()
+            .map(|node| NodeConfig {
+                id: node.id.clone(),
+                address: format!("http://{}", node.address),
+                replica_group: node.replica_group,
+            })
+            .collect(),
+        store_path: config.store_path.clone(),
+        driver: match miroir_rt::probe(config.driver) {
+            Ok((driver, _)) => format!("{driver:?}"),
+            Err(_) => "none".to_owned(),
+        },
+    }
+}
+
+/// Blocks this thread until SIGINT or SIGTERM.
+pub fn wait_for_signal() -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Signals)?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{signal, SignalKind};
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
