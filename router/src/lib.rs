@@ -1,1 +1,29 @@
 //! Which shard a document belongs to, which nodes hold a shard, whom to ask: pure decisions.
+//!
+//! Everything a request needs to know about the fleet is decided here, without I/O, clock or randomness, so that a
+//! decision can be tested by calling a function, replayed by a simulator and fuzzed. The steps, in a request's order:
+//!
+//! - [`shard_of`]: primary key -> [`Shard`], frozen by golden vectors; [`shard_code`]: the value of the hidden field;
+//! - [`Layout`]: [`Shard`] -> copies on nodes, planned once by [`Layout::plan`] and then *stored*;
+//! - [`Publisher`], [`Reader`], [`Pinned`]: how the cores see one [`RoutingTable`] after another, and how the control
+//!   plane learns that nobody works on an old one any more;
+//! - [`read_plan`], [`write_plan`], [`judge`]: whom to ask, whom to write to, whether enough of them took it;
+//! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index.
+#![forbid(unsafe_code)]
+
+mod code;
+mod filter;
+mod layout;
+mod plan;
+mod publish;
+mod shard;
+mod sync;
+mod table;
+
+pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
+pub use filter::rewrite_not_equal;
+pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
+pub use plan::{judge, read_plan, write_plan, ReadPlan, ReadTarget, Verdict, WriteTarget};
+pub use publish::{Pinned, Publisher, Quiesced, Reader};
+pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
+pub use table::{FacetOrder, Index, Node, RoutingTable, SearchSettings};

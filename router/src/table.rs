@@ -1,0 +1,143 @@
+//! What a request needs to know about the fleet and its indexes: an immutable table, published whole.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Layout;
+
+/// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
+/// published (except for [`Node::set_up`], which is a hint).
+#[derive(Debug)]
+pub struct RoutingTable {
+    /// Grows by one with each publication; set by [`crate::Publisher::publish`].
+    pub epoch: u64,
+    /// In the order of `Layout::nodes` of every layout in this table.
+    pub nodes: Vec<Arc<Node>>,
+    /// By uid.
+    pub indexes: HashMap<String, Arc<Index>, ahash::RandomState>,
+    /// The layout that a new index gets.
+    pub layout: Arc<Layout>,
+}
+
+/// A Meilisearch process that holds shards.
+#[derive(Debug)]
+pub struct Node {
+    pub id: String,
+    /// `host:port`
+    pub address: String,
+    /// The replica group that it belongs to.
+    pub group: u16,
+    /// Whether the last attempt to reach it succeeded. A hint: a search avoids a node that is down where it can.
+    pub up: AtomicBool,
+}
+
+impl Node {
+    /// Whether the last attempt to reach it succeeded.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the node could be reached; seen by every core, with no promise when.
+    pub fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+}
+
+/// A logical index: one name for clients, striped over the nodes of its layout.
+#[derive(Clone, Debug)]
+pub struct Index {
+    pub uid: String,
+    /// None until the first documents, or the client, decide it.
+    pub primary_key: Option<String>,
+    /// Whether its creation has succeeded; otherwise it is planned only, and clients are told that it does not exist.
+    pub visible: bool,
+    pub layout: Arc<Layout>,
+    pub settings: Arc<SearchSettings>,
+    /// Grows with each settings change that every node has confirmed.
+    pub settings_version: u64,
+}
+
+/// The order of a facet's values in an answer (`faceting.sortFacetValuesBy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FacetOrder {
+    Alpha,
+    Count,
+}
+
+/// What searching and merging need of an index's settings, as the *user* set them. The default is Meilisearch's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SearchSettings {
+    pub ranking_rules: Vec<String>,
+    pub distinct_attribute: Option<String>,
+    /// None stands for `["*"]`.
+    pub displayed_attributes: Option<Vec<String>>,
+    /// Whether the user's list is empty (the nodes' list never is: it holds the hidden shard field).
+    pub filterable_attributes_empty: bool,
+    /// The user's number; nodes may be set to more.
+    pub max_values_per_facet: usize,
+    /// Field or `*` -> order, `*` last where both are there.
+    pub sort_facet_values_by: Vec<(String, FacetOrder)>,
+    /// `pagination.maxTotalHits`
+    pub max_total_hits: usize,
+}
+
+impl SearchSettings {
+    /// The order for this facet: its own entry, else that of `*`, else alphabetical.
+    pub fn facet_order(&self, field: &str) -> FacetOrder {
+        let order_of = |name: &str| {
+            self.sort_facet_values_by
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, order)| *order)
+        };
+        order_of(field)
+            .or_else(|| order_of("*"))
+            .unwrap_or(FacetOrder::Alpha)
+    }
+}
+
+impl Default for SearchSettings {
+    fn default() -> SearchSettings {
+        let rules = [
+            "words",
+            "typo",
+            "proximity",
+            "attribute",
+            "sort",
+            "exactness",
+        ];
+        SearchSettings {
+            ranking_rules: rules.map(String::from).to_vec(),
+            distinct_attribute: None,
+            displayed_attributes: None,
+            filterable_attributes_empty: true,
+            max_values_per_facet: 100,
+            sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
+            max_total_hits: 1000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_facet_without_its_own_order_takes_that_of_the_star() {
+        let mut settings = SearchSettings::default();
+        assert_eq!(settings.facet_order("genre"), FacetOrder::Alpha);
+        settings.sort_facet_values_by = vec![
+            ("genre".into(), FacetOrder::Alpha),
+            ("*".into(), FacetOrder::Count),
+        ];
+        assert_eq!(settings.facet_order("genre"), FacetOrder::Alpha);
+        assert_eq!(settings.facet_order("year"), FacetOrder::Count);
+        settings.sort_facet_values_by.clear();
+        assert_eq!(settings.facet_order("year"), FacetOrder::Alpha);
+    }
+}
