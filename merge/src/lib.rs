@@ -1,1 +1,32 @@
 //! Meilisearch answers as bytes in, one answer as spans out: pure merging and splitting.
+//!
+//! A search is sent to several nodes and their answers become one; a payload of documents arrives whole and becomes one
+//! payload a node. Both are done on the bytes themselves (DESIGN 7, 8): they are scanned once for spans, spans are
+//! reordered, cut and joined, and no document is ever turned into a tree or written anew. That keeps every number and
+//! escape as the client or the node wrote it, and costs about as much as looking at the bytes.
+//!
+//! Nothing here does I/O, reads a clock or draws random numbers, and nothing panics on foreign bytes: whatever is not what it should
+//! be comes back as an error.
+//!
+//! - [`merge_search`], [`merge_documents`], [`strip_document`]: answers
+//! - [`split`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
+#![forbid(unsafe_code)]
+
+mod cut;
+mod documents;
+mod error;
+mod facet_value;
+mod rank;
+mod reply;
+mod scan;
+mod search;
+mod split;
+
+pub use documents::{merge_documents, scan_documents, strip_document, Page};
+pub use error::MergeError;
+pub use reply::Merged;
+pub use search::{merge_search, FacetOrder, Paging, Spec};
+pub use split::{
+    count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,
+    SplitError,
+};

@@ -1,0 +1,427 @@
+//! Where a hit belongs among the hits of other nodes: its ranking-score details, compared rule by rule.
+//!
+//! The one number `_rankingScore` cannot order hits from different nodes: sort values and custom rules do not enter it and its
+//! parts are ratios whose denominators depend on each node's own documents (DESIGN 7, with figures). The details can: they
+//! give raw counts and values rule by rule, in the order in which the node applied the rules. The comparisons are those of
+//! MEILISEARCH C.6, for the details of Meilisearch 1.15 (`attribute`) as well as of 1.50 (`attributeRank`, `wordPosition`).
+//!
+//! Scores are compared exactly. Meilisearch's own federation treats scores within `f64::EPSILON` as equal because it compares
+//! *products* of ratios; here single ratios `rank/max` are compared, division is correctly rounded and the text form round-trips, so equal
+//! ratios are equal bits. An epsilon would also make "equal" intransitive, and no sort may rest on that.
+//!
+//! Details that do not correspond (another rule at the same place, fewer rules) still get a total order: first
+//! by the kind of rule, then by value, and where one list ends the shorter one comes later (C.4).
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::scan::{Malformed, Scanner, Text};
+
+/// The details of one hit in the order of the rules. `Less` comes first in the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RankKey<'a> {
+    steps: SmallVec<[(u64, Step<'a>); 6]>,
+}
+
+/// What one ranking rule says about a hit. The order of the variants is the order between kinds, for details that do not correspond.
+#[derive(Clone, Debug, PartialEq)]
+enum Step<'a> {
+    Words(u64),
+    Typo(u64),
+    /// `proximity`, `attributeRank`, `wordPosition`, and rules that we do not know but that give a score.
+    Score(f64),
+    /// `attribute`, which is two rules in one: the attribute's rank, then the distance of the words.
+    Attribute(f64, f64),
+    /// 0 exact match, 1 start, 2 neither; then how many words match exactly.
+    Exactness(u8, u64),
+    Sort {
+        ascending: bool,
+        value: SortValue<'a>,
+    },
+    Geo {
+        ascending: bool,
+        distance: Option<f64>,
+    },
+    /// `None`: the document has no vector.
+    Vector(Option<f64>),
+    /// A rule that we do not know and that gives no score: a tie.
+    Unknown,
+    /// The search was cut off before the rule could be applied: behind every hit that has the rule.
+    Skipped,
+}
+
+/// A value to sort by. The order of the variants is that of milli (`compare_sort_values`): numbers, strings, null, in both directions.
+#[derive(Clone, Debug, PartialEq)]
+enum SortValue<'a> {
+    Number(f64),
+    Text(Cow<'a, str>),
+    /// No node sorts by such a value; it ties with its like.
+    Other,
+    Null,
+}
+
+/// Why details cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RankError {
+    Malformed,
+    /// The rule's name as the node gave it.
+    Hidden(String),
+}
+
+impl From<Malformed> for RankError {
+    fn from(_: Malformed) -> Self {
+        RankError::Malformed
+    }
+}
+
+impl<'a> RankKey<'a> {
+    /// Reads the `_rankingScoreDetails` object at `span`.
+    pub fn read(bytes: &'a [u8], span: Range<usize>) -> Result<Self, RankError> {
+        let mut steps: SmallVec<[(u64, Step<'a>); 6]> = SmallVec::new();
+        let mut scanner = Scanner::within(bytes, span);
+        scanner.object(|scanner, name, _| {
+            if scanner.peek() != Some(b'{') {
+                return Err(RankError::Malformed);
+            }
+            steps.push(read_step(scanner, name)?);
+            Ok(())
+        })?;
+        if !steps.is_sorted_by_key(|(order, _)| *order) {
+            steps.sort_by_key(|(order, _)| *order);
+        }
+        Ok(RankKey { steps })
+    }
+
+    pub fn compare(&self, other: &Self) -> Ordering {
+        for ((_, ours), (_, theirs)) in self.steps.iter().zip(&other.steps) {
+            match ours.compare(theirs) {
+                Ordering::Equal => {}
+                decided => return decided,
+            }
+        }
+        // More details come first.
+        other.steps.len().cmp(&self.steps.len())
+    }
+}
+
+impl Step<'_> {
+    fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Step::Words(a), Step::Words(b)) => b.cmp(a),
+            (Step::Typo(a), Step::Typo(b)) => a.cmp(b),
+            (Step::Score(a), Step::Score(b)) => b.total_cmp(a),
+            (Step::Attribute(a, a_distance), Step::Attribute(b, b_distance)) => {
+                b.total_cmp(a).then(b_distance.total_cmp(a_distance))
+            }
+            (Step::Exactness(a, a_words), Step::Exactness(b, b_words)) => {
+                a.cmp(b).then(b_words.cmp(a_words))
+            }
+            (
+                Step::Sort { ascending, value },
+                Step::Sort {
+                    ascending: b_ascending,
+                    value: b,
+                },
+            ) => b_ascending
+                .cmp(ascending)
+                .then_with(|| value.compare(b, *ascending)),
+            (
+                Step::Geo {
+                    ascending,
+                    distance,
+                },
+                Step::Geo {
+                    ascending: b_ascending,
+                    distance: b,
+                },
+            ) => b_ascending
+                .cmp(ascending)
+                .then_with(|| match (distance, b) {
+                    (Some(a), Some(b)) => directed(a.total_cmp(b), *ascending),
+                    (a, b) => b.is_some().cmp(&a.is_some()),
+                }),
+            (Step::Vector(a), Step::Vector(b)) => match (a, b) {
+                (Some(a), Some(b)) => b.total_cmp(a),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            },
+            (a, b) => a.kind().cmp(&b.kind()),
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Step::Words(_) => 0,
+            Step::Typo(_) => 1,
+            Step::Score(_) => 2,
+            Step::Attribute(..) => 3,
+            Step::Exactness(..) => 4,
+            Step::Sort { .. } => 5,
+            Step::Geo { .. } => 6,
+            Step::Vector(_) => 7,
+            Step::Unknown => 8,
+            Step::Skipped => 9,
+        }
+    }
+}
+
+impl SortValue<'_> {
+    fn compare(&self, other: &Self, ascending: bool) -> Ordering {
+        match (self, other) {
+            (SortValue::Number(a), SortValue::Number(b)) => directed(a.total_cmp(b), ascending),
+            (SortValue::Text(a), SortValue::Text(b)) => {
+                directed(a.as_bytes().cmp(b.as_bytes()), ascending)
+            }
+            (a, b) => a.kind().cmp(&b.kind()),
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            SortValue::Number(_) => 0,
+            SortValue::Text(_) => 1,
+            SortValue::Other => 2,
+            SortValue::Null => 3,
+        }
+    }
+}
+
+fn directed(order: Ordering, ascending: bool) -> Ordering {
+    if ascending {
+        order
+    } else {
+        order.reverse()
+    }
+}
+
+/// The numbers that a rule's object may hold.
+#[derive(Default)]
+struct Fields<'a> {
+    order: u64,
+    matching_words: u64,
+    typo_count: u64,
+    score: Option<f64>,
+    attribute_rank: f64,
+    word_distance: f64,
+    match_type: u8,
+    distance: Option<f64>,
+    similarity: Option<f64>,
+    value: Option<SortValue<'a>>,
+}
+
+fn read_step<'a>(scanner: &mut Scanner<'a>, name: Text<'a>) -> Result<(u64, Step<'a>), RankError> {
+    let mut fields = Fields::default();
+    scanner.object(|scanner, key, _| fields.read(scanner, key))?;
+    let order = fields.order;
+    let step = match name.raw {
+        b"words" => Step::Words(fields.matching_words),
+        b"typo" => Step::Typo(fields.typo_count),
+        b"attribute" => Step::Attribute(fields.attribute_rank, fields.word_distance),
+        b"exactness" => Step::Exactness(fields.match_type, fields.matching_words),
+        b"vectorSort" => Step::Vector(fields.similarity),
+        b"skipped" => Step::Skipped,
+        _ => read_named(name, fields)?,
+    };
+    Ok((order, step))
+}
+
+/// Rules whose names carry a field and a direction, and all others.
+fn read_named<'a>(name: Text<'a>, fields: Fields<'a>) -> Result<Step<'a>, RankError> {
+    let (rule, ascending) = match name.raw {
+        [rule @ .., b':', b'a', b's', b'c'] => (rule, true),
+        [rule @ .., b':', b'd', b'e', b's', b'c'] => (rule, false),
+        hidden if hidden.starts_with(b"<hidden-rule-") => {
+            return Err(RankError::Hidden(
+                String::from_utf8_lossy(hidden).into_owned(),
+            ));
+        }
+        _ => {
+            return Ok(fields
+                .score
+                .map_or(Step::Unknown, |score| Step::Score(positive_zero(score))))
+        }
+    };
+    if rule.starts_with(b"_geoPoint(") {
+        return Ok(Step::Geo {
+            ascending,
+            distance: fields.distance,
+        });
+    }
+    Ok(Step::Sort {
+        ascending,
+        value: fields.value.unwrap_or(SortValue::Null),
+    })
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, scanner: &mut Scanner<'a>, key: Text<'a>) -> Result<(), RankError> {
+        match key.raw {
+            b"order" => self.order = scanner.unsigned()?.ok_or(RankError::Malformed)?,
+            b"matchingWords" => {
+                self.matching_words = scanner.unsigned()?.ok_or(RankError::Malformed)?
+            }
+            b"typoCount" => self.typo_count = scanner.unsigned()?.ok_or(RankError::Malformed)?,
+            b"score" => self.score = scanner.number()?,
+            b"attributeRankingOrderScore" => {
+                self.attribute_rank = positive_zero(scanner.number()?.unwrap_or(0.0))
+            }
+            b"queryWordDistanceScore" => {
+                self.word_distance = positive_zero(scanner.number()?.unwrap_or(0.0))
+            }
+            b"distance" => self.distance = scanner.number()?.map(positive_zero),
+            b"similarity" => self.similarity = scanner.number()?.map(positive_zero),
+            b"matchType" => {
+                let span = scanner.value()?;
+                self.match_type = match scanner.slice(span) {
+                    b"\"exactMatch\"" => 0,
+                    b"\"matchesStart\"" => 1,
+                    _ => 2,
+                };
+            }
+            b"value" => self.value = Some(read_value(scanner)?),
+            _ => {
+                scanner.value()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_value<'a>(scanner: &mut Scanner<'a>) -> Result<SortValue<'a>, RankError> {
+    Ok(match scanner.peek() {
+        Some(b'"') => SortValue::Text(scanner.string()?.decode().ok_or(RankError::Malformed)?),
+        Some(b'-' | b'0'..=b'9') => SortValue::Number(positive_zero(
+            scanner.number()?.ok_or(RankError::Malformed)?,
+        )),
+        first => {
+            scanner.value()?;
+            if first == Some(b'n') {
+                SortValue::Null
+            } else {
+                SortValue::Other
+            }
+        }
+    })
+}
+
+/// `total_cmp` tells -0 from 0; ranking does not.
+fn positive_zero(number: f64) -> f64 {
+    number + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> RankKey<'_> {
+        RankKey::read(text.as_bytes(), 0..text.len()).unwrap()
+    }
+
+    /// Asserts that each of the details comes before the next.
+    fn descending(list: &[&str]) {
+        for (i, a) in list.iter().enumerate() {
+            for (j, b) in list.iter().enumerate() {
+                assert_eq!(key(a).compare(&key(b)), i.cmp(&j), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_before_ratios() {
+        descending(&[
+            r#"{"words":{"order":0,"matchingWords":3,"maxMatchingWords":9,"score":0.1},"typo":{"order":1,"typoCount":0,"maxTypoCount":9,"score":0.1}}"#,
+            r#"{"words":{"order":0,"matchingWords":3,"maxMatchingWords":3,"score":1.0},"typo":{"order":1,"typoCount":1,"maxTypoCount":2,"score":0.9}}"#,
+            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":2,"score":1.0},"typo":{"order":1,"typoCount":0,"maxTypoCount":2,"score":1.0}}"#,
+        ]);
+    }
+
+    #[test]
+    fn order_decides_not_the_place_in_the_map() {
+        descending(&[
+            r#"{"typo":{"order":1,"typoCount":5},"words":{"order":0,"matchingWords":3}}"#,
+            r#"{"typo":{"order":1,"typoCount":0},"words":{"order":0,"matchingWords":2}}"#,
+        ]);
+    }
+
+    #[test]
+    fn sort_values_have_numbers_first_and_null_last_in_both_directions() {
+        let rule =
+            |rule: &str, value: &str| format!(r#"{{"{rule}":{{"order":0,"value":{value}}}}}"#);
+        let list = |name: &str, values: &[&str]| -> Vec<String> {
+            values.iter().map(|v| rule(name, v)).collect()
+        };
+        let ascending = list(
+            "a:asc",
+            &[
+                "-1",
+                "0",
+                "2.5",
+                "10",
+                r#""10""#,
+                r#""a""#,
+                r#""b""#,
+                r#""\u00e9""#,
+                "true",
+                "null",
+            ],
+        );
+        descending(&ascending.iter().map(String::as_str).collect::<Vec<_>>());
+        let falling = list(
+            "a.b:desc",
+            &[
+                "10", "2.5", "0", "-1", r#""é""#, r#""b""#, r#""a""#, "false", "null",
+            ],
+        );
+        descending(&falling.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn geo_has_a_direction() {
+        let geo = |way: &str, distance: &str| {
+            format!(
+                r#"{{"_geoPoint(1, 2):{way}":{{"order":0,"value":{{"lat":1,"lng":2}},"distance":{distance}}}}}"#
+            )
+        };
+        descending(&[&geo("asc", "1"), &geo("asc", "2.5"), &geo("asc", "null")]);
+        descending(&[&geo("desc", "2"), &geo("desc", "1"), &geo("desc", "null")]);
+    }
+
+    #[test]
+    fn attribute_and_exactness_of_both_versions() {
+        descending(&[
+            r#"{"attribute":{"order":3,"attributeRankingOrderScore":1.0,"queryWordDistanceScore":0.5,"score":0.2}}"#,
+            r#"{"attribute":{"order":3,"attributeRankingOrderScore":1.0,"queryWordDistanceScore":0.4,"score":0.9}}"#,
+            r#"{"attribute":{"order":3,"attributeRankingOrderScore":0.9,"queryWordDistanceScore":1.0,"score":0.9}}"#,
+        ]);
+        descending(&[
+            r#"{"attributeRank":{"order":3,"score":1.0}}"#,
+            r#"{"attributeRank":{"order":3,"score":0.5}}"#,
+        ]);
+        descending(&[
+            r#"{"exactness":{"order":4,"matchType":"exactMatch","score":1.0}}"#,
+            r#"{"exactness":{"order":4,"matchType":"matchesStart","score":0.6}}"#,
+            r#"{"exactness":{"order":4,"matchType":"noExactMatch","matchingWords":2,"maxMatchingWords":3,"score":0.3}}"#,
+            r#"{"exactness":{"order":4,"matchType":"noExactMatch","matchingWords":0,"maxMatchingWords":0,"score":0.3}}"#,
+        ]);
+    }
+
+    #[test]
+    fn skipped_and_missing_rules_come_last() {
+        descending(&[
+            r#"{"words":{"order":0,"matchingWords":1},"typo":{"order":1,"typoCount":4}}"#,
+            r#"{"words":{"order":0,"matchingWords":1},"skipped":{"order":1}}"#,
+            r#"{"words":{"order":0,"matchingWords":1}}"#,
+            r#"{}"#,
+        ]);
+    }
+
+    #[test]
+    fn hidden_rules_are_refused() {
+        let text = r#"{"<hidden-rule-0>":{"order":0,"value":"<hidden>"}}"#;
+        let hidden = RankError::Hidden("<hidden-rule-0>".into());
+        assert_eq!(RankKey::read(text.as_bytes(), 0..text.len()), Err(hidden));
+        assert_eq!(RankKey::read(b"[]", 0..2), Err(RankError::Malformed));
+    }
+}

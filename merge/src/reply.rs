@@ -1,0 +1,161 @@
+//! An answer as a list of byte ranges, most of them in the buffers that the nodes filled.
+//!
+//! The proxy writes the list with one gathering write, so a hit's bytes are never copied on their way. Only what is new (the
+//! frame, merged facets) and what is too short to be worth a segment of its own goes into one scratch buffer.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// Ranges up to this length are copied: an entry of a gathering write (16 bytes of iovec, a reference count, the kernel's
+/// work on it) costs more than moving a cache line or two.
+const COPY_MAX: usize = 128;
+
+/// A JSON answer in order, as segments that together are one well-formed value.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    segments: Vec<Bytes>,
+    len: usize,
+}
+
+impl Merged {
+    /// The ranges in the order in which they are to be written; none is empty.
+    pub fn segments(&self) -> &[Bytes] {
+        &self.segments
+    }
+
+    pub fn into_segments(self) -> Vec<Bytes> {
+        self.segments
+    }
+
+    /// Bytes in all segments.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The answer in one piece; copies unless there is a single segment.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.segments.as_slice() {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+/// Collects a [`Merged`].
+#[derive(Default)]
+pub(crate) struct Reply {
+    parts: Vec<Part>,
+    /// New text; public to this crate so that `write!` and serialisers can append.
+    scratch: Vec<u8>,
+    /// Where the scratch bytes that no part covers yet begin.
+    uncovered: usize,
+}
+
+enum Part {
+    Scratch(Range<usize>),
+    Foreign(Bytes),
+}
+
+impl Reply {
+    pub fn with_capacity(parts: usize, scratch: usize) -> Self {
+        Reply {
+            parts: Vec::with_capacity(parts),
+            scratch: Vec::with_capacity(scratch),
+            uncovered: 0,
+        }
+    }
+
+    /// Appends new text.
+    pub fn text(&mut self, text: &[u8]) {
+        self.scratch.extend_from_slice(text);
+    }
+
+    /// Appends a decimal number.
+    pub fn number(&mut self, number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.scratch.extend_from_slice(&digits[at..]);
+    }
+
+    /// Appends a JSON string that means `text`.
+    pub fn string(&mut self, text: &str) {
+        write_string(&mut self.scratch, text);
+    }
+
+    /// Appends a range of a node's buffer without copying it, unless it is short.
+    pub fn span(&mut self, buffer: &Bytes, span: Range<usize>) {
+        if span.len() <= COPY_MAX {
+            self.scratch.extend_from_slice(&buffer[span]);
+        } else {
+            self.cover();
+            self.parts.push(Part::Foreign(buffer.slice(span)));
+        }
+    }
+
+    pub fn finish(mut self) -> Merged {
+        self.cover();
+        let scratch = Bytes::from(self.scratch);
+        let segments: Vec<Bytes> = self
+            .parts
+            .into_iter()
+            .map(|part| match part {
+                Part::Scratch(range) => scratch.slice(range),
+                Part::Foreign(bytes) => bytes,
+            })
+            .collect();
+        let len = segments.iter().map(Bytes::len).sum();
+        Merged { segments, len }
+    }
+
+    fn cover(&mut self) {
+        if self.uncovered < self.scratch.len() {
+            self.parts
+                .push(Part::Scratch(self.uncovered..self.scratch.len()));
+            self.uncovered = self.scratch.len();
+        }
+    }
+}
+
+/// Appends `text` as a JSON string, escaped as serde_json escapes.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Writing a string into memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ranges_share_the_scratch_and_long_ones_stay_where_they_are() {
+        let buffer = Bytes::from(vec![b'x'; 1000]);
+        let mut reply = Reply::default();
+        reply.text(b"{");
+        reply.span(&buffer, 0..10);
+        reply.span(&buffer, 10..800);
+        reply.number(0);
+        reply.number(u64::MAX);
+        reply.string("a\"b");
+        let merged = reply.finish();
+        assert_eq!(merged.segments().len(), 3);
+        assert_eq!(merged.segments()[1].as_ptr(), buffer[10..].as_ptr());
+        assert_eq!(merged.len(), merged.to_bytes().len());
+        assert!(merged
+            .to_bytes()
+            .ends_with(b"x018446744073709551615\"a\\\"b\""));
+    }
+}

@@ -1,0 +1,223 @@
+//! Merging the answers to one search.
+//!
+//! Each answer is walked once for its spans; details are read into keys only when a hit reaches the front of its
+//! node's list, and only the hits of the page are looked into again, to cut out what the client did not ask for. A heap
+//! over the nodes' front hits (one entry a node) yields the global order. Each node's own order is kept: it is right by construction,
+//! and it knows more than the details tell (geo buckets, words of an exact match).
+
+mod answer;
+mod distinct;
+mod facets;
+mod queue;
+
+use bytes::Bytes;
+
+use crate::cut::{cut_object, Cuts, Ranges};
+use crate::reply::{Merged, Reply};
+use crate::scan::Scanner;
+use crate::MergeError;
+use answer::Answer;
+use distinct::Seen;
+use queue::Queue;
+
+/// Which part of the merged list the client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paging {
+    /// The nodes were asked for offset 0 and limit `offset + limit`.
+    Offset { offset: usize, limit: usize },
+    /// The nodes were asked for page 1 and `page * hits_per_page` hits. Pages count from 1; page 0 has no hits.
+    Pages { page: usize, hits_per_page: usize },
+}
+
+/// The order of a facet's values (`faceting.sortFacetValuesBy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FacetOrder {
+    Alpha,
+    Count,
+}
+
+/// How a search's answers are to be merged and what the client asked for.
+pub struct Spec<'a> {
+    pub paging: Paging,
+    /// The client asked for `showRankingScore`; otherwise the score is cut out where a node sent it.
+    pub show_score: bool,
+    /// The client asked for `showRankingScoreDetails`. Nodes were always asked for it unless `ranked` is false.
+    pub show_details: bool,
+    /// Whether details order the hits. False: every hit ties (a placeholder search without sort), so the answers are simply
+    /// put one behind the other, and nodes need not send details.
+    pub ranked: bool,
+    /// Dotted path of the distinct attribute, which hits carry. Duplicates between nodes are dropped and subtracted from the
+    /// total, as far as they were met: the total stays an upper bound (MEILISEARCH B.6).
+    pub distinct: Option<&'a str>,
+    /// Dotted paths that were asked for only on behalf of the merge. The reserved field is always cut out.
+    pub strip_fields: &'a [&'a str],
+    pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
+    /// Values kept a facet.
+    pub max_values_per_facet: usize,
+    /// Echoed.
+    pub query: &'a str,
+    pub processing_time_ms: u64,
+    /// Present in the answer when given: Meilisearch sends one since 1.47.
+    pub request_uid: Option<&'a str>,
+}
+
+/// Merges the bodies of the nodes' answers to `POST /indexes/{uid}/search` into one body with Meilisearch's fields in its order.
+///
+/// `answers` are in the order of the plan: hits that tie come from the lower position first, and then in the node's own order.
+/// No answers at all are a search without hits.
+///
+/// # Errors
+/// An answer that is not a search answer, lacks ranking details where they are needed, or hides them.
+pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError> {
+    let scanned: Vec<Answer> = answers
+        .iter()
+        .enumerate()
+        .map(|(node, bytes)| Answer::scan(bytes, node, spec.ranked))
+        .collect::<Result<_, _>>()?;
+    let total: u64 = scanned
+        .iter()
+        .map(|answer| answer.total)
+        .fold(0, u64::saturating_add);
+
+    let window = Window::of(spec.paging);
+    let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
+    reply.text(b"{\"hits\":[");
+    let duplicates = merge_hits(answers, &scanned, spec, window, &mut reply)?;
+    reply.text(b"],\"query\":");
+    reply.string(spec.query);
+    reply.text(b",\"processingTimeMs\":");
+    reply.number(spec.processing_time_ms);
+    write_paging(&mut reply, spec.paging, total.saturating_sub(duplicates));
+    facets::merge_facets(answers, &scanned, spec, total, &mut reply)?;
+    if let Some(uid) = spec.request_uid {
+        reply.text(b",\"requestUid\":");
+        reply.string(uid);
+    }
+    reply.text(b"}");
+    Ok(reply.finish())
+}
+
+/// The wanted part of the merged list, whatever kind of paging described it.
+#[derive(Clone, Copy)]
+struct Window {
+    skip: usize,
+    take: usize,
+}
+
+impl Window {
+    fn of(paging: Paging) -> Self {
+        match paging {
+            Paging::Offset { offset, limit } => Window {
+                skip: offset,
+                take: limit,
+            },
+            Paging::Pages { page: 0, .. } => Window { skip: 0, take: 0 },
+            Paging::Pages {
+                page,
+                hits_per_page,
+            } => Window {
+                skip: (page - 1).saturating_mul(hits_per_page),
+                take: hits_per_page,
+            },
+        }
+    }
+}
+
+/// Writes the window's hits; returns how many duplicates of the distinct attribute were passed over on the way.
+fn merge_hits(
+    answers: &[Bytes],
+    scanned: &[Answer],
+    spec: &Spec,
+    window: Window,
+    reply: &mut Reply,
+) -> Result<u64, MergeError> {
+    if window.take == 0 {
+        return Ok(0);
+    }
+    let mut members: Vec<&str> = vec![miroir_api::SHARD_FIELD];
+    if !spec.show_score {
+        members.push("_rankingScore");
+    }
+    if !spec.show_details {
+        members.push("_rankingScoreDetails");
+    }
+    let cuts = Cuts {
+        members: &members,
+        paths: spec.strip_fields,
+        hit: true,
+    };
+
+    let mut queue = Queue::new(answers, scanned)?;
+    let mut seen = spec.distinct.map(Seen::new);
+    let mut ranges = Ranges::new();
+    let (mut duplicates, mut passed, mut written) = (0, 0, 0);
+    while written < window.take {
+        let Some((node, hit)) = queue.next()? else {
+            break;
+        };
+        let bytes = &answers[node];
+        if let Some(seen) = &mut seen {
+            let repeated = seen
+                .repeats(bytes, hit.span.clone())
+                .map_err(|error| answer::unreadable(node, error))?;
+            if repeated {
+                duplicates += 1;
+                continue;
+            }
+        }
+        passed += 1;
+        if passed <= window.skip {
+            continue;
+        }
+        if written > 0 {
+            reply.text(b",");
+        }
+        ranges.clear();
+        let mut scanner = Scanner::within(bytes, hit.span.clone());
+        cut_object(&mut scanner, &cuts, &mut ranges)
+            .map_err(|error| answer::unreadable(node, error))?;
+        for range in &ranges {
+            reply.span(bytes, range.clone());
+        }
+        written += 1;
+    }
+    Ok(duplicates)
+}
+
+fn write_paging(reply: &mut Reply, paging: Paging, total: u64) {
+    let fields: [(&[u8], u64); 4] = match paging {
+        Paging::Offset { offset, limit } => [
+            (b"limit", limit as u64),
+            (b"offset", offset as u64),
+            (b"estimatedTotalHits", total),
+            (b"", 0),
+        ],
+        Paging::Pages {
+            page,
+            hits_per_page,
+        } => {
+            // As Meilisearch: no pages where a page has no hits.
+            let pages = if hits_per_page == 0 {
+                0
+            } else {
+                total.div_ceil(hits_per_page as u64)
+            };
+            let hits_per_page = hits_per_page as u64;
+            [
+                (b"hitsPerPage", hits_per_page),
+                (b"page", page as u64),
+                (b"totalPages", pages),
+                (b"totalHits", total),
+            ]
+        }
+    };
+    for (name, value) in fields.iter().filter(|(name, _)| !name.is_empty()) {
+        reply.text(b",\"");
+        reply.text(name);
+        reply.text(b"\":");
+        reply.number(*value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+use super::*;
+use serde_json::{json, Value};
+
+const ALPHA: &dyn Fn(&str) -> FacetOrder = &|_| FacetOrder::Alpha;
+const COUNT: &dyn Fn(&str) -> FacetOrder = &|_| FacetOrder::Count;
+
+fn spec() -> Spec<'static> {
+    Spec {
+        paging: Paging::Offset {
+            offset: 0,
+            limit: 20,
+        },
+        show_score: false,
+        show_details: false,
+        ranked: true,
+        distinct: None,
+        strip_fields: &[],
+        facet_order: ALPHA,
+        max_values_per_facet: 100,
+        query: "q",
+        processing_time_ms: 7,
+        request_uid: None,
+    }
+}
+
+fn body(value: Value) -> Bytes {
+    serde_json::to_vec(&value).unwrap().into()
+}
+
+/// An answer with hits of (id, words) and a total.
+fn answer(hits: &[(&str, u64)], total: u64) -> Bytes {
+    let hits: Vec<Value> = hits
+        .iter()
+        .map(|(id, words)| {
+            json!({"_miroir_shard": "⸀⸁", "id": id, "_rankingScore": 0.5,
+                   "_rankingScoreDetails": {"words": {"order": 0, "matchingWords": words, "maxMatchingWords": 9, "score": 0.5}}})
+        })
+        .collect();
+    body(
+        json!({"hits": hits, "query": "x", "processingTimeMs": 1, "limit": 9, "offset": 0, "estimatedTotalHits": total}),
+    )
+}
+
+fn merged(answers: &[Bytes], spec: &Spec) -> String {
+    String::from_utf8(merge_search(answers, spec).unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn the_whole_answer_in_meilisearchs_order() {
+    let answers = [
+        answer(&[("a", 3), ("b", 1)], 2),
+        answer(&[("c", 3), ("d", 2)], 5),
+    ];
+    let spec = Spec {
+        query: "a \"q\"",
+        request_uid: Some("u"),
+        ..spec()
+    };
+    assert_eq!(
+        merged(&answers, &spec),
+        r#"{"hits":[{"id":"a"},{"id":"c"},{"id":"d"},{"id":"b"}],"query":"a \"q\"","processingTimeMs":7,"limit":20,"offset":0,"estimatedTotalHits":7,"requestUid":"u"}"#
+    );
+    assert_eq!(
+        merged(&[], &self::spec()),
+        r#"{"hits":[],"query":"q","processingTimeMs":7,"limit":20,"offset":0,"estimatedTotalHits":0}"#
+    );
+}
+
+#[test]
+fn scores_stay_where_they_were_asked_for() {
+    let answers = [answer(&[("a", 3)], 1)];
+    let score = Spec {
+        show_score: true,
+        ..spec()
+    };
+    assert!(merged(&answers, &score).starts_with(r#"{"hits":[{"id":"a","_rankingScore":0.5}],"#));
+    let details = Spec {
+        show_details: true,
+        ..spec()
+    };
+    assert!(merged(&answers, &details).starts_with(
+        r#"{"hits":[{"id":"a","_rankingScoreDetails":{"words":{"order":0,"matchingWords":3,"maxMatchingWords":9,"score":0.5}}}],"#
+    ));
+}
+
+#[test]
+fn pages_are_counted_anew() {
+    let page = |page, hits_per_page| {
+        let paging = Paging::Pages {
+            page,
+            hits_per_page,
+        };
+        let text = merged(
+            &[answer(&[("a", 3), ("b", 1)], 2), answer(&[("c", 2)], 1)],
+            &Spec { paging, ..spec() },
+        );
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let ids: Vec<String> = value["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h["id"].as_str().unwrap().into())
+            .collect();
+        (
+            ids.concat(),
+            value["totalPages"].as_u64().unwrap(),
+            value["totalHits"].as_u64().unwrap(),
+            value["page"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(page(1, 2), ("ac".into(), 2, 3, 1));
+    assert_eq!(page(2, 2), ("b".into(), 2, 3, 2));
+    assert_eq!(page(3, 2), (String::new(), 2, 3, 3));
+    assert_eq!(page(0, 2), (String::new(), 2, 3, 0));
+    assert_eq!(page(1, 0), (String::new(), 0, 3, 1));
+}
+
+#[test]
+fn unranked_hits_keep_the_nodes_order() {
+    let a = body(json!({"hits": [{"id": 1}, {"id": 2}], "totalHits": 2}));
+    let b = body(json!({"hits": [{"id": 3}], "totalHits": 1}));
+    let spec = Spec {
+        ranked: false,
+        paging: Paging::Offset {
+            offset: 1,
+            limit: 5,
+        },
+        ..spec()
+    };
+    assert!(merged(&[a, b], &spec).starts_with(r#"{"hits":[{"id":2},{"id":3}],"#));
+}
+
+#[test]
+fn distinct_drops_and_subtracts() {
+    let a = body(
+        json!({"hits": [{"id": 1, "c": "Red"}, {"id": 2, "c": null}], "estimatedTotalHits": 2}),
+    );
+    let b = body(
+        json!({"hits": [{"id": 3, "c": " red"}, {"id": 4, "c": null}, {"id": 5}], "estimatedTotalHits": 9}),
+    );
+    let spec = Spec {
+        ranked: false,
+        distinct: Some("c"),
+        strip_fields: &["c"],
+        ..spec()
+    };
+    assert_eq!(
+        merged(&[a, b], &spec),
+        r#"{"hits":[{"id":1},{"id":2},{"id":4},{"id":5}],"query":"q","processingTimeMs":7,"limit":20,"offset":0,"estimatedTotalHits":10}"#
+    );
+}
+
+fn facets(answers: Vec<Value>, spec: &Spec) -> String {
+    let bodies: Vec<Bytes> = answers
+        .into_iter()
+        .map(|facets| {
+            let mut answer =
+                json!({"hits": [], "estimatedTotalHits": facets["total"].as_u64().unwrap_or(4)});
+            answer["facetDistribution"] = facets["d"].clone();
+            answer["facetStats"] = facets["s"].clone();
+            body(answer)
+        })
+        .collect();
+    let text = merged(&bodies, spec);
+    let from = text.find("\"facetDistribution\":").unwrap();
+    text[from..].to_owned()
+}
+
+#[test]
+fn facets_merge_by_normalised_value() {
+    let a = json!({"d": {"z": {"Red": 1, "blue": 2}, "_miroir_shard": {"x": 3}}, "s": {}});
+    let b = json!({"d": {"z": {"BLUE": 1, "green": 5}, "a": {"x": 1}}, "s": {}});
+    assert_eq!(
+        facets(vec![a.clone(), b.clone()], &spec()),
+        r#""facetDistribution":{"a":{"x":1},"z":{"blue":3,"green":5,"Red":1}},"facetStats":{}}"#
+    );
+    let cut = Spec {
+        max_values_per_facet: 2,
+        facet_order: COUNT,
+        ..spec()
+    };
+    assert_eq!(
+        facets(vec![a, b], &cut),
+        r#""facetDistribution":{"a":{"x":1},"z":{"green":5,"blue":3}},"facetStats":{}}"#
+    );
+}
+
+#[test]
+fn numbers_stand_before_strings_and_are_other_values() {
+    // On the first node 1 and 10 are numbers and "2" is a string: it is behind "10" and above the maximum of the numbers
+    // would be needed otherwise.
+    let a = json!({"d": {"n": {"1": 1, "10": 1, "2": 7, "x": 1}}, "s": {"n": {"min": 1.0, "max": 10.0}}});
+    let b = json!({"d": {"n": {"10": 2, "5": 1}}, "s": {"n": {"min": 5.0, "max": 10.0}}});
+    // Few candidates: numbers sort as text.
+    assert_eq!(
+        facets(vec![a.clone(), b], &spec()),
+        r#""facetDistribution":{"n":{"1":1,"10":3,"2":7,"5":1,"x":1}},"facetStats":{"n":{"min":1.0,"max":10.0}}}"#
+    );
+    // Many: as numbers.
+    let many = json!({"total": 4000, "d": {"n": {"5": 1, "10": 2}}, "s": {"n": {"min": 5.0, "max": 10.5}}});
+    assert_eq!(
+        facets(
+            vec![
+                json!({"d": {"n": {"7": 1, "a": 1}}, "s": {"n": {"min": 7.0, "max": 7.0}}}),
+                many
+            ],
+            &spec()
+        ),
+        r#""facetDistribution":{"n":{"5":1,"7":1,"10":2,"a":1}},"facetStats":{"n":{"min":5.0,"max":10.5}}}"#
+    );
+    // No statistics: all of it is strings.
+    let strings = json!({"d": {"n": {"10": 1, "9": 1}}, "s": {}});
+    assert_eq!(
+        facets(vec![strings], &spec()),
+        r#""facetDistribution":{"n":{"10":1,"9":1}},"facetStats":{}}"#
+    );
+}
+
+#[test]
+fn what_is_no_answer_is_refused() {
+    let bad = |text: &'static str| {
+        merge_search(&[Bytes::from_static(text.as_bytes())], &spec()).unwrap_err()
+    };
+    for text in [
+        "",
+        "[]",
+        "{}",
+        r#"{"hits":[]}"#,
+        r#"{"hits":{},"estimatedTotalHits":0}"#,
+        r#"{"hits":[1],"estimatedTotalHits":0}"#,
+        r#"{"hits":[{}],"estimatedTotalHits":0}"#,
+        r#"{"hits":[{"_rankingScoreDetails":1}],"estimatedTotalHits":0}"#,
+        r#"{"hits":[],"estimatedTotalHits":-1}"#,
+        r#"{"hits":[],"estimatedTotalHits":1} x"#,
+    ] {
+        assert!(
+            matches!(bad(text), MergeError::BadAnswer { node: 0, .. }),
+            "{text}"
+        );
+    }
+    let hidden = r#"{"hits":[{"_rankingScoreDetails":{"<hidden-rule-0>":{"order":0,"value":"<hidden>"}}}],"totalHits":1}"#;
+    assert_eq!(
+        bad(hidden),
+        MergeError::HiddenRule {
+            node: 0,
+            rule: "<hidden-rule-0>".into()
+        }
+    );
+}
