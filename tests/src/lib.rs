@@ -1,1 +1,23 @@
-//! Whole-system scenarios.
+//! Whole-system tests: what a client sees of running programs, and nothing else.
+//!
+//! A proxy that stripes an index promises one thing: a client cannot tell it from one Meilisearch. No unit test can show that, so
+//! everything here starts real processes ([`fleet`]), speaks HTTP to them ([`http`]) and compares answers ([`compare`]) of a cluster
+//! with those of one node. *What* is asked comes from three places:
+//!
+//! - [`scenario`]: files in `tests/scenarios/`, data that a newcomer can read and extend without knowing this code, played by [`play`];
+//! - [`draw`]: random corpora, settings and searches, cut down by [`shrink`] when one of them disagrees;
+//! - the test files themselves, for what one node cannot show: killed processes, broken framing, the command line.
+//!
+//! The programs under test are built beforehand (`cargo build --release`) and found at `target/release/miroir`, or where `MIROIR_BIN`
+//! says. `MEILISEARCH_BIN=FILE` makes every node a released Meilisearch instead of the embedded one. `MIROIR_DRIVER` is passed on.
+
+pub mod compare;
+pub mod draw;
+pub mod fleet;
+pub mod http;
+pub mod play;
+pub mod process;
+pub mod relay;
+pub mod scenario;
+pub mod shrink;
+pub mod volatile;
