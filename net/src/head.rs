@@ -214,14 +214,19 @@ fn explain(error: httparse::Error, head: &[u8]) -> HeadError {
     }
 }
 
-/// True when the first line ends in `HTTP/digit.digit`: a version, only not one of ours.
+/// True when the first line is three words of which the last is `HTTP/digit.digit`: well formed, only not our version.
 fn names_a_version(head: &[u8]) -> bool {
     let line = head
         .split(|byte| *byte == b'\r')
-        .find(|line| line.len() > 1)
-        .unwrap_or_default();
-    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+        .map(<[u8]>::trim_ascii_start)
+        .find(|line| !line.is_empty());
+    let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
 }
 
 /// Origin form, or absolute form cut down to it (RFC 9112, 3.2).

@@ -57,8 +57,8 @@ pub struct Core {
 /// What went wrong and was survived since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Panics caught in tasks of [`crate::spawn`] and [`crate::spawn_background`].
-    pub task_panics: u64,
+    /// Panics caught by [`crate::catch_panic`]: in tasks, in handlers, in mains.
+    pub panics: u64,
     /// Times a core's main future, or its whole reactor, was started anew after a panic.
     pub core_restarts: u64,
 }
@@ -80,7 +80,7 @@ pub struct Cores {
 /// [`Error::NoIoUring`] as [`probe`]; [`Error::Core`] when a thread or reactor cannot be made.
 pub fn start<F, Fut>(config: CoresConfig, main: F) -> Result<Cores, Error>
 where
-    F: Fn(Core) -> Fut + Send + Sync + Clone + 'static,
+    F: Fn(Core) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     let (driver, why) = probe(config.driver)?;
@@ -101,6 +101,7 @@ where
         "starting the cores"
     );
 
+    let main = Arc::new(main);
     let counters = Arc::new(Counters::default());
     let (signal, _) = watch::channel(None);
     let mut cores = Cores {
@@ -124,7 +125,7 @@ where
         let (main, ready) = (main.clone(), ready.clone());
         let thread = std::thread::Builder::new()
             .name(format!("core-{id}"))
-            .spawn(move || seat.run(main, jobs, ready))
+            .spawn(move || seat.run(&*main, jobs, ready))
             .map_err(|source| Error::Core { core: id, source })?;
         cores.mailboxes.push(mailbox);
         cores
@@ -183,7 +184,7 @@ impl Cores {
 
     pub fn stats(&self) -> Stats {
         Stats {
-            task_panics: self.counters.task_panics.load(Ordering::Relaxed),
+            panics: self.counters.panics.load(Ordering::Relaxed),
             core_restarts: self.counters.core_restarts.load(Ordering::Relaxed),
         }
     }
@@ -241,7 +242,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn run<F, Fut>(self, main: F, jobs: mpsc::Receiver<Job>, ready: Ready)
+    fn run<F, Fut>(self, main: &F, jobs: mpsc::Receiver<Job>, ready: Ready)
     where
         F: Fn(Core) -> Fut,
         Fut: Future<Output = ()> + 'static,
@@ -259,7 +260,7 @@ impl Seat {
     }
 
     /// Runs reactors until one ends by itself.
-    fn serve<F, Fut>(&self, main: F, jobs: &Jobs, ready: Ready)
+    fn serve<F, Fut>(&self, main: &F, jobs: &Jobs, ready: Ready)
     where
         F: Fn(Core) -> Fut,
         Fut: Future<Output = ()> + 'static,
@@ -282,7 +283,7 @@ impl Seat {
                 let _ = ready.send((self.id, Ok(())));
             }
             match catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(self.live(&main, jobs.clone()))
+                runtime.block_on(self.live(main, jobs.clone()))
             })) {
                 Ok(Ended::Drained) => return drop(runtime),
                 Ok(Ended::CutOff) => return std::mem::forget(runtime),

@@ -92,6 +92,16 @@ pub fn probe(choice: DriverChoice) -> Result<(Driver, String), Error> {
     }
 }
 
+/// Every driver that can run on this machine, for tests that force each in turn.
+pub fn usable_drivers() -> Vec<DriverChoice> {
+    let mut drivers = vec![DriverChoice::Epoll];
+    match try_ring() {
+        Ok(()) => drivers.push(DriverChoice::IoUring),
+        Err(reason) => tracing::warn!(reason, "io_uring cannot be tested here"),
+    }
+    drivers
+}
+
 /// A runtime on either driver; monoio's own fusion type, built by our choice instead of by its detection.
 pub(crate) type Runtime = monoio::FusionRuntime<
     monoio::time::TimeDriver<IoUringDriver>,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::task::panic_text;
+use crate::task::{count_panic, panic_text};
 
 /// Jobs that may wait for one core; a core that is this far behind has other problems.
 const WAITING_JOBS_MAX: usize = 1024;
@@ -80,6 +80,7 @@ impl Mailbox {
 pub(crate) async fn run_jobs(jobs: Rc<RefCell<mpsc::Receiver<Job>>>) {
     while let Some(job) = std::future::poll_fn(|cx| jobs.borrow_mut().poll_recv(cx)).await {
         if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(job)) {
+            count_panic();
             tracing::error!(
                 panic = panic_text(panic.as_ref()),
                 "a mailbox job panicked; its core goes on"

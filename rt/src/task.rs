@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 /// Counted over all cores of one [`crate::start`]; read through [`crate::Cores::stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub task_panics: AtomicU64,
+    pub panics: AtomicU64,
     pub core_restarts: AtomicU64,
 }
 
@@ -45,10 +45,14 @@ pub fn spawn_background(future: impl Future<Output = ()> + 'static) {
 
 /// Resolves to the future's output, or to what the panic said when polling it panicked.
 ///
-/// The future is not polled again after a panic; what it owned is dropped with it.
+/// The future is not polled again after a panic; what it owned is dropped with it. On a core the panic is counted.
 pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
-    std::future::poll_fn(move |cx| poll_caught(future.as_mut(), cx)).await
+    let outcome = std::future::poll_fn(move |cx| poll_caught(future.as_mut(), cx)).await;
+    if outcome.is_err() {
+        count_panic();
+    }
+    outcome
 }
 
 /// Lets the core's other tasks run before going on. Long merges and splits call it: there is no task budget.
@@ -80,13 +84,16 @@ pub(crate) fn live() -> usize {
     LIVE.get()
 }
 
+pub(crate) fn count_panic() {
+    COUNTERS.with(|slot| {
+        if let Some(counters) = slot.borrow().as_ref() {
+            counters.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+}
+
 async fn guarded(future: impl Future<Output = ()>) {
     if let Err(panic) = catch_panic(future).await {
-        COUNTERS.with(|slot| {
-            if let Some(counters) = slot.borrow().as_ref() {
-                counters.task_panics.fetch_add(1, Ordering::Relaxed);
-            }
-        });
         tracing::error!(panic, "a task panicked; its core goes on");
     }
 }
