@@ -62,8 +62,15 @@ pub fn document_filter_error(error: milli::Error) -> Error {
 }
 
 /// As [`milli_error`], with the index named first, as the scheduler does for failed tasks and failed searches.
+///
+/// A filter that a task carries is a filter on documents.
 pub fn index_error(uid: &str, error: milli::Error) -> Error {
-    let mut error = milli_error(error);
+    let mut error = match &error {
+        milli::Error::UserError(milli::UserError::InvalidFilter(_) | milli::UserError::InvalidFilterExpression(..)) => {
+            coded("invalid_document_filter", error.to_string())
+        }
+        _ => milli_error(error),
+    };
     error.message = format!("Index `{uid}`: {}", error.message);
     error
 }

@@ -10,6 +10,15 @@
 //! index that `indexes` keeps open. A read goes from `http` straight to a snapshot of the index.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod deserialize;
+mod engine;
 mod error;
+mod files;
+mod indexes;
+mod payload;
+mod queue;
+mod scheduler;
 mod search;
+mod settings;
+mod tasks;
