@@ -129,3 +129,97 @@ const fn code_table() -> [u8; TABLE_BYTES] {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use unicode_normalization::UnicodeNormalization;
+
+    use super::*;
+
+    #[test]
+    fn the_alphabet_is_made_of_separators_that_nothing_changes() {
+        let list = include_str!("../testdata/charabia-0.9.9-separators.txt");
+        let separators: HashSet<char> = list
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.chars().last().unwrap())
+            .collect();
+        assert_eq!(separators.len(), 80);
+        for c in ALPHABET {
+            assert!(separators.contains(&c), "{c:?} is not a separator");
+            let text = c.to_string();
+            assert_eq!(text.trim(), text);
+            assert_eq!(text.to_lowercase(), text);
+            assert_eq!(text.nfkd().collect::<String>(), text);
+            assert_eq!(text.len(), 3);
+        }
+        assert_eq!(
+            ALPHABET.iter().collect::<HashSet<_>>().len(),
+            ALPHABET.len()
+        );
+    }
+
+    #[test]
+    fn no_two_characters_compose_into_something_else() {
+        for shard in 0..SHARDS_MAX {
+            let code = shard_code(Shard(shard));
+            assert_eq!(code.nfkd().collect::<String>(), *code);
+            assert_eq!(code.nfkc().collect::<String>(), *code);
+        }
+    }
+
+    /// Stored in every document: neither the alphabet nor its order can ever change.
+    #[test]
+    fn codes_are_frozen() {
+        assert_eq!(*shard_code(Shard(0)), *"\u{2E00}\u{2E00}");
+        assert_eq!(*shard_code(Shard(7)), *"\u{2E00}\u{2E07}");
+        assert_eq!(*shard_code(Shard(63)), *"\u{2E00}\u{2E48}");
+        assert_eq!(*shard_code(Shard(64)), *"\u{2E01}\u{2E00}");
+        assert_eq!(*shard_code(Shard(4095)), *"\u{2E48}\u{2E48}");
+        let all: String = (0..SHARDS_MAX)
+            .map(|shard| shard_code(Shard(shard)).as_str())
+            .collect();
+        assert_eq!(xxhash_rust::xxh3::xxh3_64(all.as_bytes()), FROZEN);
+    }
+
+    #[test]
+    fn a_code_says_its_shard_and_nothing_else_does() {
+        for shard in (0..SHARDS_MAX).map(Shard) {
+            assert_eq!(parse_shard_code(&shard_code(shard)), Some(shard));
+        }
+        for other in [
+            "",
+            "7",
+            "ab",
+            "\u{2E00}",
+            "\u{2E00}\u{2E00}\u{2E00}",
+            " \u{2E00}\u{2E00}",
+            "\u{2E00}|",
+        ] {
+            assert_eq!(parse_shard_code(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn filters_name_the_shards() {
+        assert_eq!(
+            shard_filter(&[Shard(0)]),
+            "_miroir_shard = \"\u{2E00}\u{2E00}\""
+        );
+        assert_eq!(
+            shard_filter(&[Shard(0), Shard(65)]),
+            "_miroir_shard IN [\"\u{2E00}\u{2E00}\", \"\u{2E01}\u{2E01}\"]"
+        );
+        assert_eq!(shard_filter(&[]), "_miroir_shard IN []");
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the largest")]
+    fn a_shard_beyond_the_largest_is_a_bug() {
+        shard_code(Shard(SHARDS_MAX));
+    }
+
+    const FROZEN: u64 = 13_612_463_267_136_781_115;
+}

@@ -43,3 +43,37 @@ pub fn shard_of(primary_key: &[u8], shards: u16) -> Shard {
     assert!(shards > 0, "an index has at least one shard");
     Shard((xxh3_64(primary_key) % u64::from(shards)) as u16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_is_frozen() {
+        let vectors = include_str!("../testdata/shard_of.tsv");
+        let mut lines = vectors.lines().filter(|line| !line.starts_with('#'));
+        let header: Vec<&str> = lines.next().unwrap().split('\t').collect();
+        let mut checked = 0;
+        for line in lines {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let key: String = serde_json::from_str(columns[0]).unwrap();
+            assert_eq!(
+                format!("{:016x}", xxh3_64(key.as_bytes())),
+                columns[1],
+                "{key:?}"
+            );
+            for (shards, expected) in header.iter().zip(&columns).skip(2) {
+                let shard = shard_of(key.as_bytes(), shards.parse().unwrap());
+                assert_eq!(shard.to_string(), *expected, "{key:?} of {shards}");
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 31 * 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "at least one shard")]
+    fn no_shards_is_a_bug() {
+        shard_of(b"1", 0);
+    }
+}
