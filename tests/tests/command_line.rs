@@ -228,27 +228,29 @@ fn bearer(output: &str) -> Option<String> {
 
 /// Every process below `pid`, from /proc.
 fn descendants(pid: u32) -> Vec<u32> {
-    let children = |of: u32| -> Vec<u32> {
-        let tasks = std::fs::read_dir(format!("/proc/{of}/task"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let lists = tasks.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
-        lists
-            .flat_map(|l| {
-                l.split_whitespace()
-                    .filter_map(|p| p.parse().ok())
-                    .collect::<Vec<_>>()
-            })
-            .collect()
-    };
-    let mut all = children(pid);
+    let everybody = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parents: Vec<(u32, u32)> = everybody
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter_map(|child| Some((child, parent(child)?)))
+        .collect();
+    let mut all = vec![pid];
     let mut at = 0;
     while at < all.len() {
-        all.extend(children(all[at]));
+        all.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| *p == all[at])
+                .map(|(c, _)| *c)
+                .collect::<Vec<_>>(),
+        );
         at += 1;
     }
-    all
+    all.split_off(1)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// Whether a process runs; one that has ended and waits to be reaped does not.
