@@ -1,1 +1,44 @@
-//! The slow plane: durable store, tasks, settings, index lifecycle, node bootstrap.
+//! The slow plane: everything that is not a search or a document on its way.
+//!
+//! One thread with a tokio runtime holds the durable store's handle, the catalogue of indexes, the task registry and
+//! the settings; it watches the nodes' health, polls their tasks, and publishes a new [`miroir_router::RoutingTable`]
+//! whenever something changes that the cores must know. The cores call it through [`Control`], whose futures need
+//! nothing but a waker: no tokio context ever appears on a core.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | `bootstrap` | from a configuration to a running plane, or to a message that names the next step |
+//! | `store` | what must survive, with group commit |
+//! | `catalogue` | which indexes there are, visible and planned |
+//! | `lane`, `writes` | the order of writes of one index; turns and commits |
+//! | `tasks`, `flights`, `poll`, `finish` | a client's task, its node tasks, and how it ends |
+//! | `settings`, `indexes`, `stats` | the slow API, one module a subject |
+//! | `nodes`, `health` | talking to nodes |
+//! | `routes` | the slow routes as an axum router |
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod catalogue;
+mod clock;
+mod config;
+mod finish;
+mod flights;
+mod handle;
+mod health;
+mod indexes;
+mod lane;
+mod nodes;
+mod plane;
+mod poll;
+mod routes;
+mod scrub;
+mod settings;
+mod stats;
+mod store;
+mod tasks;
+mod types;
+mod writes;
+
+pub use config::{ControlConfig, NodeConfig, StartError};
+pub use handle::{start, Control, Running};
+pub use types::{BeginWrite, InferredKey, NodePart, Outcome, TaskSummary, Turn, WriteKind};

@@ -1,0 +1,63 @@
+//! What the control plane is started with, and how a start that cannot go on says why.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Everything that [`crate::start`] needs. It holds secrets, so it has no `Debug`.
+#[derive(Clone)]
+pub struct ControlConfig {
+    /// The key that clients send. The data plane checks it; here it is the fallback for the admin key.
+    pub master_key: Option<String>,
+    /// The key that nodes were started with.
+    pub node_master_key: Option<String>,
+    /// Guards `/_miroir/`. Empty or missing: the master key does.
+    pub admin_key: Option<String>,
+    pub shards: u16,
+    pub replication_factor: u8,
+    pub replica_groups: u16,
+    /// In the order in which they become positions ([`miroir_router::NodeIdx`]) in a *new* cluster.
+    pub nodes: Vec<NodeConfig>,
+    pub store_path: PathBuf,
+    /// Which I/O driver the cores run on, for the status page only.
+    pub driver: String,
+}
+
+impl ControlConfig {
+    /// The key that opens `/_miroir/`; `None` leaves it open, as a Meilisearch without a master key is.
+    pub(crate) fn effective_admin_key(&self) -> Option<String> {
+        let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
+        given(&self.admin_key).or_else(|| given(&self.master_key))
+    }
+}
+
+/// One Meilisearch node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The node's name for ever: a stored cluster is matched to the configuration by it.
+    pub id: String,
+    /// `http://host:port`; may change between starts.
+    pub address: String,
+    pub replica_group: u16,
+}
+
+/// Why the control plane did not start: one line a fault, each with the next step.
+#[derive(Debug)]
+pub struct StartError {
+    pub lines: Vec<String>,
+}
+
+impl StartError {
+    pub(crate) fn one(line: impl Into<String>) -> Self {
+        StartError {
+            lines: vec![line.into()],
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for StartError {}

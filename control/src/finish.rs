@@ -1,0 +1,213 @@
+//! Ending tasks: from "every part has ended" to "the client may know".
+//!
+//! A task is reported as ended only once the routing table that shows its effect is published and the store has it: a
+//! client that waits for its task and then searches must find what it asked for. Tasks of one index that change the
+//! index itself hold back the later ones, so that effects come true in the order in which they were accepted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, BoxFuture};
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::clock::now;
+use crate::flights::Flight;
+use crate::plane::Plane;
+use crate::settings::{read_back, typed, ReadBack};
+use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
+use crate::tasks::{merge, Merged, Status, Task, TaskUid};
+
+/// How long a task waits at most before another try at what held it back (a node that must be read back is down).
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Runs until the runtime stops.
+pub(crate) async fn run_finisher(plane: Arc<Plane>) {
+    let mut held_back = false;
+    loop {
+        if held_back {
+            let _ = timeout(RETRY, plane.flights.moved.notified()).await;
+        } else {
+            plane.flights.moved.notified().await;
+        }
+        held_back = match round(&plane).await {
+            Ok(held_back) => held_back,
+            Err(error) => {
+                tracing::error!(%error, "task states were not stored; trying again");
+                true
+            }
+        };
+    }
+}
+
+/// One look at all running tasks, oldest first; says whether something waits for another look.
+async fn round(plane: &Plane) -> Result<bool, StoreError> {
+    let flights: Vec<Flight> = plane.flights.lock().values().cloned().collect();
+    let mut held_back = false;
+    let mut held_indexes: HashSet<String> = HashSet::new();
+    let mut running: Vec<Task> = Vec::new();
+    let mut ending: Vec<BoxFuture<'static, Result<TaskUid, StoreError>>> = Vec::new();
+    for flight in &flights {
+        let mut merged = merge(&flight.task, &flight.parts, now());
+        let index = flight.task.index_uid.clone().unwrap_or_default();
+        if merged.status.is_finished() {
+            let barrier = flight.task.effect.is_barrier();
+            if !held_indexes.contains(&index)
+                && end(plane, flight, &merged, &flights, &mut ending).await
+            {
+                if barrier {
+                    // Later tasks of the index may depend on it.
+                    settle(plane, &mut ending).await?;
+                }
+                continue;
+            }
+            held_back = true;
+            held_indexes.insert(index);
+            merged.status = Status::Processing;
+        } else if flight.task.effect.is_barrier() {
+            held_indexes.insert(index);
+        }
+        if merged.status != flight.task.status {
+            let mut task = flight.task.clone();
+            task.status = merged.status;
+            task.started_at = merged.started_at;
+            running.push(task);
+        }
+    }
+    if !running.is_empty() {
+        plane.store.update_tasks(running.clone()).await?;
+        let mut flights = plane.flights.lock();
+        for task in running {
+            if let Some(flight) = flights.get_mut(&task.uid) {
+                flight.task = task;
+            }
+        }
+    }
+    settle(plane, &mut ending).await?;
+    Ok(held_back)
+}
+
+/// Waits for the store and forgets what has ended.
+async fn settle(
+    plane: &Plane,
+    ending: &mut Vec<BoxFuture<'static, Result<TaskUid, StoreError>>>,
+) -> Result<(), StoreError> {
+    for ended in join_all(ending.drain(..)).await {
+        plane.flights.lock().remove(&ended?);
+    }
+    Ok(())
+}
+
+/// Makes a task's effect true: catalogue, routing table, store. `false`: not possible just now.
+async fn end(
+    plane: &Plane,
+    flight: &Flight,
+    merged: &Merged,
+    flights: &[Flight],
+    ending: &mut Vec<BoxFuture<'static, Result<TaskUid, StoreError>>>,
+) -> bool {
+    let mut task = flight.task.clone();
+    task.status = merged.status;
+    task.details = merged.details.clone();
+    task.error = merged.error.clone();
+    task.started_at = merged.started_at;
+    task.finished_at = merged.finished_at;
+
+    let mut settings = None;
+    let created = task.effect.creates && merged.created;
+    if created || (task.effect.faceting.is_some() && task.status == Status::Succeeded) {
+        match new_settings(plane, &task, flights).await {
+            Read::Settings(value) => settings = Some(value),
+            Read::Diverged(value, why) => {
+                task.status = Status::Failed;
+                let message = format!(
+                    "The nodes do not agree on the settings: {why}. Send the settings again."
+                );
+                task.error = Some(
+                    miroir_api::Error::system(500, "miroir_settings_diverged", message).to_value(),
+                );
+                settings = Some(value);
+            }
+            Read::Skip => {}
+            Read::NotNow => return false,
+        }
+    }
+
+    let mut catalogue = plane.catalogue();
+    let uid = task.index_uid.clone().unwrap_or_default();
+    let mut version = None;
+    let mut row = None;
+    if let Some(entry) = catalogue.get_mut(&uid) {
+        entry.finish(
+            task.uid,
+            &task.effect,
+            task.status,
+            merged.created,
+            task.finished_at.unwrap_or_else(now),
+        );
+        if let (Some(settings), Some(visible)) = (settings, entry.visible.as_ref()) {
+            entry.settings = Arc::new(typed(&settings, &visible.faceting));
+            entry.settings_version += 1;
+            version = Some(SettingsVersion {
+                version: entry.settings_version,
+                settings,
+            });
+        }
+        row = (!entry.is_gone()).then(|| IndexRow::from(&*entry));
+        if row.is_none() {
+            catalogue.remove(&uid);
+        }
+    }
+    if task.effect.is_barrier() {
+        plane.publish(&catalogue);
+    }
+    let done = task.uid;
+    let stored = plane.store.finish(FinishedTask {
+        task,
+        index: row,
+        settings: version,
+    });
+    ending.push(async move { stored.await.map(|()| done) }.boxed());
+    true
+}
+
+enum Read {
+    Settings(Value),
+    Diverged(Value, String),
+    /// The index is about to go; nobody will look.
+    Skip,
+    NotNow,
+}
+
+/// Reads the index's settings back from the nodes. They are compared only when nothing later is on its way that
+/// changes them: otherwise one node may be a step ahead of another, rightly.
+async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
+    let later = || {
+        flights
+            .iter()
+            .filter(|other| other.task.uid > task.uid && other.task.index_uid == task.index_uid)
+    };
+    if task.effect.deletes || later().any(|other| other.task.effect.deletes) {
+        return Read::Skip;
+    }
+    let alone = !later().any(|other| other.task.effect.is_barrier());
+    let index = task.index_uid.as_deref().unwrap_or_default();
+    match read_back(&plane.nodes, index).await {
+        ReadBack::Agreed(value) => Read::Settings(value),
+        ReadBack::Diverged(value, _) if !alone => Read::Settings(value),
+        ReadBack::Diverged(_, why) => {
+            tracing::warn!(index, %why, "settings differ between nodes; reading again");
+            match read_back(&plane.nodes, index).await {
+                ReadBack::Agreed(value) => Read::Settings(value),
+                ReadBack::Diverged(value, why) => Read::Diverged(value, why),
+                ReadBack::Unavailable(_) => Read::NotNow,
+            }
+        }
+        ReadBack::Unavailable(why) => {
+            tracing::debug!(index, %why, "settings cannot be read back yet");
+            Read::NotNow
+        }
+    }
+}

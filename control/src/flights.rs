@@ -1,0 +1,122 @@
+//! Accepted tasks that have not ended, with what their nodes last said.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::clock::parse_rfc3339;
+use crate::tasks::{Part, Status, Task, TaskUid};
+
+/// One running task.
+#[derive(Clone, Debug)]
+pub(crate) struct Flight {
+    pub task: Task,
+    pub parts: Vec<Part>,
+}
+
+/// All of them, and who is to be woken when something moves.
+pub(crate) struct Flights {
+    running: Mutex<BTreeMap<TaskUid, Flight>>,
+    /// A node (by position) has got a new part.
+    pub node_work: Vec<Notify>,
+    /// A part has moved, or a task without parts to wait for has come.
+    pub moved: Notify,
+}
+
+impl Flights {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Flights {
+            running: Mutex::new(BTreeMap::new()),
+            node_work: (0..nodes).map(|_| Notify::new()).collect(),
+            moved: Notify::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskUid, Flight>> {
+        // Entries change by assignment; a panic elsewhere leaves none half-changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, task: Task, parts: Vec<Part>) {
+        self.lock().insert(task.uid, Flight { task, parts });
+        self.node_work.iter().for_each(Notify::notify_one);
+        self.moved.notify_one();
+    }
+
+    /// The node tasks of `node` that have not ended, oldest first.
+    pub(crate) fn pending(&self, node: &str) -> Vec<u32> {
+        let mut uids: Vec<u32> = self
+            .lock()
+            .values()
+            .flat_map(|flight| &flight.parts)
+            .filter(|part| part.node == node && !part.status.is_finished())
+            .map(|part| part.node_task)
+            .collect();
+        uids.sort_unstable();
+        uids
+    }
+
+    /// Takes in a node's answer to `GET /tasks?uids=asked`; says whether anything moved.
+    pub(crate) fn absorb(&self, node: &str, asked: &[u32], answer: &Value) -> bool {
+        let Some(results) = answer["results"].as_array() else {
+            return false;
+        };
+        let by_uid: BTreeMap<u64, &Value> = results
+            .iter()
+            .filter_map(|task| Some((task["uid"].as_u64()?, task)))
+            .collect();
+        let mut moved = false;
+        for flight in self.lock().values_mut() {
+            for part in flight
+                .parts
+                .iter_mut()
+                .filter(|part| part.node == node && !part.status.is_finished())
+            {
+                if asked.binary_search(&part.node_task).is_err() {
+                    continue;
+                }
+                moved |= match by_uid.get(&u64::from(part.node_task)) {
+                    Some(task) => take_in(part, task),
+                    None => {
+                        lose(part);
+                        true
+                    }
+                };
+            }
+        }
+        moved
+    }
+}
+
+fn take_in(part: &mut Part, task: &Value) -> bool {
+    let Some(status) = task["status"].as_str().and_then(Status::parse) else {
+        return false;
+    };
+    if status == part.status {
+        return false;
+    }
+    let time = |field: &str| task[field].as_str().and_then(parse_rfc3339);
+    part.status = status;
+    part.started_at = time("startedAt");
+    part.finished_at = time("finishedAt");
+    part.details = task.get("details").cloned();
+    part.error = task.get("error").filter(|error| !error.is_null()).cloned();
+    true
+}
+
+/// The node answered 202 once and does not know the task any more: its data was lost or replaced.
+fn lose(part: &mut Part) {
+    tracing::error!(
+        node = part.node,
+        task = part.node_task,
+        "the node has lost a task that it had accepted"
+    );
+    part.status = Status::Failed;
+    let message = format!(
+        "Node `{}` does not know its task {} any more: was its data replaced? Send the write again.",
+        part.node, part.node_task
+    );
+    part.error = Some(miroir_api::Error::system(500, "miroir_node_task_lost", message).to_value());
+}

@@ -1,0 +1,191 @@
+//! Starting and stopping the control plane's thread, and the handle by which the cores call it.
+
+use std::future::Future;
+use std::sync::{mpsc, Arc};
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use miroir_api::Error;
+use miroir_router::Publisher;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+
+use crate::bootstrap::bootstrap;
+use crate::config::{ControlConfig, StartError};
+use crate::plane::Plane;
+use crate::types::{BeginWrite, Outcome, TaskSummary, Turn};
+use crate::{finish, health, poll, routes};
+
+/// Starts the control plane on a thread of its own and waits until it is ready: the store is open, every node was
+/// checked, the first routing table is published.
+///
+/// # Errors
+/// One line for each thing that is wrong, with the next step.
+pub fn start(config: ControlConfig) -> Result<Running, StartError> {
+    let (ready, is_ready) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("miroir-control".to_owned())
+        .spawn(move || run(&config, &ready, stopped))
+        .map_err(|error| StartError::one(format!("the control thread does not start: {error}")))?;
+    let control = is_ready
+        .recv()
+        .map_err(|_| StartError::one("the control thread ended while starting; see the log"))??;
+    Ok(Running {
+        control,
+        stop,
+        thread,
+    })
+}
+
+/// A running control plane.
+pub struct Running {
+    pub control: Control,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the background jobs and the thread. What was answered is on disk; what was under way is taken up at the
+    /// next start.
+    pub fn stop(self) {
+        let Running {
+            control,
+            stop,
+            thread,
+        } = self;
+        drop(control);
+        // The thread may have ended by itself.
+        let _ = stop.send(());
+        if thread.join().is_err() {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+fn run(
+    config: &ControlConfig,
+    ready: &mpsc::Sender<Result<Control, StartError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(StartError::one(format!(
+                "the control runtime does not start: {error}"
+            ))));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let plane = match bootstrap(config).await {
+            Ok(plane) => Arc::new(plane),
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        for client in &plane.nodes {
+            tokio::spawn(poll::poll_node(Arc::clone(&plane), Arc::clone(client)));
+            tokio::spawn(health::watch(Arc::clone(client)));
+        }
+        tokio::spawn(finish::run_finisher(Arc::clone(&plane)));
+        let control = Control {
+            router: routes::router(Arc::clone(&plane)),
+            plane,
+        };
+        if ready.send(Ok(control)).is_ok() {
+            let _ = stopped.await;
+        }
+    });
+    // Dropping the runtime ends the jobs.
+}
+
+/// The cores' handle to the control plane. Its futures may be awaited on any executor.
+#[derive(Clone)]
+pub struct Control {
+    plane: Arc<Plane>,
+    router: Router,
+}
+
+impl Control {
+    /// Where routing tables come from.
+    pub fn publisher(&self) -> &Publisher {
+        &self.plane.publisher
+    }
+
+    /// The lowest version of the nodes that were reached so far: major, minor, patch.
+    pub fn node_version(&self) -> (u32, u32, u32) {
+        self.plane.lowest_version()
+    }
+
+    /// Answers any slow route. The core has checked the client's key; `/_miroir/` is checked here.
+    pub async fn handle(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+        let router = self.router.clone();
+        let answer = self.run(async move {
+            // A router never fails: its error type has no values.
+            let response = router
+                .oneshot(request.map(axum::body::Body::from))
+                .await
+                .unwrap_or_else(|never| match never {});
+            let (head, body) = response.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| Error::internal(error.to_string()))?
+                .to_bytes();
+            Ok(http::Response::from_parts(head, body))
+        });
+        answer.await.unwrap_or_else(|error| error_response(&error))
+    }
+
+    /// Waits for a turn in the index's lane and says how the write is to be done. An addition to a missing index
+    /// creates it on all nodes first.
+    ///
+    /// # Errors
+    /// What the client must be answered instead of a task: a bad index uid, a node that is down where all are needed.
+    pub async fn begin_write(&self, write: BeginWrite) -> Result<Turn, Error> {
+        let plane = Arc::clone(&self.plane);
+        self.run(async move { plane.begin_write(write).await })
+            .await
+    }
+
+    /// Makes a write a task. When it resolves, the task, and every copy that missed the write, are on disk, and the
+    /// published routing table shows those copies as out of sync.
+    ///
+    /// # Errors
+    /// The store failed: nodes may have applied the write, but there is no task for it.
+    pub async fn commit(&self, turn: Turn, outcome: Outcome) -> Result<TaskSummary, Error> {
+        let plane = Arc::clone(&self.plane);
+        self.run(async move { plane.commit(turn, outcome).await })
+            .await
+    }
+
+    /// Runs `work` on the control thread. It goes on there when the caller gives up waiting.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let runtime: &Handle = &self.plane.runtime;
+        runtime.spawn(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a control job ended early");
+            Err(Error::internal(
+                "the control plane is stopping, or a job of it panicked; see the log",
+            ))
+        })
+    }
+}
+
+fn error_response(error: &Error) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from(error.to_body()));
+    *response.status_mut() =
+        http::StatusCode::from_u16(error.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let json = http::HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
+    response
+}

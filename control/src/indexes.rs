@@ -1,0 +1,286 @@
+//! The life of an index: created, given a primary key, deleted; and the answers about indexes from the catalogue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use miroir_api::Error;
+use reqwest::Method;
+use serde_json::{json, Map, Value};
+use tokio::time::{sleep, Instant};
+
+use crate::catalogue::{Effect, Entry, IndexState};
+use crate::clock::{now, rfc3339};
+use crate::nodes::{broadcast, NodeRequest};
+use crate::plane::Plane;
+use crate::tasks::{summary, Kind, Role, Status, Task};
+use crate::types::TaskSummary;
+use crate::writes::primary_key_exists;
+
+/// Meilisearch's rule for index uids (`meilisearch-types/src/index_uid.rs`: 400 bytes, while the text says 512).
+pub(crate) fn check_uid(uid: &str) -> Result<(), Error> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !uid.is_empty() && uid.len() <= 400 && uid.bytes().all(good) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        400,
+        "invalid_index_uid",
+        format!(
+            "`{uid}` is not a valid index uid. Index uid can be an integer or a string containing only alphanumeric \
+             characters, hyphens (-) and underscores (_), and can not be more than 512 bytes."
+        ),
+    ))
+}
+
+/// A task as it begins.
+pub(crate) fn new_task(index: &str, kind: Kind, details: Value) -> Task {
+    Task {
+        uid: 0,
+        index_uid: Some(index.to_owned()),
+        kind,
+        status: Status::Enqueued,
+        details,
+        error: None,
+        doom: None,
+        effect: Effect::default(),
+        copies: 1,
+        enqueued_at: now(),
+        started_at: None,
+        finished_at: None,
+        custom_metadata: None,
+    }
+}
+
+/// A task that has failed before anything was sent.
+pub(crate) fn failed_task(index: &str, kind: Kind, details: Value, error: &Error) -> Task {
+    Task {
+        doom: Some(error.to_value()),
+        ..new_task(index, kind, details)
+    }
+}
+
+impl Plane {
+    /// `POST /indexes`. The uid has been checked.
+    pub(crate) async fn create_index(
+        self: &Arc<Self>,
+        uid: &str,
+        primary_key: Option<String>,
+    ) -> Result<TaskSummary, Error> {
+        let mut hold = self.hold(uid).await;
+        let details = json!({ "primaryKey": primary_key });
+        if hold.planned.is_some() {
+            let error = Error::invalid(
+                409,
+                "index_already_exists",
+                format!("Index `{uid}` already exists."),
+            );
+            return self
+                .register_failed(uid, Kind::IndexCreation, details, error)
+                .await;
+        }
+        let state = IndexState {
+            primary_key: primary_key.clone(),
+            ..IndexState::default()
+        };
+        self.plan_creation(uid, state, &mut hold.counted).await?;
+        let body = json!({ "uid": uid, "primaryKey": primary_key });
+        let request = NodeRequest::new(Method::POST, "/indexes", Some(body));
+        let sent = async {
+            let accepted =
+                broadcast(&self.nodes, &format!("Creating index `{uid}`"), &request).await?;
+            let mut parts = self.parts(&accepted, Role::Counted);
+            parts.extend(self.make_filterable(uid).await?);
+            Ok(parts)
+        };
+        match sent.await {
+            Ok(parts) => {
+                let mut task = new_task(uid, Kind::IndexCreation, details);
+                task.effect = Effect {
+                    creates: true,
+                    created_key: primary_key,
+                    ..Effect::default()
+                };
+                Ok(summary(&self.accept(task, parts, Vec::new()).await?))
+            }
+            Err(error) => {
+                self.undo_creation(uid).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// `PATCH /indexes/{uid}` with a primary key (or without: lawful, and changes nothing).
+    ///
+    /// A primary key may change only while the index is empty, and a node sees only its own part. So the lane is held,
+    /// what is on its way is waited for, and the whole cluster's documents are counted before anything is sent.
+    pub(crate) async fn update_index(
+        self: &Arc<Self>,
+        uid: &str,
+        primary_key: Option<String>,
+    ) -> Result<TaskSummary, Error> {
+        check_uid(uid)?;
+        let details = json!({ "primaryKey": primary_key });
+        let hold = self.hold(uid).await;
+        if hold.planned.is_none() {
+            return self
+                .register_failed(uid, Kind::IndexUpdate, details, Error::index_not_found(uid))
+                .await;
+        }
+        if primary_key.is_some() {
+            self.wait_until_idle(uid).await?;
+            if self.any_document(uid).await? {
+                let known = hold
+                    .planned
+                    .as_ref()
+                    .and_then(|state| state.primary_key.clone())
+                    .unwrap_or_default();
+                return self
+                    .register_failed(uid, Kind::IndexUpdate, details, primary_key_exists(&known))
+                    .await;
+            }
+        }
+        let request = NodeRequest::new(
+            Method::PATCH,
+            format!("/indexes/{uid}"),
+            Some(json!({ "primaryKey": primary_key })),
+        );
+        let accepted = broadcast(&self.nodes, &format!("Updating index `{uid}`"), &request).await?;
+        let mut task = new_task(uid, Kind::IndexUpdate, details);
+        task.effect = Effect {
+            key: primary_key,
+            ..Effect::default()
+        };
+        Ok(summary(
+            &self
+                .accept(task, self.parts(&accepted, Role::Counted), Vec::new())
+                .await?,
+        ))
+    }
+
+    /// `DELETE /indexes/{uid}`.
+    pub(crate) async fn delete_index(self: &Arc<Self>, uid: &str) -> Result<TaskSummary, Error> {
+        check_uid(uid)?;
+        let hold = self.hold(uid).await;
+        let details = Value::Object(Map::new());
+        if hold.planned.is_none() {
+            return self
+                .register_failed(
+                    uid,
+                    Kind::IndexDeletion,
+                    details,
+                    Error::index_not_found(uid),
+                )
+                .await;
+        }
+        let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
+        let accepted = broadcast(&self.nodes, &format!("Deleting index `{uid}`"), &request).await?;
+        let mut task = new_task(uid, Kind::IndexDeletion, details);
+        task.effect = Effect {
+            deletes: true,
+            ..Effect::default()
+        };
+        task.copies = u32::try_from(self.layout.copies_per_shard()).unwrap_or(1);
+        Ok(summary(
+            &self
+                .accept(task, self.parts(&accepted, Role::Counted), Vec::new())
+                .await?,
+        ))
+    }
+
+    /// `GET /indexes/{uid}`.
+    pub(crate) fn show_index(&self, uid: &str) -> Result<Value, Error> {
+        check_uid(uid)?;
+        self.catalogue()
+            .get(uid)
+            .and_then(show)
+            .ok_or_else(|| Error::index_not_found(uid))
+    }
+
+    /// `GET /indexes`.
+    pub(crate) fn list_indexes(&self, offset: usize, limit: usize) -> Value {
+        let all: Vec<Value> = self.catalogue().iter().filter_map(show).collect();
+        let total = all.len();
+        let results: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
+        json!({ "results": results, "offset": offset, "limit": limit, "total": total })
+    }
+
+    /// Waits until no accepted task of the index is on its way; the caller holds the lane, so none is added.
+    async fn wait_until_idle(&self, uid: &str) -> Result<(), Error> {
+        /// Longer than most bodies of work, shorter than clients' patience.
+        const PATIENCE: Duration = Duration::from_secs(25);
+        let deadline = Instant::now() + PATIENCE;
+        while self
+            .catalogue()
+            .get(uid)
+            .is_some_and(|entry| !entry.in_flight.is_empty())
+        {
+            if Instant::now() > deadline {
+                return Err(Error::system(
+                    503,
+                    "miroir_index_busy",
+                    format!(
+                        "Index `{uid}` still has tasks on their way; wait for them and try again."
+                    ),
+                ));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether any node holds a document of the index.
+    async fn any_document(&self, uid: &str) -> Result<bool, Error> {
+        let path = format!("/indexes/{uid}/stats");
+        let what = format!("Changing the primary key of `{uid}`");
+        let mut any = false;
+        for (client, reply) in self
+            .nodes
+            .iter()
+            .zip(join_all(self.nodes.iter().map(|node| node.get(&path))).await)
+        {
+            match reply {
+                Ok(reply) if reply.status == 200 => {
+                    any |= reply.json()["numberOfDocuments"].as_u64() != Some(0)
+                }
+                _ => {
+                    let message = format!(
+                        "{what} needs every node, and node `{}` does not answer.",
+                        client.id()
+                    );
+                    return Err(Error::system(
+                        503,
+                        "miroir_no_quorum",
+                        format!("{message} Nothing was sent."),
+                    ));
+                }
+            }
+        }
+        Ok(any)
+    }
+}
+
+fn show(entry: &Entry) -> Option<Value> {
+    let visible = entry.visible.as_ref()?;
+    Some(json!({
+        "uid": entry.uid,
+        "createdAt": rfc3339(entry.created_at),
+        "updatedAt": rfc3339(entry.updated_at),
+        "primaryKey": visible.primary_key,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uids_are_checked_as_meilisearch_does() {
+        for good in ["a", "A-1_z", "0", &"x".repeat(400)] {
+            assert!(check_uid(good).is_ok());
+        }
+        for bad in ["", "a b", "é", "a/b", &"x".repeat(401)] {
+            assert_eq!(check_uid(bad).unwrap_err().code, "invalid_index_uid");
+        }
+    }
+}

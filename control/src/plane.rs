@@ -1,0 +1,79 @@
+//! What all parts of the control plane share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
+use tokio::runtime::Handle;
+
+use crate::catalogue::Catalogue;
+use crate::flights::Flights;
+use crate::lane::Lanes;
+use crate::nodes::{NodeClient, Version};
+use crate::store::Store;
+
+/// The control plane's state. Locks are held for moments only, never across an await.
+pub(crate) struct Plane {
+    pub store: Store,
+    /// By [`NodeIdx`].
+    pub nodes: Vec<Arc<NodeClient>>,
+    /// For new indexes.
+    pub layout: Arc<Layout>,
+    pub publisher: Publisher,
+    pub lanes: Lanes,
+    pub flights: Flights,
+    pub runtime: Handle,
+    pub cluster_id: String,
+    pub admin_key: Option<String>,
+    pub driver: String,
+    pub catalogue: Mutex<Catalogue>,
+}
+
+impl Plane {
+    pub(crate) fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
+        // A panic elsewhere cannot leave an entry half-changed: entries change by assignment.
+        self.catalogue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a new routing table of the catalogue. Called with the catalogue locked, so tables go out in the order of
+    /// the changes that they show.
+    pub(crate) fn publish(&self, catalogue: &Catalogue) {
+        self.publisher
+            .publish(table(&self.nodes, &self.layout, catalogue));
+    }
+
+    pub(crate) fn node(&self, idx: NodeIdx) -> Option<&Arc<NodeClient>> {
+        self.nodes.get(usize::from(idx.0))
+    }
+
+    pub(crate) fn first_up(&self) -> Option<&Arc<NodeClient>> {
+        self.nodes.iter().find(|client| client.node.is_up())
+    }
+
+    /// The lowest version of the fleet, as far as it was reached.
+    pub(crate) fn lowest_version(&self) -> Version {
+        self.nodes
+            .iter()
+            .filter_map(|client| Some(client.about()?.0))
+            .min()
+            .unwrap_or(crate::bootstrap::VERSION_MIN)
+    }
+}
+
+/// The routing table that shows `catalogue`.
+pub(crate) fn table(
+    nodes: &[Arc<NodeClient>],
+    layout: &Arc<Layout>,
+    catalogue: &Catalogue,
+) -> RoutingTable {
+    RoutingTable {
+        epoch: 0,
+        nodes: nodes
+            .iter()
+            .map(|client| Arc::clone(&client.node))
+            .collect(),
+        indexes: catalogue.published().collect(),
+        layout: Arc::clone(layout),
+    }
+}

@@ -1,0 +1,122 @@
+//! The slow routes, as one axum router. Searches and document reads and writes never come here: the cores serve them.
+//!
+//! An unknown path is a 404 without a body, as on a node (SDKs rely on it), a wrong method a 405 without one. What
+//! Meilisearch has and we do not have yet answers 501 and says so.
+
+mod admin;
+mod body;
+mod indexes;
+mod later;
+mod settings;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{header, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::Router;
+use bytes::Bytes;
+use miroir_api::Error;
+use serde::Serialize;
+use serde_json::{json, Value};
+
+use crate::plane::Plane;
+
+type Shared = State<Arc<Plane>>;
+
+/// Builds the router.
+pub(crate) fn router(plane: Arc<Plane>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/version", get(version))
+        .route("/stats", get(stats))
+        .merge(indexes::router())
+        .merge(settings::router())
+        .merge(tasks::router())
+        .merge(admin::router())
+        .merge(later::router())
+        // The cores serve these; what reaches us has a method that they do not know.
+        .route("/multi-search", any(wrong_method))
+        .route("/indexes/{uid}/search", any(wrong_method))
+        .route("/indexes/{uid}/documents", any(wrong_method))
+        .route("/indexes/{uid}/documents/{*rest}", any(wrong_method))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(plane)
+}
+
+async fn wrong_method() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+async fn health() -> Response {
+    json_response(200, &json!({ "status": "available" }))
+}
+
+async fn version(State(plane): Shared) -> Response {
+    let lowest = plane
+        .nodes
+        .iter()
+        .filter_map(|client| client.about())
+        .min_by_key(|(version, _)| *version);
+    match lowest {
+        Some((_, body)) => json_response(200, &body),
+        None => Failure(crate::settings::no_node()).into_response(),
+    }
+}
+
+async fn stats(
+    State(plane): Shared,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+) -> Answer {
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let plain = matches!(
+            (&*name, &*value),
+            ("sizeFormat", "raw") | ("showInternalDatabaseSizes", "false")
+        );
+        if !plain {
+            return Err(Error::not_implemented(format!("`{name}` of GET /stats")).into());
+        }
+    }
+    ok(&plane.stats().await?)
+}
+
+/// What a handler returns.
+type Answer = Result<Response, Failure>;
+
+/// An error on its way to the client.
+struct Failure(Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        respond(self.0.status, self.0.to_body().into())
+    }
+}
+
+fn ok(body: &Value) -> Answer {
+    Ok(json_response(200, body))
+}
+
+fn accepted(body: &impl Serialize) -> Answer {
+    Ok(json_response(202, body))
+}
+
+fn json_response(status: u16, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => respond(status, bytes.into()),
+        Err(error) => Failure(Error::internal(error.to_string())).into_response(),
+    }
+}
+
+fn respond(status: u16, body: Bytes) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

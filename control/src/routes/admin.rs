@@ -1,0 +1,138 @@
+//! `/_miroir/`: what an operator asks. Guarded by the admin key.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{header, HeaderMap};
+use axum::routing::get;
+use axum::Router;
+use miroir_api::Error;
+use miroir_router::{read_plan, NodeIdx};
+use serde_json::{json, Value};
+use subtle::ConstantTimeEq;
+
+use super::{json_response, ok, Answer, Shared};
+use crate::plane::Plane;
+
+pub(super) fn router() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/_miroir/ready", get(ready))
+        .route("/_miroir/topology", get(topology))
+}
+
+fn authorise(plane: &Plane, headers: &HeaderMap) -> Result<(), Error> {
+    let Some(key) = &plane.admin_key else {
+        return Ok(());
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    match given {
+        None => Err(Error::auth(
+            401,
+            "missing_authorization_header",
+            "The Authorization header is missing. It must use the bearer authorization method.",
+        )),
+        // In constant time, so that a wrong key does not tell how much of it is right.
+        Some(given) if bool::from(given.as_bytes().ct_eq(key.as_bytes())) => Ok(()),
+        Some(_) => Err(Error::auth(
+            403,
+            "invalid_api_key",
+            "The provided API key is invalid.",
+        )),
+    }
+}
+
+/// 200 when every shard can be searched, else 503 with what cannot.
+async fn ready(State(plane): Shared, headers: HeaderMap) -> Answer {
+    authorise(&plane, &headers)?;
+    let table = plane.publisher.current();
+    let usable = |node: NodeIdx| {
+        table
+            .nodes
+            .get(usize::from(node.0))
+            .is_some_and(|node| node.is_up())
+    };
+    let layouts = table
+        .indexes
+        .values()
+        .map(|index| (index.uid.as_str(), &index.layout));
+    for (name, layout) in std::iter::once(("new indexes", &table.layout)).chain(layouts) {
+        let uncovered = read_plan(layout, None, 0, usable).uncovered;
+        if !uncovered.is_empty() {
+            let body = json!({ "status": "degraded", "index": name, "shards": uncovered });
+            return Ok(json_response(503, &body));
+        }
+    }
+    ok(&json!({ "status": "ready" }))
+}
+
+async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
+    authorise(&plane, &headers)?;
+    let table = plane.publisher.current();
+    let nodes: Vec<Value> = plane
+        .nodes
+        .iter()
+        .map(|client| node_view(&plane, client))
+        .collect();
+    let indexes: Vec<Value> = table
+        .indexes
+        .values()
+        .map(|index| {
+            let troubled: Vec<Value> = (0..index.layout.shards)
+                .map(miroir_router::Shard)
+                .flat_map(|shard| index.layout.copies_of(shard).iter().map(move |copy| (shard, copy)))
+                .filter(|(_, copy)| !copy.state.serves())
+                .map(|(shard, copy)| json!({ "shard": shard, "node": plane.node(copy.node).map(|node| node.id()), "state": copy.state }))
+                .collect();
+            json!({
+                "uid": index.uid,
+                "visible": index.visible,
+                "primaryKey": index.primary_key,
+                "layoutVersion": index.layout.version,
+                "settingsVersion": index.settings_version,
+                "notServing": troubled,
+            })
+        })
+        .collect();
+    ok(&json!({
+        "cluster": plane.cluster_id,
+        "epoch": table.epoch,
+        "driver": plane.driver,
+        "layout": {
+            "version": plane.layout.version,
+            "shards": plane.layout.shards,
+            "replicationFactor": plane.layout.replication_factor,
+            "replicaGroups": plane.layout.replica_groups,
+        },
+        "nodes": nodes,
+        "indexes": indexes,
+        "tasksInFlight": plane.flights.lock().len(),
+    }))
+}
+
+fn node_view(plane: &Plane, client: &crate::nodes::NodeClient) -> Value {
+    let shards: Vec<Value> = plane
+        .layout
+        .shards_of(client.idx)
+        .into_iter()
+        .map(|shard| {
+            let copy = plane
+                .layout
+                .copies_of(shard)
+                .iter()
+                .find(|copy| copy.node == client.idx);
+            json!({ "shard": shard, "state": copy.map(|copy| copy.state) })
+        })
+        .collect();
+    let about = client.about();
+    json!({
+        "id": client.id(),
+        "address": client.node.address,
+        "group": client.node.group,
+        "up": client.node.is_up(),
+        "version": about.as_ref().map(|(_, body)| &body["pkgVersion"]),
+        "shards": shards,
+    })
+}

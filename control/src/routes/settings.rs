@@ -1,0 +1,64 @@
+//! `/indexes/{uid}/settings` and its sub-routes.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method};
+use axum::routing::{get, MethodRouter};
+use axum::Router;
+use bytes::Bytes;
+
+use super::{accepted, body, ok, Answer, Shared};
+use crate::plane::Plane;
+use crate::settings::{Sub, SUBS};
+
+pub(super) fn router() -> Router<Arc<Plane>> {
+    let whole = get(|State(plane): Shared, Path(uid): Path<String>| read(plane, uid, None))
+        .patch(
+            |State(plane): Shared, Path(uid): Path<String>, headers, bytes| {
+                change(plane, uid, None, headers, bytes)
+            },
+        )
+        .delete(|State(plane): Shared, Path(uid): Path<String>| reset(plane, uid, None));
+    SUBS.iter().fold(
+        Router::new().route("/indexes/{uid}/settings", whole),
+        |router, sub| router.route(&format!("/indexes/{{uid}}/settings/{}", sub.path), one(sub)),
+    )
+}
+
+fn one(sub: &'static Sub) -> MethodRouter<Arc<Plane>> {
+    let routes =
+        get(move |State(plane): Shared, Path(uid): Path<String>| read(plane, uid, Some(sub)))
+            .delete(move |State(plane): Shared, Path(uid): Path<String>| {
+                reset(plane, uid, Some(sub))
+            });
+    let set = move |State(plane): Shared,
+                    Path(uid): Path<String>,
+                    headers: HeaderMap,
+                    bytes: Bytes| { change(plane, uid, Some(sub), headers, bytes) };
+    if sub.verb == Method::PATCH {
+        routes.patch(set)
+    } else {
+        routes.put(set)
+    }
+}
+
+async fn read(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answer {
+    ok(&plane.settings(&uid, sub).await?)
+}
+
+async fn change(
+    plane: Arc<Plane>,
+    uid: String,
+    sub: Option<&'static Sub>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Answer {
+    crate::indexes::check_uid(&uid)?;
+    let body = body::json(&headers, &bytes)?;
+    accepted(&plane.change_settings(&uid, sub, Some(body)).await?)
+}
+
+async fn reset(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answer {
+    accepted(&plane.change_settings(&uid, sub, None).await?)
+}

@@ -1,0 +1,174 @@
+//! Changing and reading settings through the fleet.
+
+use std::sync::Arc;
+
+use miroir_api::Error;
+use serde_json::{json, Value};
+
+use super::rewrite::{rewrite, Asked, Change};
+use super::{for_client, strip_filterable, Sub, UserFaceting};
+use crate::catalogue::{Effect, IndexState};
+use crate::indexes::{check_uid, failed_task, new_task};
+use crate::nodes::broadcast;
+use crate::plane::Plane;
+use crate::tasks::{summary, Kind, Role};
+use crate::types::TaskSummary;
+
+impl Plane {
+    /// Changes one setting (`sub`) or all of them; `body` `None` resets.
+    pub(crate) async fn change_settings(
+        self: &Arc<Self>,
+        index: &str,
+        sub: Option<&'static Sub>,
+        body: Option<Value>,
+    ) -> Result<TaskSummary, Error> {
+        check_uid(index)?;
+        let mut hold = self.hold(index).await;
+        let keys = match (&body, sub) {
+            (None, None) if hold.planned.is_some() => self.setting_names(index).await?,
+            _ => Vec::new(),
+        };
+        if body.is_none() && hold.planned.is_none() {
+            // A reset does not create the index.
+            let details = sub.map_or_else(|| json!({}), |sub| json!({ sub.key: null }));
+            return self
+                .register_failed(
+                    index,
+                    Kind::SettingsUpdate,
+                    details,
+                    Error::index_not_found(index),
+                )
+                .await;
+        }
+        let creates = hold.planned.is_none();
+        let before = hold
+            .planned
+            .as_ref()
+            .map(|state| state.faceting.clone())
+            .unwrap_or_default();
+        let asked = body.map_or(Asked::Reset, Asked::Set);
+        let change = rewrite(index, sub, asked, &before, &keys)?;
+        if creates {
+            self.plan_creation(index, IndexState::default(), &mut hold.counted)
+                .await?;
+        }
+        match self.send_change(index, &change, creates).await {
+            Ok(parts) => {
+                let mut task = new_task(index, Kind::SettingsUpdate, change.details);
+                task.effect = Effect {
+                    creates,
+                    faceting: Some(change.faceting),
+                    ..Effect::default()
+                };
+                Ok(summary(&self.accept(task, parts, Vec::new()).await?))
+            }
+            Err(error) => {
+                if creates {
+                    self.undo_creation(index).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_change(
+        &self,
+        index: &str,
+        change: &Change,
+        creates: bool,
+    ) -> Result<Vec<crate::tasks::Part>, Error> {
+        let accepted = broadcast(
+            &self.nodes,
+            &format!("Changing the settings of `{index}`"),
+            &change.request,
+        )
+        .await?;
+        let mut parts = self.parts(&accepted, Role::Counted);
+        if creates && !change.sets_filterable {
+            // The request created the index on every node, with default settings.
+            parts.extend(self.make_filterable(index).await?);
+        }
+        Ok(parts)
+    }
+
+    /// The names of all settings that a node knows.
+    async fn setting_names(&self, index: &str) -> Result<Vec<String>, Error> {
+        let settings = self.node_settings(index, "").await?;
+        Ok(settings
+            .as_object()
+            .map(|map| map.keys().cloned().collect())
+            .unwrap_or_default())
+    }
+
+    /// What a client reads: the whole, or one setting.
+    pub(crate) async fn settings(
+        &self,
+        index: &str,
+        sub: Option<&'static Sub>,
+    ) -> Result<Value, Error> {
+        check_uid(index)?;
+        let faceting: UserFaceting = {
+            let catalogue = self.catalogue();
+            let visible = catalogue
+                .get(index)
+                .and_then(|entry| entry.visible.as_ref());
+            visible
+                .ok_or_else(|| Error::index_not_found(index))?
+                .faceting
+                .clone()
+        };
+        let Some(sub) = sub else {
+            return Ok(for_client(self.node_settings(index, "").await?, &faceting));
+        };
+        let mut value = self.node_settings(index, &format!("/{}", sub.path)).await?;
+        match sub.key {
+            "filterableAttributes" => strip_filterable(&mut value),
+            "faceting" => value["maxValuesPerFacet"] = json!(faceting.user_max()),
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    async fn node_settings(&self, index: &str, rest: &str) -> Result<Value, Error> {
+        let client = self.first_up().ok_or_else(no_node)?;
+        let reply = client
+            .get(&format!("/indexes/{index}/settings{rest}"))
+            .await
+            .map_err(|error| {
+                tracing::warn!(node = client.id(), %error, "reading settings failed");
+                no_node()
+            })?;
+        match reply.status {
+            200 => Ok(reply.json()),
+            _ => Err(reply.error()),
+        }
+    }
+
+    /// Registers a task that has failed before anything was sent.
+    pub(crate) async fn register_failed(
+        &self,
+        index: &str,
+        kind: Kind,
+        details: Value,
+        error: Error,
+    ) -> Result<TaskSummary, Error> {
+        Ok(summary(
+            &self
+                .accept(
+                    failed_task(index, kind, details, &error),
+                    Vec::new(),
+                    Vec::new(),
+                )
+                .await?,
+        ))
+    }
+}
+
+/// No node can be asked.
+pub(crate) fn no_node() -> Error {
+    Error::system(
+        503,
+        "miroir_no_node",
+        "No node answers. Look at GET /_miroir/topology and at the nodes' logs.",
+    )
+}

@@ -1,0 +1,465 @@
+//! What a client's settings request becomes on its way to the nodes. Pure.
+//!
+//! - The shard field stands first in `filterableAttributes`, also after a reset.
+//! - `faceting.maxValuesPerFacet` is larger on nodes where facets are sorted by count.
+//! - A reset of everything is sent as a change of every setting to null: a plain DELETE would leave the shard field
+//!   unfilterable for a moment, and searches that need it would fail.
+//! - Names that are ours are refused, and so are tokens that would make the shard codes searchable words (DESIGN 6).
+//!
+//! A value of the wrong type is passed on as it is: the node's refusal is the best answer.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
+use miroir_router::{shard_code, Shard, SHARDS_MAX};
+use reqwest::Method;
+use serde_json::{json, Map, Value};
+
+use super::UserFaceting;
+use crate::nodes::NodeRequest;
+
+/// One sub-route of the settings.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sub {
+    pub path: &'static str,
+    /// The key in the settings object.
+    pub key: &'static str,
+    /// The verb that changes it.
+    pub verb: Method,
+}
+
+const fn put(path: &'static str, key: &'static str) -> Sub {
+    Sub {
+        path,
+        key,
+        verb: Method::PUT,
+    }
+}
+
+const fn patch(path: &'static str, key: &'static str) -> Sub {
+    Sub {
+        path,
+        key,
+        verb: Method::PATCH,
+    }
+}
+
+/// Every sub-route that is served (MEILISEARCH A.6).
+pub(crate) static SUBS: [Sub; 20] = [
+    put("displayed-attributes", "displayedAttributes"),
+    put("searchable-attributes", "searchableAttributes"),
+    put("filterable-attributes", "filterableAttributes"),
+    put("sortable-attributes", "sortableAttributes"),
+    put("ranking-rules", "rankingRules"),
+    put("stop-words", "stopWords"),
+    put("non-separator-tokens", "nonSeparatorTokens"),
+    put("separator-tokens", "separatorTokens"),
+    put("dictionary", "dictionary"),
+    put("synonyms", "synonyms"),
+    put("distinct-attribute", "distinctAttribute"),
+    put("proximity-precision", "proximityPrecision"),
+    put("localized-attributes", "localizedAttributes"),
+    patch("typo-tolerance", "typoTolerance"),
+    patch("faceting", "faceting"),
+    patch("pagination", "pagination"),
+    patch("embedders", "embedders"),
+    put("search-cutoff-ms", "searchCutoffMs"),
+    put("facet-search", "facetSearch"),
+    put("prefix-search", "prefixSearch"),
+];
+
+/// A settings change, ready for the nodes.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub request: NodeRequest,
+    /// What the task shows: the client's own words.
+    pub details: Value,
+    /// The user's faceting afterwards.
+    pub faceting: UserFaceting,
+    /// The shard field is filterable by this very request.
+    pub sets_filterable: bool,
+}
+
+/// What the client asks for.
+pub(crate) enum Asked {
+    Set(Value),
+    Reset,
+}
+
+/// Rewrites a change of `sub` (`None`: of the whole) of `index`. `keys` are the settings that nodes know, needed to reset
+/// the whole; `before` is the user's faceting as planned.
+pub(crate) fn rewrite(
+    index: &str,
+    sub: Option<&Sub>,
+    asked: Asked,
+    before: &UserFaceting,
+    keys: &[String],
+) -> Result<Change, Error> {
+    let path = format!("/indexes/{index}/settings");
+    let mut faceting = before.clone();
+    let Some(sub) = sub else {
+        let body = match asked {
+            Asked::Set(body) => body,
+            Asked::Reset => {
+                Value::Object(keys.iter().map(|key| (key.clone(), Value::Null)).collect())
+            }
+        };
+        let details = for_task(body.clone());
+        let Value::Object(mut map) = body else {
+            return Ok(Change {
+                request: NodeRequest::new(Method::PATCH, path, Some(body)),
+                details,
+                faceting,
+                sets_filterable: false,
+            });
+        };
+        let sets_filterable = map.contains_key("filterableAttributes");
+        for (key, value) in &mut map {
+            check(key, value)?;
+            rewrite_value(key, value, &mut faceting);
+        }
+        let request = NodeRequest::new(Method::PATCH, path, Some(Value::Object(map)));
+        return Ok(Change {
+            request,
+            details,
+            faceting,
+            sets_filterable,
+        });
+    };
+    let path = format!("{path}/{}", sub.path);
+    let mut value = match asked {
+        Asked::Set(value) => value,
+        Asked::Reset => Value::Null,
+    };
+    let details = for_task(Value::Object(Map::from_iter([(
+        sub.key.to_owned(),
+        value.clone(),
+    )])));
+    check(sub.key, &value)?;
+    let was_reset = value.is_null();
+    rewrite_value(sub.key, &mut value, &mut faceting);
+    let request = match was_reset && value.is_null() {
+        true => NodeRequest::new(Method::DELETE, path, None),
+        false => NodeRequest::new(sub.verb.clone(), path, Some(value)),
+    };
+    Ok(Change {
+        request,
+        details,
+        faceting,
+        sets_filterable: sub.key == "filterableAttributes",
+    })
+}
+
+fn rewrite_value(key: &str, value: &mut Value, faceting: &mut UserFaceting) {
+    match key {
+        "filterableAttributes" => match value {
+            Value::Null => *value = json!([SHARD_FIELD]),
+            Value::Array(list) => list.insert(0, json!(SHARD_FIELD)),
+            _ => {}
+        },
+        "faceting" => rewrite_faceting(value, faceting),
+        _ => {}
+    }
+}
+
+fn rewrite_faceting(value: &mut Value, faceting: &mut UserFaceting) {
+    let map = match value {
+        Value::Null => {
+            *faceting = UserFaceting::default();
+            return;
+        }
+        Value::Object(map) => map,
+        _ => return,
+    };
+    match map.get("maxValuesPerFacet") {
+        None => {}
+        Some(Value::Null) => faceting.max_values_per_facet = None,
+        // A wrong type is the node's to refuse: leave it in the request.
+        Some(max) => match max.as_u64() {
+            Some(max) => faceting.max_values_per_facet = Some(max),
+            None => return,
+        },
+    }
+    if let Some(sort) = map.get("sortFacetValuesBy") {
+        faceting.by_count = UserFaceting::counts(sort);
+    }
+    map.insert("maxValuesPerFacet".to_owned(), json!(faceting.node_max()));
+}
+
+/// Refuses what would collide with the shard field.
+fn check(key: &str, value: &Value) -> Result<(), Error> {
+    match key {
+        "nonSeparatorTokens" => refuse_codes(key, value, "invalid_settings_non_separator_tokens"),
+        "dictionary" => refuse_codes(key, value, "invalid_settings_dictionary"),
+        "displayedAttributes" | "searchableAttributes" | "filterableAttributes" | "sortableAttributes"
+        | "rankingRules" | "distinctAttribute" | "localizedAttributes" | "typoTolerance" | "faceting" => {
+            match reserved_name(value) {
+                None => Ok(()),
+                Some(name) => Err(Error::invalid(
+                    400,
+                    "miroir_reserved_field",
+                    format!("`{name}` in `{key}`: names that begin with `{RESERVED_PREFIX}` are Miroir's own. Use another name."),
+                )),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn reserved_name(value: &Value) -> Option<&str> {
+    let reserved = |name: &&str| name.starts_with(RESERVED_PREFIX);
+    match value {
+        Value::String(text) => Some(text.as_str()).filter(reserved),
+        Value::Array(list) => list.iter().find_map(reserved_name),
+        Value::Object(map) => map.iter().find_map(|(key, value)| {
+            Some(key.as_str())
+                .filter(reserved)
+                .or_else(|| reserved_name(value))
+        }),
+        _ => None,
+    }
+}
+
+fn refuse_codes(key: &str, value: &Value, code: &'static str) -> Result<(), Error> {
+    let Some(list) = value.as_array() else {
+        return Ok(());
+    };
+    let taken = list
+        .iter()
+        .filter_map(Value::as_str)
+        .flat_map(str::chars)
+        .find(|c| alphabet().contains(c));
+    match taken {
+        None => Ok(()),
+        Some(c) => Err(Error::invalid(
+            400,
+            code,
+            format!("Invalid value at `.{key}`: the character `{c}` (U+{:04X}) is reserved for Miroir's shard codes.", c as u32),
+        )),
+    }
+}
+
+/// The characters that shard codes are made of.
+fn alphabet() -> &'static BTreeSet<char> {
+    static ALPHABET: OnceLock<BTreeSet<char>> = OnceLock::new();
+    ALPHABET.get_or_init(|| {
+        (0..SHARDS_MAX)
+            .flat_map(|n| shard_code(Shard(n)).chars().collect::<Vec<_>>())
+            .collect()
+    })
+}
+
+/// The client's settings as its task shows them: Meilisearch sorts what it keeps as sets, and hides secrets.
+fn for_task(mut details: Value) -> Value {
+    let Value::Object(map) = &mut details else {
+        return Value::Object(Map::new());
+    };
+    for key in [
+        "sortableAttributes",
+        "stopWords",
+        "nonSeparatorTokens",
+        "separatorTokens",
+        "dictionary",
+    ] {
+        if let Some(Value::Array(list)) = map.get_mut(key) {
+            list.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            list.dedup();
+        }
+    }
+    if let Some(Value::Object(embedders)) = map.get_mut("embedders") {
+        for embedder in embedders.values_mut() {
+            if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
+                *key = hidden(key);
+            }
+        }
+    }
+    details
+}
+
+/// A secret with only its beginning left, as Meilisearch shows it.
+fn hidden(secret: &str) -> String {
+    let (kept, mask) = match secret.len() {
+        0..10 => (0, "XXX..."),
+        10..20 => (2, "XXXX..."),
+        20..30 => (3, "XXXXX..."),
+        _ => (5, "XXXXXX..."),
+    };
+    let kept = secret
+        .char_indices()
+        .map(|(at, _)| at)
+        .find(|at| *at >= kept)
+        .unwrap_or(secret.len());
+    format!("{}{mask}", &secret[..kept])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sub(path: &str) -> Option<&'static Sub> {
+        SUBS.iter().find(|sub| sub.path == path)
+    }
+
+    fn change(path: Option<&str>, asked: Asked, before: &UserFaceting) -> Change {
+        let keys = [
+            "faceting".to_owned(),
+            "filterableAttributes".to_owned(),
+            "stopWords".to_owned(),
+        ];
+        rewrite(
+            "x",
+            path.map(|path| sub(path).unwrap()),
+            asked,
+            before,
+            &keys,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_shard_field_stays_first_among_the_filterable() {
+        let none = UserFaceting::default();
+        for (asked, sent, details) in [
+            (
+                Asked::Set(json!(["a"])),
+                json!(["_miroir_shard", "a"]),
+                json!(["a"]),
+            ),
+            (
+                Asked::Set(Value::Null),
+                json!(["_miroir_shard"]),
+                Value::Null,
+            ),
+            (Asked::Reset, json!(["_miroir_shard"]), Value::Null),
+            (Asked::Set(json!("wrong")), json!("wrong"), json!("wrong")),
+        ] {
+            let change = change(Some("filterable-attributes"), asked, &none);
+            assert_eq!(
+                (change.request.method.as_str(), change.request.body),
+                ("PUT", Some(sent))
+            );
+            assert_eq!(change.details, json!({ "filterableAttributes": details }));
+        }
+    }
+
+    #[test]
+    fn resetting_everything_keeps_the_shard_field_filterable() {
+        let before = UserFaceting {
+            max_values_per_facet: Some(3),
+            by_count: true,
+        };
+        let change = change(None, Asked::Reset, &before);
+        assert_eq!(change.request.method, Method::PATCH);
+        let sent =
+            json!({"faceting": null, "filterableAttributes": ["_miroir_shard"], "stopWords": null});
+        assert_eq!(change.request.body, Some(sent));
+        assert_eq!(change.faceting, UserFaceting::default());
+        assert_eq!(change.details["filterableAttributes"], Value::Null);
+    }
+
+    #[test]
+    fn facets_sorted_by_count_get_more_values_from_nodes() {
+        let none = UserFaceting::default();
+        let by_count = change(
+            Some("faceting"),
+            Asked::Set(json!({"sortFacetValuesBy": {"genre": "count"}})),
+            &none,
+        );
+        assert_eq!(by_count.request.body.unwrap()["maxValuesPerFacet"], 1000);
+        let more = change(
+            Some("faceting"),
+            Asked::Set(json!({"maxValuesPerFacet": 300})),
+            &by_count.faceting,
+        );
+        assert_eq!(more.request.body.unwrap()["maxValuesPerFacet"], 3000);
+        assert_eq!(
+            more.details,
+            json!({"faceting": {"maxValuesPerFacet": 300}})
+        );
+        let alpha = change(
+            None,
+            Asked::Set(json!({"faceting": {"sortFacetValuesBy": null}})),
+            &more.faceting,
+        );
+        assert_eq!(
+            alpha.request.body.unwrap()["faceting"]["maxValuesPerFacet"],
+            300
+        );
+        let reset = change(Some("faceting"), Asked::Reset, &more.faceting);
+        assert_eq!(
+            (reset.request.method.as_str(), reset.request.body),
+            ("DELETE", None)
+        );
+        assert_eq!(reset.faceting, none);
+    }
+
+    #[test]
+    fn ours_is_refused() {
+        let refuse = |path: &str, value: Value| {
+            rewrite(
+                "x",
+                sub(path),
+                Asked::Set(value),
+                &UserFaceting::default(),
+                &[],
+            )
+            .unwrap_err()
+            .code
+        };
+        assert_eq!(
+            refuse("sortable-attributes", json!(["_miroir_shard"])),
+            "miroir_reserved_field"
+        );
+        assert_eq!(
+            refuse("ranking-rules", json!(["_miroir_x:asc"])),
+            "miroir_reserved_field"
+        );
+        assert_eq!(
+            refuse(
+                "filterable-attributes",
+                json!([{"attributePatterns": ["_miroir_*"]}])
+            ),
+            "miroir_reserved_field"
+        );
+        assert_eq!(
+            refuse(
+                "faceting",
+                json!({"sortFacetValuesBy": {"_miroir_shard": "count"}})
+            ),
+            "miroir_reserved_field"
+        );
+        let code = shard_code(Shard(5)).to_string();
+        assert_eq!(
+            refuse("non-separator-tokens", json!([code])),
+            "invalid_settings_non_separator_tokens"
+        );
+    }
+
+    #[test]
+    fn secrets_are_hidden_in_tasks() {
+        let details = for_task(
+            json!({"embedders": {"e": {"apiKey": "sk-0123456789"}}, "stopWords": ["b", "a", "b"]}),
+        );
+        assert_eq!(details["embedders"]["e"]["apiKey"], "skXXXX...");
+        assert_eq!(details["stopWords"], json!(["a", "b"]));
+    }
+
+    proptest! {
+        /// Whatever list a client sets, nodes get it with the shard field first, and the client gets its own list back.
+        #[test]
+        fn what_is_set_is_what_is_read(list in proptest::collection::vec("[a-z.]{1,6}", 0..6), max in 0u64..5000, count: bool) {
+            let order = if count { "count" } else { "alpha" };
+            let mine = json!({
+                "filterableAttributes": list,
+                "faceting": {"maxValuesPerFacet": max, "sortFacetValuesBy": {"*": order}},
+            });
+            let change = rewrite("x", None, Asked::Set(mine.clone()), &UserFaceting::default(), &[]).unwrap();
+            let sent = change.request.body.unwrap();
+            prop_assert_eq!(&sent["filterableAttributes"][0], SHARD_FIELD);
+            prop_assert!(sent["faceting"]["maxValuesPerFacet"].as_u64().unwrap() >= max);
+            prop_assert_eq!(super::super::for_client(sent, &change.faceting), mine);
+        }
+    }
+}

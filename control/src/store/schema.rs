@@ -1,0 +1,148 @@
+//! The tables, and how an older file becomes a newer one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('next_task', 0);
+
+-- one row: which fleet this store belongs to
+CREATE TABLE cluster (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL,
+    layout_version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE TABLE layouts (version INTEGER PRIMARY KEY, body TEXT NOT NULL, created_at INTEGER NOT NULL);
+CREATE TABLE nodes (id TEXT PRIMARY KEY, address TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE indexes (
+    uid TEXT PRIMARY KEY,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    layout_version INTEGER NOT NULL,
+    visible TEXT,               -- JSON of the state that clients see; NULL: not there (yet, or any more)
+    planned TEXT,               -- JSON of the state once all accepted tasks have run
+    settings_version INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- copies whose state differs from the layout's
+CREATE TABLE copies (
+    index_uid TEXT NOT NULL,
+    shard INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (index_uid, shard, node)
+) WITHOUT ROWID;
+
+CREATE TABLE tasks (
+    uid INTEGER PRIMARY KEY,
+    index_uid TEXT,
+    kind TEXT NOT NULL,
+    status TEXT NOT NULL,
+    details TEXT NOT NULL,
+    error TEXT,
+    doom TEXT,
+    effect TEXT NOT NULL,
+    copies INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    custom_metadata TEXT
+);
+CREATE INDEX tasks_by_status ON tasks (status, uid);
+CREATE INDEX tasks_by_index ON tasks (index_uid, uid);
+
+CREATE TABLE parts (
+    task_uid INTEGER NOT NULL REFERENCES tasks (uid) ON DELETE CASCADE,
+    node TEXT NOT NULL,
+    node_task INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    shards TEXT NOT NULL,
+    PRIMARY KEY (task_uid, node, node_task)
+) WITHOUT ROWID;
+
+CREATE TABLE settings_versions (
+    index_uid TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    task_uid INTEGER,
+    settings TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (index_uid, version)
+) WITHOUT ROWID;
+"];
+
+/// Opens a connection with the durability that an answered task needs.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|error| {
+        StoreError(format!(
+            "cannot open {}: {error}; check task_store.path and its folder's rights",
+            path.display()
+        ))
+    })
+}
+
+/// Runs the missing steps, all or none.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(StoreError(format!(
+            "the file is of version {version}, this program knows {}; start the newer miroir that wrote it",
+            MIGRATIONS.len()
+        )));
+    }
+    for step in &MIGRATIONS[version..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing_and_a_newer_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = connect(&folder.path().join("x.db")).unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(migrate(&mut connection)
+            .unwrap_err()
+            .to_string()
+            .contains("version 99"));
+    }
+
+    #[test]
+    fn durability_is_what_an_answered_task_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("x.db")).unwrap();
+        let journal: String = connection
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .unwrap();
+        let synchronous: i64 = connection
+            .pragma_query_value(None, "synchronous", |row| row.get(0))
+            .unwrap();
+        assert_eq!((journal.as_str(), synchronous), ("wal", 2));
+    }
+}

@@ -1,0 +1,159 @@
+//! Tasks: what a client's task is made of, and how it stands for the tasks of the nodes.
+//!
+//! One task of ours is a row plus its *parts*, each one task on one node. Parts that carry the client's own request are
+//! *counted*: their details add up to the client's. Parts that we sent for our own sake (creating the index on the way,
+//! making the shard field filterable) are *auxiliary*: they are waited for, but their numbers are nobody's business, and
+//! an `index_already_exists` among them is what we wanted anyway.
+
+mod filter;
+mod merge;
+mod view;
+
+use miroir_router::Shard;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalogue::Effect;
+use crate::clock::Nanos;
+
+pub(crate) use filter::TaskFilter;
+pub(crate) use merge::{merge, Merged};
+pub(crate) use view::{summary, view};
+
+pub(crate) type TaskUid = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Enqueued,
+    Processing,
+    Succeeded,
+    Failed,
+}
+
+impl Status {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Status::Enqueued => "enqueued",
+            Status::Processing => "processing",
+            Status::Succeeded => "succeeded",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// A node's word for a status; a cancelled node task has not done what the client asked, so it counts as failed.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "enqueued" => Status::Enqueued,
+            "processing" => Status::Processing,
+            "succeeded" => Status::Succeeded,
+            "failed" | "canceled" => Status::Failed,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn is_finished(self) -> bool {
+        matches!(self, Status::Succeeded | Status::Failed)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Kind {
+    DocumentAdditionOrUpdate,
+    DocumentDeletion,
+    SettingsUpdate,
+    IndexCreation,
+    IndexUpdate,
+    IndexDeletion,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::DocumentAdditionOrUpdate,
+        Kind::DocumentDeletion,
+        Kind::SettingsUpdate,
+        Kind::IndexCreation,
+        Kind::IndexUpdate,
+        Kind::IndexDeletion,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::DocumentAdditionOrUpdate => "documentAdditionOrUpdate",
+            Kind::DocumentDeletion => "documentDeletion",
+            Kind::SettingsUpdate => "settingsUpdate",
+            Kind::IndexCreation => "indexCreation",
+            Kind::IndexUpdate => "indexUpdate",
+            Kind::IndexDeletion => "indexDeletion",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// Carries the client's request.
+    Counted,
+    /// Creates the index on the way.
+    AuxiliaryCreation,
+    /// Anything else that we needed for our own sake.
+    Auxiliary,
+}
+
+/// A client's task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Task {
+    pub uid: TaskUid,
+    pub index_uid: Option<String>,
+    pub kind: Kind,
+    pub status: Status,
+    /// While it runs: the client's own numbers. Once finished: what clients see.
+    pub details: Value,
+    /// Once failed: the error object.
+    pub error: Option<Value>,
+    /// Known from the start to fail with this, once the auxiliary parts are done.
+    pub doom: Option<Value>,
+    /// What it does to the catalogue when it ends.
+    pub effect: Effect,
+    /// On how many copies each document was to be written; counts are divided by it.
+    pub copies: u32,
+    pub enqueued_at: Nanos,
+    pub started_at: Option<Nanos>,
+    pub finished_at: Option<Nanos>,
+    pub custom_metadata: Option<String>,
+}
+
+/// One node's share of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub node: String,
+    pub node_task: u32,
+    pub role: Role,
+    pub shards: Vec<Shard>,
+    pub status: Status,
+    pub started_at: Option<Nanos>,
+    pub finished_at: Option<Nanos>,
+    pub details: Option<Value>,
+    pub error: Option<Value>,
+}
+
+impl Part {
+    pub(crate) fn new(node: &str, node_task: u32, role: Role, shards: Vec<Shard>) -> Self {
+        Part {
+            node: node.to_owned(),
+            node_task,
+            role,
+            shards,
+            status: Status::Enqueued,
+            started_at: None,
+            finished_at: None,
+            details: None,
+            error: None,
+        }
+    }
+}

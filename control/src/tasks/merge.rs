@@ -1,0 +1,345 @@
+//! How a task stands for its parts (MEILISEARCH G.4).
+//!
+//! It runs as soon as any part runs, and ends when every part has ended: failed if any counted part failed (with the
+//! error of the lowest shard) or any auxiliary part failed for another reason than that the index was there already.
+
+use serde_json::{json, Value};
+
+use super::{Kind, Part, Role, Status, Task};
+use crate::clock::Nanos;
+use crate::scrub::scrub_error;
+
+/// What a task's parts amount to just now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Merged {
+    pub status: Status,
+    pub started_at: Option<Nanos>,
+    pub finished_at: Option<Nanos>,
+    pub details: Value,
+    pub error: Option<Value>,
+    /// The index exists on every node, whatever became of the rest.
+    pub created: bool,
+}
+
+/// Merges `parts` of `task`; `now` stands in for times that no node gave.
+pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
+    let started_at = parts.iter().filter_map(|part| part.started_at).min();
+    let finished = parts.iter().all(|part| part.status.is_finished());
+    if !finished {
+        let running = parts.iter().any(|part| part.status != Status::Enqueued);
+        return Merged {
+            status: if running {
+                Status::Processing
+            } else {
+                Status::Enqueued
+            },
+            started_at: if running {
+                started_at.or(task.started_at)
+            } else {
+                None
+            },
+            finished_at: None,
+            details: running_details(task),
+            error: None,
+            created: false,
+        };
+    }
+    let error = task.doom.clone().or_else(|| first_error(task, parts));
+    let status = if error.is_some() {
+        Status::Failed
+    } else {
+        Status::Succeeded
+    };
+    let finished_at = parts
+        .iter()
+        .filter_map(|part| part.finished_at)
+        .max()
+        .unwrap_or(now);
+    Merged {
+        status,
+        started_at: Some(started_at.unwrap_or(finished_at).min(finished_at)),
+        finished_at: Some(finished_at),
+        details: final_details(task, parts, status),
+        created: match task.kind {
+            Kind::IndexCreation => error.is_none(),
+            _ => parts
+                .iter()
+                .filter(|part| part.role == Role::AuxiliaryCreation)
+                .all(harmless),
+        },
+        error,
+    }
+}
+
+fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
+    let some_created = task.kind == Kind::IndexCreation
+        && parts.iter().any(|part| part.status == Status::Succeeded);
+    let mut failed: Vec<&Part> = parts
+        .iter()
+        .filter(|part| part.status == Status::Failed)
+        .filter(|part| match part.role {
+            // An earlier creation that reached only some nodes is completed by this one.
+            Role::Counted => !(some_created && harmless(part)),
+            Role::AuxiliaryCreation | Role::Auxiliary => !harmless(part),
+        })
+        .collect();
+    failed.sort_by_key(|part| {
+        (
+            part.role != Role::Counted,
+            part.shards.iter().min().copied(),
+        )
+    });
+    let part = failed.first()?;
+    let error = part.error.clone().unwrap_or_else(|| {
+        miroir_api::Error::internal(format!(
+            "node {} failed its task without saying why",
+            part.node
+        ))
+        .to_value()
+    });
+    Some(scrub_error(error))
+}
+
+/// Succeeded, or failed only because the index was there.
+fn harmless(part: &Part) -> bool {
+    part.status == Status::Succeeded
+        || part.error.as_ref().and_then(|error| error["code"].as_str())
+            == Some("index_already_exists")
+}
+
+/// Counts are unknown while a task runs.
+fn running_details(task: &Task) -> Value {
+    with_counts(task, |_| Value::Null)
+}
+
+fn final_details(task: &Task, parts: &[Part], status: Status) -> Value {
+    with_counts(task, |field| {
+        if status == Status::Failed {
+            return json!(0);
+        }
+        let sum: u64 = parts
+            .iter()
+            .filter(|part| part.role == Role::Counted)
+            .filter_map(|part| part.details.as_ref()?[field].as_u64())
+            .sum();
+        let received = task.details["receivedDocuments"].as_u64();
+        match (field, received) {
+            // The number of accepted documents; with several copies, of which some may have missed the write, the
+            // client's own number is the only one that is right.
+            ("indexedDocuments", Some(received)) if task.copies > 1 => json!(received),
+            _ => json!(sum.div_ceil(u64::from(task.copies.max(1)))),
+        }
+    })
+}
+
+/// The task's details with its kind's count set by `count`.
+fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
+    let field = match task.kind {
+        Kind::DocumentAdditionOrUpdate => "indexedDocuments",
+        Kind::DocumentDeletion | Kind::IndexDeletion => "deletedDocuments",
+        Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate => {
+            return task.details.clone()
+        }
+    };
+    let mut details = match &task.details {
+        Value::Object(map) => map.clone(),
+        _ => serde_json::Map::new(),
+    };
+    details.insert(field.to_owned(), count(field));
+    Value::Object(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miroir_router::Shard;
+
+    fn task(kind: Kind, details: Value) -> Task {
+        Task {
+            uid: 3,
+            index_uid: Some("movies".into()),
+            kind,
+            status: Status::Enqueued,
+            details,
+            error: None,
+            doom: None,
+            effect: Default::default(),
+            copies: 1,
+            enqueued_at: 1,
+            started_at: None,
+            finished_at: None,
+            custom_metadata: None,
+        }
+    }
+
+    fn part(role: Role, shard: u16, status: Status, details: Value) -> Part {
+        let mut part = Part::new("n", u32::from(shard), role, vec![Shard(shard)]);
+        part.status = status;
+        part.details = Some(details);
+        part.started_at = (status != Status::Enqueued).then_some(10 + i64::from(shard));
+        part.finished_at = status.is_finished().then_some(20 + i64::from(shard));
+        part
+    }
+
+    fn failed(role: Role, shard: u16, code: &str) -> Part {
+        let mut part = part(role, shard, Status::Failed, Value::Null);
+        part.error = Some(json!({"code": code, "message": "no"}));
+        part
+    }
+
+    #[test]
+    fn enqueued_processing_succeeded() {
+        let task = task(
+            Kind::DocumentAdditionOrUpdate,
+            json!({"receivedDocuments": 5}),
+        );
+        let mut parts = vec![
+            part(Role::Counted, 0, Status::Enqueued, Value::Null),
+            part(Role::Counted, 1, Status::Enqueued, Value::Null),
+        ];
+        assert_eq!(merge(&task, &parts, 99).status, Status::Enqueued);
+        parts[1] = part(
+            Role::Counted,
+            1,
+            Status::Succeeded,
+            json!({"indexedDocuments": 2}),
+        );
+        let merged = merge(&task, &parts, 99);
+        assert_eq!(
+            (merged.status, merged.started_at, merged.finished_at),
+            (Status::Processing, Some(11), None)
+        );
+        assert_eq!(
+            merged.details,
+            json!({"receivedDocuments": 5, "indexedDocuments": null})
+        );
+        parts[0] = part(
+            Role::Counted,
+            0,
+            Status::Succeeded,
+            json!({"indexedDocuments": 3}),
+        );
+        let merged = merge(&task, &parts, 99);
+        assert_eq!(
+            (merged.status, merged.started_at, merged.finished_at),
+            (Status::Succeeded, Some(10), Some(21))
+        );
+        assert_eq!(
+            merged.details,
+            json!({"receivedDocuments": 5, "indexedDocuments": 5})
+        );
+    }
+
+    #[test]
+    fn copies_are_not_counted_twice() {
+        let mut task = task(
+            Kind::DocumentDeletion,
+            json!({"providedIds": 3, "originalFilter": null}),
+        );
+        task.copies = 2;
+        let parts: Vec<Part> = (0..2)
+            .map(|i| {
+                part(
+                    Role::Counted,
+                    i,
+                    Status::Succeeded,
+                    json!({"deletedDocuments": 3}),
+                )
+            })
+            .collect();
+        assert_eq!(merge(&task, &parts, 99).details["deletedDocuments"], 3);
+    }
+
+    #[test]
+    fn the_error_is_the_lowest_shards_and_counts_are_zero() {
+        let task = task(
+            Kind::DocumentAdditionOrUpdate,
+            json!({"receivedDocuments": 5}),
+        );
+        let parts = vec![
+            part(
+                Role::Counted,
+                0,
+                Status::Succeeded,
+                json!({"indexedDocuments": 3}),
+            ),
+            failed(Role::Counted, 2, "second"),
+            failed(Role::Counted, 1, "first"),
+        ];
+        let merged = merge(&task, &parts, 99);
+        assert_eq!(merged.status, Status::Failed);
+        assert_eq!(merged.error.unwrap()["code"], "first");
+        assert_eq!(
+            merged.details,
+            json!({"receivedDocuments": 5, "indexedDocuments": 0})
+        );
+    }
+
+    #[test]
+    fn auxiliary_parts_are_awaited_and_may_find_the_index() {
+        let task = task(
+            Kind::DocumentAdditionOrUpdate,
+            json!({"receivedDocuments": 1}),
+        );
+        let mut parts = vec![
+            part(
+                Role::Counted,
+                0,
+                Status::Succeeded,
+                json!({"indexedDocuments": 1}),
+            ),
+            part(Role::AuxiliaryCreation, 0, Status::Processing, Value::Null),
+        ];
+        assert_eq!(merge(&task, &parts, 99).status, Status::Processing);
+        parts[1] = failed(Role::AuxiliaryCreation, 0, "index_already_exists");
+        let merged = merge(&task, &parts, 99);
+        assert_eq!((merged.status, merged.created), (Status::Succeeded, true));
+        parts[1] = failed(Role::AuxiliaryCreation, 0, "no_space_left_on_device");
+        let merged = merge(&task, &parts, 99);
+        assert_eq!((merged.status, merged.created), (Status::Failed, false));
+    }
+
+    #[test]
+    fn a_doomed_task_fails_once_its_auxiliary_parts_are_done() {
+        let mut task = task(
+            Kind::DocumentAdditionOrUpdate,
+            json!({"receivedDocuments": 1}),
+        );
+        task.doom = Some(json!({"code": "index_primary_key_no_candidate_found"}));
+        let merged = merge(
+            &task,
+            &[part(
+                Role::AuxiliaryCreation,
+                0,
+                Status::Enqueued,
+                Value::Null,
+            )],
+            99,
+        );
+        assert_eq!(merged.status, Status::Enqueued);
+        let merged = merge(
+            &task,
+            &[part(
+                Role::AuxiliaryCreation,
+                0,
+                Status::Succeeded,
+                Value::Null,
+            )],
+            99,
+        );
+        assert_eq!((merged.status, merged.created), (Status::Failed, true));
+        assert_eq!(merge(&task, &[], 99).finished_at, Some(99));
+    }
+
+    #[test]
+    fn creating_an_index_completes_a_half_done_creation_but_not_a_whole_one() {
+        let task = task(Kind::IndexCreation, json!({"primaryKey": null}));
+        let ok = part(Role::Counted, 0, Status::Succeeded, Value::Null);
+        let there = failed(Role::Counted, 1, "index_already_exists");
+        assert_eq!(
+            merge(&task, &[ok, there.clone()], 99).status,
+            Status::Succeeded
+        );
+        assert_eq!(merge(&task, &[there], 99).status, Status::Failed);
+    }
+}

@@ -1,0 +1,508 @@
+//! Document writes: a turn in the index's lane, and the commit that makes the write a task.
+//!
+//! The data plane asks for a turn, splits and sends the documents, and commits. Everything that a write needs to know
+//! of the index (does it exist, by which primary key is it split) is decided when the turn is granted, on the *planned*
+//! state, and cannot change while the turn is held.
+
+use std::sync::Arc;
+
+use miroir_api::{Error, SHARD_FIELD};
+use miroir_router::{CopyState, Index, Layout, Shard};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::catalogue::{Effect, Entry, IndexState};
+use crate::clock::now;
+use crate::indexes::check_uid;
+use crate::lane::Guard;
+use crate::nodes::{broadcast, Accepted, NodeRequest};
+use crate::plane::Plane;
+use crate::store::{CopyRow, IndexRow, NewTask};
+use crate::tasks::{merge, summary, Kind, Part, Role, Status, Task};
+use crate::types::{BeginWrite, InferredKey, Outcome, TaskSummary, Turn, WriteKind};
+
+/// What a held turn owes.
+pub(crate) struct TurnInner {
+    plane: Arc<Plane>,
+    index: String,
+    kind: WriteKind,
+    guard: Option<Guard>,
+    /// Counted in the entry's `turns`.
+    counted: bool,
+    /// The auxiliary parts of the index's creation.
+    creation: Option<Vec<Part>>,
+    /// The index gets this primary key if the write succeeds.
+    sets_key: Option<String>,
+}
+
+impl Drop for TurnInner {
+    fn drop(&mut self) {
+        let Some(guard) = self.guard.take() else {
+            return;
+        };
+        self.plane.end_turn(&self.index, self.counted);
+        if self.creation.take().is_some() {
+            // Nothing was accepted, so the index must not stay. The lane is held until it is gone.
+            let (plane, index) = (Arc::clone(&self.plane), std::mem::take(&mut self.index));
+            self.plane.runtime.spawn(async move {
+                plane.undo_creation(&index).await;
+                drop(guard);
+            });
+        }
+    }
+}
+
+/// An exclusive turn of the control plane itself: settings and index changes.
+pub(crate) struct Hold {
+    plane: Arc<Plane>,
+    index: String,
+    pub counted: bool,
+    /// What the index is planned to be, when the turn began.
+    pub planned: Option<IndexState>,
+    _guard: Guard,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.plane.end_turn(&self.index, self.counted);
+    }
+}
+
+/// What a write finds when its turn comes.
+enum Footing {
+    /// Split by this key; `sets` when the index has none yet.
+    Go {
+        key: Option<String>,
+        sets: bool,
+    },
+    Doomed(Error),
+}
+
+impl Plane {
+    /// See [`crate::Control::begin_write`].
+    pub(crate) async fn begin_write(self: &Arc<Self>, write: BeginWrite) -> Result<Turn, Error> {
+        check_uid(&write.index)?;
+        let mut guard = if self.can_share(&write.index) {
+            self.lanes.shared(&write.index).await
+        } else {
+            self.lanes.exclusive(&write.index).await
+        };
+        if !guard.is_exclusive() && !self.can_share(&write.index) {
+            // The index changed while we waited.
+            drop(guard);
+            guard = self.lanes.exclusive(&write.index).await;
+        }
+        let mut inner = TurnInner {
+            plane: Arc::clone(self),
+            index: write.index.clone(),
+            kind: write.kind,
+            guard: Some(guard),
+            counted: false,
+            creation: None,
+            sets_key: None,
+        };
+        let (planned, found) = self.start_turn(&write.index, &mut inner.counted);
+        let footing = match (&planned, write.kind) {
+            (None, WriteKind::DocumentDeletion) => {
+                Footing::Doomed(Error::index_not_found(&write.index))
+            }
+            (Some(state), WriteKind::DocumentDeletion) => Footing::Go {
+                key: state.primary_key.clone(),
+                sets: false,
+            },
+            (state, WriteKind::DocumentAdditionOrUpdate) => {
+                addition_footing(state.as_ref(), &write)?
+            }
+        };
+        let mut index = found;
+        if planned.is_none() && write.kind == WriteKind::DocumentAdditionOrUpdate {
+            let (parts, created) = self
+                .create_for_write(&write.index, &mut inner.counted)
+                .await?;
+            inner.creation = Some(parts);
+            index = created;
+        }
+        let (primary_key, doomed) = match footing {
+            Footing::Go { key, sets } => {
+                inner.sets_key = key.clone().filter(|_| sets);
+                (key, None)
+            }
+            Footing::Doomed(error) => (None, Some(error)),
+        };
+        Ok(Turn {
+            index,
+            primary_key,
+            doomed,
+            inner,
+        })
+    }
+
+    /// Waits for the index's lane and holds it alone.
+    pub(crate) async fn hold(self: &Arc<Self>, index: &str) -> Hold {
+        let guard = self.lanes.exclusive(index).await;
+        let mut counted = false;
+        let (planned, _) = self.start_turn(index, &mut counted);
+        Hold {
+            plane: Arc::clone(self),
+            index: index.to_owned(),
+            counted,
+            planned,
+            _guard: guard,
+        }
+    }
+
+    /// Whether a write of the index may share its lane: one copy, and nothing about the index left to decide.
+    fn can_share(&self, index: &str) -> bool {
+        let catalogue = self.catalogue();
+        catalogue.get(index).is_some_and(|entry| {
+            entry.layout.copies_per_shard() == 1
+                && entry
+                    .planned
+                    .as_ref()
+                    .is_some_and(|state| state.primary_key.is_some())
+        })
+    }
+
+    /// Counts the turn and returns the planned state with the index to write to.
+    fn start_turn(&self, uid: &str, counted: &mut bool) -> (Option<IndexState>, Arc<Index>) {
+        let mut catalogue = self.catalogue();
+        let entry = catalogue.get_mut(uid);
+        let planned = entry.as_ref().and_then(|entry| entry.planned.clone());
+        let index = Arc::new(index_for(uid, entry.as_deref(), &self.layout));
+        if let Some(entry) = entry {
+            entry.turns += 1;
+            *counted = true;
+        }
+        (planned, index)
+    }
+
+    pub(crate) fn end_turn(&self, uid: &str, counted: bool) {
+        let mut catalogue = self.catalogue();
+        let Some(entry) = catalogue.get_mut(uid).filter(|_| counted) else {
+            return;
+        };
+        entry.turns = entry.turns.saturating_sub(1);
+        entry.settle();
+        if entry.is_gone() {
+            catalogue.remove(uid);
+        }
+    }
+
+    /// Creates a missing index on every node, without a primary key (the parts of the write carry it, so that a write
+    /// that fails leaves an index without a key, as it does on one node), and makes the shard field filterable.
+    async fn create_for_write(
+        &self,
+        uid: &str,
+        counted: &mut bool,
+    ) -> Result<(Vec<Part>, Arc<Index>), Error> {
+        self.plan_creation(uid, IndexState::default(), counted)
+            .await?;
+        match self.create_on_nodes(uid).await {
+            Ok(parts) => {
+                let catalogue = self.catalogue();
+                self.publish(&catalogue);
+                let index = index_for(uid, catalogue.get(uid), &self.layout);
+                Ok((parts, Arc::new(index)))
+            }
+            Err(error) => {
+                self.undo_creation(uid).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Plans an index before a node hears of it: a crash in between leaves a trace to clean up by. Counts the turn
+    /// that could not be counted before, for want of an entry.
+    pub(crate) async fn plan_creation(
+        &self,
+        uid: &str,
+        state: IndexState,
+        counted: &mut bool,
+    ) -> Result<(), Error> {
+        let stored = {
+            let mut catalogue = self.catalogue();
+            let entry = catalogue.entry(uid, &self.layout, now());
+            entry.planned = Some(state);
+            if !*counted {
+                entry.turns += 1;
+                *counted = true;
+            }
+            self.store.put_index(IndexRow::from(&*entry))
+        };
+        Ok(stored.await?)
+    }
+
+    async fn create_on_nodes(&self, uid: &str) -> Result<Vec<Part>, Error> {
+        let create = NodeRequest::new(Method::POST, "/indexes", Some(json!({ "uid": uid })));
+        let created = broadcast(&self.nodes, &format!("Creating index `{uid}`"), &create).await?;
+        let mut parts = self.parts(&created, Role::AuxiliaryCreation);
+        parts.extend(self.make_filterable(uid).await?);
+        Ok(parts)
+    }
+
+    /// Makes the shard field filterable on every node, on an index whose settings are the defaults.
+    pub(crate) async fn make_filterable(&self, uid: &str) -> Result<Vec<Part>, Error> {
+        let body = json!({ "filterableAttributes": [SHARD_FIELD] });
+        let request = NodeRequest::new(
+            Method::PATCH,
+            format!("/indexes/{uid}/settings"),
+            Some(body),
+        );
+        let accepted =
+            broadcast(&self.nodes, &format!("Preparing index `{uid}`"), &request).await?;
+        Ok(self.parts(&accepted, Role::Auxiliary))
+    }
+
+    /// Node tasks as parts that stand for all shards of their node.
+    pub(crate) fn parts(&self, accepted: &[Accepted], role: Role) -> Vec<Part> {
+        accepted
+            .iter()
+            .filter_map(|(idx, uid)| {
+                Some(Part::new(
+                    self.node(*idx)?.id(),
+                    *uid,
+                    role,
+                    self.layout.shards_of(*idx),
+                ))
+            })
+            .collect()
+    }
+
+    /// Takes back the creation of an index for a write that was not accepted.
+    pub(crate) async fn undo_creation(&self, uid: &str) {
+        for client in &self.nodes {
+            let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
+            if let Err(error) = client.send(&request).await {
+                tracing::warn!(index = uid, node = client.id(), %error, "an index created for nothing was not removed");
+            }
+        }
+        let removed = {
+            let mut catalogue = self.catalogue();
+            let kept = catalogue.get_mut(uid).is_some_and(|entry| {
+                entry.planned = None;
+                entry.visible.is_some() || !entry.in_flight.is_empty()
+            });
+            if catalogue.get(uid).is_some_and(Entry::is_gone) {
+                catalogue.remove(uid);
+            }
+            self.publish(&catalogue);
+            (!kept).then(|| self.store.remove_index(uid.to_owned()))
+        };
+        if let Some(removed) = removed {
+            if let Err(error) = removed.await {
+                tracing::warn!(index = uid, %error, "the trace of an index created for nothing stays");
+            }
+        }
+    }
+
+    /// See [`crate::Control::commit`].
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        turn: Turn,
+        outcome: Outcome,
+    ) -> Result<TaskSummary, Error> {
+        let Turn {
+            index,
+            doomed,
+            mut inner,
+            ..
+        } = turn;
+        let doom = outcome.error.or(doomed);
+        let mut parts: Vec<Part> = Vec::with_capacity(outcome.parts.len());
+        for part in outcome.parts {
+            let client = self
+                .node(part.node)
+                .ok_or_else(|| Error::internal(format!("no node {:?}", part.node)))?;
+            parts.push(Part::new(
+                client.id(),
+                part.task_uid,
+                Role::Counted,
+                part.shards,
+            ));
+        }
+        let effect = Effect {
+            creates: inner.creation.is_some(),
+            key: inner
+                .sets_key
+                .take()
+                .filter(|_| doom.is_none() && !parts.is_empty()),
+            ..Effect::default()
+        };
+        parts.extend(inner.creation.iter().flatten().cloned());
+        let task = Task {
+            uid: 0,
+            index_uid: Some(inner.index.clone()),
+            kind: match inner.kind {
+                WriteKind::DocumentAdditionOrUpdate => Kind::DocumentAdditionOrUpdate,
+                WriteKind::DocumentDeletion => Kind::DocumentDeletion,
+            },
+            status: Status::Enqueued,
+            details: outcome.details,
+            error: None,
+            doom: doom.map(|error| error.to_value()),
+            effect,
+            copies: u32::try_from(index.layout.copies_per_shard()).unwrap_or(1),
+            enqueued_at: now(),
+            started_at: None,
+            finished_at: None,
+            custom_metadata: outcome.custom_metadata,
+        };
+        let missed: Vec<CopyRow> = outcome
+            .missed
+            .iter()
+            .filter_map(|(shard, node)| {
+                let node = self.node(*node)?.id().to_owned();
+                Some(CopyRow {
+                    index_uid: inner.index.clone(),
+                    shard: shard.0,
+                    node,
+                    state: CopyState::OutOfSync,
+                })
+            })
+            .collect();
+        let task = self.accept(task, parts, missed).await?;
+        self.mark_missed(&inner.index, &outcome.missed);
+        // What was created is the task's business from here on.
+        inner.creation = None;
+        Ok(summary(&task))
+    }
+
+    /// Stores a task, moves the plan, publishes it and starts waiting for its parts. The caller holds the lane.
+    pub(crate) async fn accept(
+        &self,
+        mut task: Task,
+        parts: Vec<Part>,
+        missed: Vec<CopyRow>,
+    ) -> Result<Task, Error> {
+        let merged = merge(&task, &parts, now());
+        task.details = merged.details;
+        if parts.is_empty() {
+            // Nothing to wait for.
+            task.status = merged.status;
+            task.error = merged.error;
+            task.started_at = merged.started_at;
+            task.finished_at = merged.finished_at;
+        }
+        let uid = task.index_uid.clone().unwrap_or_default();
+        let running = !task.status.is_finished();
+        let changes_plan = running && task.effect.is_barrier();
+        let stored = {
+            let mut catalogue = self.catalogue();
+            let index = changes_plan.then(|| {
+                let entry = catalogue.entry(&uid, &self.layout, now());
+                let mut row = IndexRow::from(&*entry);
+                row.planned = task.effect.apply(entry.planned.as_ref(), true, true);
+                row
+            });
+            self.store.register(NewTask {
+                task,
+                parts: parts.clone(),
+                index,
+                missed,
+            })
+        };
+        let task = stored.await?;
+        if running {
+            let mut catalogue = self.catalogue();
+            if let Some(entry) = catalogue.get_mut(&uid) {
+                entry.accept(task.uid, &task.effect);
+            }
+            if changes_plan {
+                self.publish(&catalogue);
+            }
+            drop(catalogue);
+            self.flights.insert(task.clone(), parts);
+        }
+        Ok(task)
+    }
+
+    /// Takes copies that missed a write out of service. They are in the store already.
+    fn mark_missed(&self, uid: &str, missed: &[(Shard, miroir_router::NodeIdx)]) {
+        if missed.is_empty() {
+            return;
+        }
+        let mut catalogue = self.catalogue();
+        let Some(entry) = catalogue.get_mut(uid) else {
+            return;
+        };
+        for (shard, node) in missed {
+            entry.layout = Arc::new(entry.layout.with_state(*shard, *node, CopyState::OutOfSync));
+            tracing::warn!(
+                index = uid,
+                shard = shard.0,
+                node = node.0,
+                "a copy missed a write and is out of sync"
+            );
+        }
+        self.publish(&catalogue);
+    }
+}
+
+/// The index as a write sees it; a stand-in where there is none.
+fn index_for(uid: &str, entry: Option<&Entry>, layout: &Arc<Layout>) -> Index {
+    Index {
+        uid: uid.to_owned(),
+        primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
+        visible: entry.is_some_and(|entry| entry.visible.is_some()),
+        layout: entry.map_or_else(|| Arc::clone(layout), |entry| Arc::clone(&entry.layout)),
+        settings: entry
+            .map(|entry| Arc::clone(&entry.settings))
+            .unwrap_or_default(),
+        settings_version: entry.map_or(0, |entry| entry.settings_version),
+    }
+}
+
+/// By which key an addition is split. Texts are Meilisearch's (milli/src/error.rs).
+fn addition_footing(state: Option<&IndexState>, write: &BeginWrite) -> Result<Footing, Error> {
+    let known = state.and_then(|state| state.primary_key.clone());
+    Ok(match (known, &write.primary_key, &write.inference) {
+        (Some(known), Some(wanted), _) if known != *wanted => Footing::Doomed(primary_key_exists(&known)),
+        (Some(known), _, _) => Footing::Go { key: Some(known), sets: false },
+        (None, Some(wanted), _) => Footing::Go { key: Some(wanted.clone()), sets: true },
+        (None, None, Some(InferredKey::Empty)) => Footing::Go { key: None, sets: false },
+        (None, None, Some(InferredKey::Found(found))) => Footing::Go { key: Some(found.clone()), sets: true },
+        (None, None, Some(InferredKey::NoCandidate)) => Footing::Doomed(Error::invalid(
+            400,
+            "index_primary_key_no_candidate_found",
+            "The primary key inference failed as the engine did not find any field ending with `id` in its name. \
+             Please specify the primary key manually using the `primaryKey` query parameter.",
+        )),
+        (None, None, Some(InferredKey::Several(candidates))) => Footing::Doomed(several_candidates(candidates)),
+        (None, None, None) => {
+            return Err(Error::system(
+                503,
+                "miroir_index_changed",
+                format!("Index `{}` was removed while the write waited for its turn. Send it again.", write.index),
+            ))
+        }
+    })
+}
+
+fn several_candidates(candidates: &[String]) -> Error {
+    let name = |position: usize| {
+        candidates
+            .get(position)
+            .map(String::as_str)
+            .unwrap_or_default()
+    };
+    Error::invalid(
+        400,
+        "index_primary_key_multiple_candidates_found",
+        format!(
+            "The primary key inference failed as the engine found {} fields ending with `id` in their names: '{}' and \
+             '{}'. Please specify the primary key manually using the `primaryKey` query parameter.",
+            candidates.len(),
+            name(0),
+            name(1)
+        ),
+    )
+}
+
+/// The primary key cannot be another one.
+pub(crate) fn primary_key_exists(known: &str) -> Error {
+    Error::invalid(
+        400,
+        "index_primary_key_already_exists",
+        format!("Index already has a primary key: `{known}`."),
+    )
+}
