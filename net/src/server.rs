@@ -58,6 +58,8 @@ pub struct Limits {
     pub body_bytes_per_second_min: u64,
     /// How long a write may make no progress; then the connection is closed.
     pub write_timeout: Duration,
+    /// How long a connection that is being closed may still send what nobody reads any more.
+    pub linger_timeout: Duration,
     /// Connections of one core; further ones get 503 and are closed.
     pub connections_max: usize,
 }
@@ -71,6 +73,7 @@ impl Default for Limits {
             read_timeout: Duration::from_secs(30),
             body_bytes_per_second_min: 1024,
             write_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(2),
             connections_max: 16 * 1024,
         }
     }

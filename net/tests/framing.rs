@@ -7,10 +7,11 @@
 //! `open` (a further request on the same connection is answered, so both sides agree about where the last one ended),
 //! `close` (the server closes, and nothing after the last answer was handled) or `eof` (the client closes first).
 //! The number of requests that reach the handler must be the number of answers that come from it.
-#![allow(unsafe_code)] // the in-memory stream, see there
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+#[path = "memory/stream.rs"]
+mod memory;
+
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -22,10 +23,9 @@ use bytes::Bytes;
 use miroir_net::server::drive;
 use miroir_net::{bind, serve, Handler, Limits, Request, Response};
 use miroir_rt::{start, usable_drivers, Cores, CoresConfig, DriverChoice, Shutdown};
-use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio::BufResult;
 use serde::Deserialize;
+
+use memory::{now, Memory};
 
 #[derive(Deserialize)]
 struct Case {
@@ -360,90 +360,8 @@ fn in_memory(pieces: Vec<&[u8]>) -> (Vec<u8>, usize) {
         }
     }
     let handled = Rc::new(Cell::new(0));
-    let written = Rc::new(RefCell::new(Vec::new()));
-    let stream = Memory {
-        pieces: pieces
-            .into_iter()
-            .filter(|piece| !piece.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect(),
-        at: 0,
-        written: written.clone(),
-    };
+    let (stream, written) = Memory::new(pieces);
     let handler = Counting(handled.clone());
-    // Nothing in it ever waits, so any executor does.
     now(drive(stream, &handler, &limits(), &Shutdown::new()));
     (written.take(), handled.get())
-}
-
-/// Polls a future that is ready at once, but for the turns that it gives to others.
-fn now<F: std::future::Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    for _ in 0..10_000 {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-    }
-    panic!("the connection waits for something that never comes");
-}
-
-/// A stream whose reads return the pieces, one each, then the end; and whose writes are short.
-struct Memory {
-    pieces: VecDeque<Vec<u8>>,
-    at: usize,
-    written: Rc<RefCell<Vec<u8>>>,
-}
-
-impl AsyncReadRent for Memory {
-    async fn read<T: IoBufMut>(&mut self, buf: T) -> BufResult<usize, T> {
-        let Some(piece) = self.pieces.front() else {
-            return (Ok(0), buf);
-        };
-        let (result, buf) = AsyncReadRent::read(&mut &piece[self.at..], buf).await;
-        self.at += result.as_ref().unwrap();
-        if self.at == piece.len() {
-            self.pieces.pop_front();
-            self.at = 0;
-        }
-        (result, buf)
-    }
-
-    async fn readv<T: IoVecBufMut>(&mut self, _buf: T) -> BufResult<usize, T> {
-        unimplemented!("the codec reads into one buffer")
-    }
-}
-
-impl AsyncWriteRent for Memory {
-    async fn write<T: IoBuf>(&mut self, buf: T) -> BufResult<usize, T> {
-        // SAFETY: `IoBuf` promises that many initialised bytes behind its pointer while we hold it.
-        let bytes = unsafe { std::slice::from_raw_parts(buf.read_ptr(), buf.bytes_init()) };
-        let taken = bytes.len().min(100);
-        self.written.borrow_mut().extend_from_slice(&bytes[..taken]);
-        (Ok(taken), buf)
-    }
-
-    async fn writev<T: IoVecBuf>(&mut self, buf: T) -> BufResult<usize, T> {
-        let mut room = 1000;
-        // SAFETY: `IoVecBuf` promises that many valid ranges behind its pointer while we hold it.
-        for range in
-            unsafe { std::slice::from_raw_parts(buf.read_iovec_ptr(), buf.read_iovec_len()) }
-        {
-            // SAFETY: and each of them describes initialised bytes.
-            let bytes =
-                unsafe { std::slice::from_raw_parts(range.iov_base.cast::<u8>(), range.iov_len) };
-            let taken = bytes.len().min(room);
-            self.written.borrow_mut().extend_from_slice(&bytes[..taken]);
-            room -= taken;
-        }
-        (Ok(1000 - room), buf)
-    }
-
-    async fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    async fn shutdown(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -17,7 +17,6 @@ use crate::wire::Wire;
 const REQUESTS_PER_TURN: usize = 16;
 /// What is read and thrown away after a last answer, so that it is not destroyed by a reset.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
-const LINGER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Serves one connection until either side ends it.
 pub async fn drive<S, H>(stream: S, handler: &H, limits: &Limits, shutdown: &Shutdown)
@@ -55,7 +54,7 @@ where
             return;
         }
         if !keep_alive {
-            return linger(&mut wire, Instant::now() + LINGER_TIMEOUT).await;
+            return linger(&mut wire, Instant::now() + limits.linger_timeout).await;
         }
         wire.shrink();
         served += 1;
@@ -92,7 +91,7 @@ async fn answer_refusal<S: AsyncReadRent + AsyncWriteRent>(
 ) {
     let answer = Response::error(&refusal.error).into_wire(refusal.to_head, false, false);
     if write_answer(wire, answer, limits).await {
-        linger(wire, Instant::now() + LINGER_TIMEOUT).await;
+        linger(wire, Instant::now() + limits.linger_timeout).await;
     }
 }
 
