@@ -80,7 +80,7 @@ impl Publisher {
         });
         lock(&self.shared.slots).push(slot.clone());
         let state = CoreState {
-            table: Rc::new(self.current()),
+            table: Rc::new(Seen(self.current())),
             pins: VecDeque::new(),
         };
         Reader {
@@ -122,7 +122,7 @@ impl Reader {
     pub fn pin(&self) -> Pinned {
         let mut state = self.core.state.borrow_mut();
         loop {
-            let epoch = state.table.epoch;
+            let epoch = state.table.0.epoch;
             if state.pins.is_empty() {
                 self.core.slot.oldest.store(epoch, Ordering::Release);
                 fence(Ordering::SeqCst);
@@ -131,9 +131,9 @@ impl Reader {
             if self.core.shared.epoch.load(Ordering::Acquire) == epoch {
                 break;
             }
-            state.table = Rc::new(lock(&self.core.shared.current).clone());
+            state.table = Rc::new(Seen(lock(&self.core.shared.current).clone()));
         }
-        let epoch = state.table.epoch;
+        let epoch = state.table.0.epoch;
         match state.pins.back_mut() {
             Some((newest, count)) if *newest == epoch => *count += 1,
             _ => state.pins.push_back((epoch, 1)),
@@ -153,14 +153,14 @@ impl fmt::Debug for Reader {
 
 /// The table that one running request uses. Dropping it says that the request has ended.
 pub struct Pinned {
-    table: Rc<StdArc<RoutingTable>>,
+    table: Rc<Seen>,
     core: Rc<Core>,
 }
 
 impl Pinned {
     /// The table, to be kept by those for whom nobody needs to wait.
     pub fn table(&self) -> &StdArc<RoutingTable> {
-        &self.table
+        &self.table.0
     }
 }
 
@@ -168,7 +168,7 @@ impl Deref for Pinned {
     type Target = RoutingTable;
 
     fn deref(&self) -> &RoutingTable {
-        &self.table
+        &self.table.0
     }
 }
 
@@ -182,7 +182,7 @@ impl fmt::Debug for Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.core.unpin(self.table.epoch);
+        self.core.unpin(self.table.0.epoch);
     }
 }
 
@@ -249,6 +249,9 @@ struct Waiters {
     wakers: Vec<(u64, Waker)>,
 }
 
+/// A table as one core has seen it: pins count references to this, not to the table that all cores share.
+struct Seen(StdArc<RoutingTable>);
+
 /// Shared by a reader and its pins; ends with the last of them.
 struct Core {
     shared: Arc<Shared>,
@@ -258,7 +261,7 @@ struct Core {
 
 struct CoreState {
     /// The newest table that this core has seen.
-    table: Rc<StdArc<RoutingTable>>,
+    table: Rc<Seen>,
     /// Epoch -> running requests, ascending; the first count is never 0.
     pins: VecDeque<(u64, usize)>,
 }
