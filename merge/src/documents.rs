@@ -31,7 +31,15 @@ const CUTS: Cuts = Cuts {
 /// # Errors
 /// `BadAnswer` (with `node` 0) for anything else.
 pub fn scan_documents(answer: &Bytes) -> Result<Page, MergeError> {
-    scan_page(answer, 0)
+    let mut results = Vec::new();
+    let total = walk_page(answer, 0, &mut |scanner| {
+        if scanner.peek() != Some(b'{') {
+            return scanner.malformed();
+        }
+        results.push(scanner.value()?);
+        Ok(())
+    })?;
+    Ok(Page { total, results })
 }
 
 /// Puts the documents of all answers one behind the other, without the reserved field, in one documents answer with the
@@ -50,16 +58,14 @@ pub fn merge_documents(
     let mut first = true;
     let mut ranges = Ranges::new();
     for (node, bytes) in answers.iter().enumerate() {
-        let page = scan_page(bytes, node)?;
-        total = total.saturating_add(page.total);
-        for document in page.results {
+        let on_node = walk_page(bytes, node, &mut |scanner| {
             if !first {
                 reply.text(b",");
             }
             first = false;
-            write_document(bytes, document, &mut ranges, &mut reply)
-                .map_err(|error| unreadable(node, error))?;
-        }
+            write_document(bytes, scanner, &mut ranges, &mut reply)
+        })?;
+        total = total.saturating_add(on_node);
     }
     reply.text(b"],\"offset\":");
     reply.number(offset as u64);
@@ -76,33 +82,34 @@ pub fn merge_documents(
 /// # Errors
 /// `BadAnswer` (with `node` 0) where the bytes are not a JSON object.
 pub fn strip_document(document: &Bytes) -> Result<Merged, MergeError> {
-    let mut reply = Reply::default();
     check_utf8(document, 0)?;
-    let end = write_document(document, 0..document.len(), &mut Ranges::new(), &mut reply)
-        .and_then(|end| Scanner::within(document, end..document.len()).end());
-    end.map_err(|error| unreadable(0, error))?;
+    let mut reply = Reply::default();
+    let mut scanner = Scanner::new(document);
+    write_document(document, &mut scanner, &mut Ranges::new(), &mut reply)
+        .and_then(|()| scanner.end())
+        .map_err(|error| unreadable(0, error))?;
     Ok(reply.finish())
 }
 
-fn scan_page(bytes: &Bytes, node: usize) -> Result<Page, MergeError> {
+/// Calls `visit` at each document, which must consume it; gives the total.
+fn walk_page<'a>(
+    bytes: &'a Bytes,
+    node: usize,
+    visit: &mut dyn FnMut(&mut Scanner<'a>) -> Result<(), Malformed>,
+) -> Result<u64, MergeError> {
     check_utf8(bytes, node)?;
-    let (mut total, mut results) = (None, None);
+    let (mut total, mut results) = (None, false);
     let mut scanner = Scanner::new(bytes);
     scanner
         .object(|scanner, key, _| {
             match key.raw {
                 b"total" => total = scanner.unsigned()?,
-                b"results" => {
-                    let mut spans = Vec::new();
-                    scanner.array(|scanner| {
-                        if scanner.peek() != Some(b'{') {
-                            return scanner.malformed();
-                        }
-                        spans.push(scanner.value()?);
-                        Ok(())
-                    })?;
-                    results = Some(spans);
+                // Twice would be documents of two lists in one.
+                b"results" if !results => {
+                    results = true;
+                    scanner.array(&mut *visit)?;
                 }
+                b"results" => return scanner.malformed(),
                 _ => {
                     scanner.value()?;
                 }
@@ -112,25 +119,24 @@ fn scan_page(bytes: &Bytes, node: usize) -> Result<Page, MergeError> {
         .and_then(|()| scanner.end())
         .map_err(|error| unreadable(node, error))?;
     match (total, results) {
-        (Some(total), Some(results)) => Ok(Page { total, results }),
+        (Some(total), true) => Ok(total),
         _ => Err(MergeError::bad(node, "it has no `results` or no `total`")),
     }
 }
 
-/// Writes a document without the reserved field; returns where it ended.
+/// Writes the document at the scanner without the reserved field.
 fn write_document(
     bytes: &Bytes,
-    span: Range<usize>,
+    scanner: &mut Scanner,
     ranges: &mut Ranges,
     reply: &mut Reply,
-) -> Result<usize, Malformed> {
+) -> Result<(), Malformed> {
     ranges.clear();
-    let mut scanner = Scanner::within(bytes, span);
-    cut_object(&mut scanner, &CUTS, ranges)?;
+    cut_object(scanner, &CUTS, ranges)?;
     for range in ranges.iter() {
         reply.span(bytes, range.clone());
     }
-    Ok(scanner.pos())
+    Ok(())
 }
 
 fn check_utf8(bytes: &Bytes, node: usize) -> Result<(), MergeError> {

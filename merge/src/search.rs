@@ -39,6 +39,10 @@ pub enum FacetOrder {
 /// How a search's answers are to be merged and what the client asked for.
 pub struct Spec<'a> {
     pub paging: Paging,
+    /// The index's `pagination.maxTotalHits`: no page reaches a hit past it, whatever the nodes sent together.
+    pub max_total_hits: usize,
+    /// Totals are cut at `max_total_hits` too, as Meilisearch did up to 1.46 (MEILISEARCH B.0).
+    pub cap_totals: bool,
     /// The client asked for `showRankingScore`; otherwise the score is cut out where a node sent it.
     pub show_score: bool,
     /// The client asked for `showRankingScoreDetails`. Nodes were always asked for it unless `ranked` is false.
@@ -79,7 +83,7 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
         .map(|answer| answer.total)
         .fold(0, u64::saturating_add);
 
-    let window = Window::of(spec.paging);
+    let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     reply.text(b"{\"hits\":[");
     let duplicates = merge_hits(answers, &scanned, spec, window, &mut reply)?;
@@ -87,7 +91,13 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
     reply.string(spec.query);
     reply.text(b",\"processingTimeMs\":");
     reply.number(spec.processing_time_ms);
-    write_paging(&mut reply, spec.paging, total.saturating_sub(duplicates));
+    let found = total.saturating_sub(duplicates);
+    let shown = if spec.cap_totals {
+        found.min(spec.max_total_hits as u64)
+    } else {
+        found
+    };
+    write_paging(&mut reply, spec.paging, shown);
     facets::merge_facets(answers, &scanned, spec, total, &mut reply)?;
     if let Some(uid) = spec.request_uid {
         reply.text(b",\"requestUid\":");
@@ -119,6 +129,14 @@ impl Window {
                 skip: (page - 1).saturating_mul(hits_per_page),
                 take: hits_per_page,
             },
+        }
+    }
+
+    /// The same window, without what lies past the `max`th hit.
+    fn within(self, max: usize) -> Self {
+        Window {
+            skip: self.skip,
+            take: self.take.min(max.saturating_sub(self.skip)),
         }
     }
 }

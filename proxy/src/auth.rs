@@ -7,7 +7,9 @@ use subtle::ConstantTimeEq;
 ///
 /// Errors: Meilisearch's 401 `missing_authorization_header` and 403 `invalid_api_key`.
 pub fn check(master_key: Option<&str>, authorization: Option<&str>) -> Result<(), Error> {
-    let Some(master_key) = master_key else { return Ok(()) };
+    let Some(master_key) = master_key else {
+        return Ok(());
+    };
     let Some(presented) = authorization.and_then(bearer) else {
         return Err(Error::auth(
             401,
@@ -18,7 +20,11 @@ pub fn check(master_key: Option<&str>, authorization: Option<&str>) -> Result<()
     if bool::from(presented.as_bytes().ct_eq(master_key.as_bytes())) {
         Ok(())
     } else {
-        Err(Error::auth(403, "invalid_api_key", "The provided API key is invalid."))
+        Err(Error::auth(
+            403,
+            "invalid_api_key",
+            "The provided API key is invalid.",
+        ))
     }
 }
 
@@ -37,8 +43,17 @@ mod tests {
         let code = |result: Result<(), Error>| result.err().map(|error| error.code.into_owned());
         assert_eq!(code(check(None, None)), None);
         assert_eq!(code(check(Some("k"), Some("Bearer k"))), None);
-        assert_eq!(code(check(Some("k"), None)).as_deref(), Some("missing_authorization_header"));
-        assert_eq!(code(check(Some("k"), Some("Basic k"))).as_deref(), Some("missing_authorization_header"));
-        assert_eq!(code(check(Some("k"), Some("Bearer kk"))).as_deref(), Some("invalid_api_key"));
+        assert_eq!(
+            code(check(Some("k"), None)).as_deref(),
+            Some("missing_authorization_header")
+        );
+        assert_eq!(
+            code(check(Some("k"), Some("Basic k"))).as_deref(),
+            Some("missing_authorization_header")
+        );
+        assert_eq!(
+            code(check(Some("k"), Some("Bearer kk"))).as_deref(),
+            Some("invalid_api_key")
+        );
     }
 }

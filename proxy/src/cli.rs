@@ -89,7 +89,10 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     if std::env::var("MIROIR_LOG_FORMAT").is_ok_and(|format| format == "json") {
         logs.json().init();
     } else {

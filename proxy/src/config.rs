@@ -60,7 +60,10 @@ pub enum UnavailableShards {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read the configuration {path}: {source}")]
-    Read { path: String, source: std::io::Error },
+    Read {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("the configuration {path} is not valid YAML: {reason}")]
     Syntax { path: String, reason: String },
     #[error("{0}")]
@@ -119,8 +122,10 @@ impl Config {
     /// Reads a file, lets the environment win, and checks the whole.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: shown.clone(),
+            source,
+        })?;
         Self::parse(&text, &shown, std::env::vars())
     }
 
@@ -164,7 +169,10 @@ impl Config {
             key(&self.admin_key),
         );
         for node in &self.nodes {
-            text.push_str(&format!("\nnode {} at {} in group {}", node.id, node.address, node.replica_group));
+            text.push_str(&format!(
+                "\nnode {} at {} in group {}",
+                node.id, node.address, node.replica_group
+            ));
         }
         text
     }
@@ -190,7 +198,9 @@ impl File {
             }
         }
         if self.nodes.is_empty() {
-            return invalid("no nodes: name at least one under `nodes:` with its id and address".into());
+            return invalid(
+                "no nodes: name at least one under `nodes:` with its id and address".into(),
+            );
         }
         let mut nodes = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -213,7 +223,10 @@ impl File {
             replication_factor: self.replication_factor.unwrap_or(1),
             replica_groups: self.replica_groups.unwrap_or(1),
             nodes,
-            store_path: self.task_store.path.unwrap_or_else(|| PathBuf::from("./miroir.db")),
+            store_path: self
+                .task_store
+                .path
+                .unwrap_or_else(|| PathBuf::from("./miroir.db")),
             listen: SocketAddr::new(
                 self.server.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])),
                 self.server.port.unwrap_or(7700),
@@ -224,7 +237,9 @@ impl File {
                 None => DEFAULT_BODY_BYTES_MAX,
                 Some(value) => byte_count(&value)?,
             },
-            unavailable_shards: self.unavailable_shard_policy.unwrap_or(UnavailableShards::Error),
+            unavailable_shards: self
+                .unavailable_shard_policy
+                .unwrap_or(UnavailableShards::Error),
         })
     }
 }
@@ -254,12 +269,17 @@ fn host_port(id: &str, address: &str) -> Result<String, ConfigError> {
     if address.starts_with("https://") {
         return Err(bad("uses TLS, which is not there yet"));
     }
-    let rest = address.strip_prefix("http://").ok_or_else(|| bad("does not begin with http://"))?;
+    let rest = address
+        .strip_prefix("http://")
+        .ok_or_else(|| bad("does not begin with http://"))?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() || rest.contains(['/', '?', '#', '@']) {
         return Err(bad("holds more than a host and a port"));
     }
-    let with_port = if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    let with_port = if rest
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
         rest.to_owned()
     } else if rest.contains(':') && !rest.ends_with(']') {
         return Err(bad("has a port that is not a number"));
@@ -280,7 +300,9 @@ fn byte_count(value: &Value) -> Result<usize, ConfigError> {
         return usize::try_from(bytes).map_err(|_| bad());
     }
     let text = value.as_str().ok_or_else(bad)?.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number: usize = text[..digits].parse().map_err(|_| bad())?;
     let unit: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -303,7 +325,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let environment = environment
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Config::parse(text, "miroir.yaml", environment).map_err(|error| error.to_string())
     }
 
@@ -330,7 +354,10 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
         assert_eq!(config.listen.port(), 7700);
         assert_eq!(config.body_bytes_max, 100 * 1024 * 1024);
         let summary = config.summary();
-        assert!(!summary.contains("dev-key") && !summary.contains("dev-node-key"), "{summary}");
+        assert!(
+            !summary.contains("dev-key") && !summary.contains("dev-node-key"),
+            "{summary}"
+        );
     }
 
     #[test]
@@ -358,13 +385,25 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
     #[test]
     fn unknown_keys_name_the_nearest() {
         let error = parse("replicaton_factor: 2\n", &[]).err().unwrap();
-        assert!(error.contains("`replicaton_factor`") && error.contains("`replication_factor`"), "{error}");
+        assert!(
+            error.contains("`replicaton_factor`") && error.contains("`replication_factor`"),
+            "{error}"
+        );
         let error = parse("server: { prot: 1 }\n", &[]).err().unwrap();
-        assert!(error.contains("`server.prot`") && error.contains("`server.port`"), "{error}");
+        assert!(
+            error.contains("`server.prot`") && error.contains("`server.port`"),
+            "{error}"
+        );
         let error = parse("nodes: [{ id: a, adress: x }]\n", &[]).err().unwrap();
-        assert!(error.contains("`nodes[0].adress`") && error.contains("address"), "{error}");
+        assert!(
+            error.contains("`nodes[0].adress`") && error.contains("address"),
+            "{error}"
+        );
         let error = parse(FULL, &[("MIROIR_MASTER_KEYS", "x")]).err().unwrap();
-        assert!(error.contains("MIROIR_MASTER_KEYS") && error.contains("`MIROIR_MASTER_KEY`"), "{error}");
+        assert!(
+            error.contains("MIROIR_MASTER_KEYS") && error.contains("`MIROIR_MASTER_KEY`"),
+            "{error}"
+        );
         assert!(!error.contains("\"x\""), "{error}");
     }
 

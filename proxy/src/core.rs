@@ -4,10 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use miroir_api::Error;
 use miroir_control::Control;
-use miroir_net::{Handler, Pools, Request, Response};
+use miroir_net::client::Pools;
+use miroir_net::{Handler, Request, Response};
 use miroir_router::{Index, Reader, RoutingTable};
 
 use crate::config::Config;
@@ -32,7 +32,12 @@ impl App {
     pub fn new(shared: Arc<Shared>, pools: Pools) -> App {
         let reader = shared.control.publisher().reader();
         let node_key = shared.config.node_master_key.as_deref().map(Rc::from);
-        App { shared, reader, pools, node_key }
+        App {
+            shared,
+            reader,
+            pools,
+            node_key,
+        }
     }
 
     /// Authorise, route, and serve or hand over. A request works from first to last on the table it started with.
@@ -40,7 +45,10 @@ impl App {
         let path = request.path().to_owned();
         let route = classify(request.method.as_str(), &path);
         if !is_open(&request) {
-            auth::check(self.shared.config.master_key.as_deref(), request.headers.get("authorization"))?;
+            auth::check(
+                self.shared.config.master_key.as_deref(),
+                request.headers.get_str("authorization"),
+            )?;
         }
         let table = self.reader.pin();
         match route {
@@ -50,36 +58,41 @@ impl App {
             }
             Route::Search { index } => search::handle(self, &table, &request, &index).await,
             Route::MultiSearch => multi_search::handle(self, &table, &request).await,
-            Route::Document { index, id } => documents::read::one(self, &table, &request, &index, &id).await,
-            Route::Documents { index } => documents::read::list(self, &table, &request, &index).await,
-            Route::FetchDocuments { index } => documents::read::fetch(self, &table, &request, &index).await,
-            Route::AddDocuments { index } => documents::add::handle(self, &table, request, &index).await,
-            Route::DeleteDocument { index, id } => documents::delete::one(self, &table, &request, &index, &id).await,
-            Route::DeleteBatch { index } => documents::delete::batch(self, &table, &request, &index).await,
-            Route::DeleteByFilter { index } => documents::delete::by_filter(self, &table, &request, &index).await,
-            Route::ClearDocuments { index } => documents::delete::all(self, &table, &request, &index).await,
+            Route::Document { index, id } => {
+                documents::read::one(self, &table, &request, &index, &id).await
+            }
+            Route::Documents { index } => {
+                documents::read::list(self, &table, &request, &index).await
+            }
+            Route::FetchDocuments { index } => {
+                documents::read::fetch(self, &table, &request, &index).await
+            }
+            Route::AddDocuments { index } => {
+                documents::add::handle(self, &table, request, &index).await
+            }
+            Route::DeleteDocument { index, id } => {
+                documents::delete::one(self, &table, &request, &index, &id).await
+            }
+            Route::DeleteBatch { index } => {
+                documents::delete::batch(self, &table, &request, &index).await
+            }
+            Route::DeleteByFilter { index } => {
+                documents::delete::by_filter(self, &table, &request, &index).await
+            }
+            Route::ClearDocuments { index } => {
+                documents::delete::all(self, &table, &request, &index).await
+            }
         }
     }
 
     /// The slow plane answers through a channel; clients see one port.
     async fn hand_over(&self, request: Request) -> Result<Response, Error> {
-        let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.target());
-        for (name, value) in request.headers.iter() {
-            builder = builder.header(name, value);
-        }
-        let request = builder
-            .body(request.body.clone())
-            .map_err(|_| Error::bad_request("the request line or a header cannot be understood"))?;
-        let (parts, body): (_, Bytes) = self.shared.control.handle(request).await.into_parts();
-        let mut response = Response::new(parts.status.as_u16(), vec![body]);
-        for (name, value) in &parts.headers {
-            if let (name, Ok(value)) = (name.as_str(), value.to_str()) {
-                if name != "content-length" {
-                    response = response.header(name, value);
-                }
-            }
-        }
-        Ok(response)
+        let request = request
+            .into_http()
+            .map_err(|_| Error::bad_request("the request target cannot be understood"))?;
+        Ok(Response::from_http(
+            self.shared.control.handle(request).await,
+        ))
     }
 }
 
@@ -109,7 +122,10 @@ pub fn visible_index<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Arc<I
 
 /// Whether this can be an index's name (MEILISEARCH I.1).
 pub fn is_index_uid(uid: &str) -> bool {
-    (1..=400).contains(&uid.len()) && uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    (1..=400).contains(&uid.len())
+        && uid
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// Whether the request declares the JSON that these routes demand.
@@ -119,5 +135,8 @@ pub fn is_json(request: &Request) -> bool {
 
 /// The media type without its parameters.
 pub fn media_type(request: &Request) -> Option<&str> {
-    request.headers.get("content-type").map(|value| value.split(';').next().unwrap_or_default().trim())
+    request
+        .headers
+        .get_str("content-type")
+        .map(|value| value.split(';').next().unwrap_or_default().trim())
 }

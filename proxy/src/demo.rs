@@ -55,7 +55,10 @@ pub enum DemoError {
     #[error("{0}")]
     Arguments(String),
     #[error("cannot use the data folder {path}: {source}; choose another with `--data`")]
-    Data { path: String, source: std::io::Error },
+    Data {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("{0}")]
     Node(String),
     #[error(transparent)]
@@ -70,9 +73,16 @@ pub fn run(arguments: Arguments) -> Result<(), DemoError> {
     quiet_logging();
     let started = Instant::now();
     let folder = Folder::open(arguments.data.clone())?;
-    let key = std::env::var("MIROIR_MASTER_KEY").ok().filter(|key| !key.is_empty()).unwrap_or_else(random_key);
+    let key = std::env::var("MIROIR_MASTER_KEY")
+        .ok()
+        .filter(|key| !key.is_empty())
+        .unwrap_or_else(random_key);
     let node_key = random_key_kept(folder.path())?;
-    println!("Starting {} nodes in {} ...", arguments.nodes, folder.path().display());
+    println!(
+        "Starting {} nodes in {} ...",
+        arguments.nodes,
+        folder.path().display()
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -161,7 +171,9 @@ async fn bring_up(
     nodes: &mut nodes::Nodes,
     started: Instant,
 ) -> Result<Option<serve::Serving>, DemoError> {
-    nodes.start(arguments.nodes, folder.path(), node_key, binary).await?;
+    nodes
+        .start(arguments.nodes, folder.path(), node_key, binary)
+        .await?;
     let config = arguments.config(folder.path(), key, node_key, nodes);
     let address = config.listen;
     // Starting blocks until both planes are ready; it must not hold this runtime's only thread.
@@ -176,7 +188,10 @@ async fn bring_up(
 async fn interrupted() -> Result<(), DemoError> {
     use tokio::signal::unix::{signal, SignalKind};
     let signals = |kind| signal(kind).map_err(ServeError::Signals);
-    let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signals(SignalKind::interrupt())?,
+        signals(SignalKind::terminate())?,
+    );
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -184,8 +199,19 @@ async fn interrupted() -> Result<(), DemoError> {
     Ok(())
 }
 
-fn banner(arguments: &Arguments, folder: &Folder, key: &str, address: SocketAddr, films: u64, took: Duration) {
-    let kept = if folder.is_temporary() { "temporary, removed at the end; keep it with --data DIR" } else { "kept" };
+fn banner(
+    arguments: &Arguments,
+    folder: &Folder,
+    key: &str,
+    address: SocketAddr,
+    films: u64,
+    took: Duration,
+) {
+    let kept = if folder.is_temporary() {
+        "temporary, removed at the end; keep it with --data DIR"
+    } else {
+        "kept"
+    };
     println!(
         "
   Miroir is running: {nodes} nodes, {shards} shards, {films} films, ready after {took:.1} s
@@ -224,16 +250,27 @@ impl Folder {
     fn open(wanted: Option<PathBuf>) -> Result<Folder, DemoError> {
         match wanted {
             Some(path) => {
-                std::fs::create_dir_all(&path)
-                    .map_err(|source| DemoError::Data { path: path.display().to_string(), source })?;
-                Ok(Folder { path, temporary: None })
+                std::fs::create_dir_all(&path).map_err(|source| DemoError::Data {
+                    path: path.display().to_string(),
+                    source,
+                })?;
+                Ok(Folder {
+                    path,
+                    temporary: None,
+                })
             }
             None => {
                 let temporary = tempfile::Builder::new()
                     .prefix("miroir-demo-")
                     .tempdir()
-                    .map_err(|source| DemoError::Data { path: std::env::temp_dir().display().to_string(), source })?;
-                Ok(Folder { path: temporary.path().to_owned(), temporary: Some(temporary) })
+                    .map_err(|source| DemoError::Data {
+                        path: std::env::temp_dir().display().to_string(),
+                        source,
+                    })?;
+                Ok(Folder {
+                    path: temporary.path().to_owned(),
+                    temporary: Some(temporary),
+                })
             }
         }
     }
@@ -250,7 +287,10 @@ impl Folder {
         if let Some(temporary) = self.temporary {
             let path = temporary.path().to_owned();
             if let Err(error) = temporary.close() {
-                eprintln!("miroir: the temporary folder {} could not be removed: {error}", path.display());
+                eprintln!(
+                    "miroir: the temporary folder {} could not be removed: {error}",
+                    path.display()
+                );
             }
         }
     }
@@ -264,14 +304,21 @@ fn random_key() -> String {
 fn random_key_kept(folder: &Path) -> Result<String, DemoError> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("node-key");
-    let failed = |source| DemoError::Data { path: path.display().to_string(), source };
+    let failed = |source| DemoError::Data {
+        path: path.display().to_string(),
+        source,
+    };
     match std::fs::read_to_string(&path) {
         Ok(key) => Ok(key.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key = random_key();
             let mut options = std::fs::OpenOptions::new();
-            let mut file =
-                options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(failed)?;
             std::io::Write::write_all(&mut file, key.as_bytes()).map_err(failed)?;
             Ok(key)
         }
@@ -283,5 +330,9 @@ fn random_key_kept(folder: &Path) -> Result<String, DemoError> {
 fn quiet_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

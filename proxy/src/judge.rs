@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 use miroir_api::Error;
-use miroir_net::{OutRequest, Request};
+use miroir_net::client::OutRequest;
+use miroir_net::Request;
 use miroir_router::RoutingTable;
 
 use crate::core::App;
@@ -23,42 +24,79 @@ pub enum Shown {
 
 impl App {
     /// The refusal of a node, or `None` when the node found nothing wrong with the request.
-    pub async fn judge(&self, table: &RoutingTable, request: &Request, shown: Shown) -> Result<Option<Error>, Error> {
+    pub async fn judge(
+        &self,
+        table: &RoutingTable,
+        request: &Request,
+        shown: Shown,
+    ) -> Result<Option<Error>, Error> {
         let settings = Default::default();
         let body = match shown {
             Shown::Whole => request.body.clone(),
             Shown::WithoutBody => Bytes::new(),
         };
+        let target = String::from_utf8_lossy(&request.target).into_owned();
+        let content_type: Vec<_> = request
+            .headers
+            .get_str("content-type")
+            .map(|value| ("content-type", value.to_owned()))
+            .into_iter()
+            .collect();
         let mut reason = "no node is up".to_owned();
         for node in table.nodes.iter().filter(|node| node.is_up()) {
             let out = OutRequest {
-                method: request.method.as_str().to_owned().into(),
-                path: request.target().to_owned(),
+                method: static_method(&request.method),
+                path: target.clone(),
                 bearer: self.node_key.clone(),
-                content_type: request.headers.get("content-type").map(str::to_owned).map(Into::into),
+                content_type: None,
                 body: vec![body.clone()],
                 idempotent: true,
+                headers: content_type.clone(),
             };
             match self.pools.send(&node.address, &out, READ_DEADLINE).await {
                 Ok(reply) if reply.status < 400 => return Ok(None),
                 Ok(reply) if reply.status < 500 => {
-                    return Ok(Some(node_error(reply.status, &reply.body, &settings).unwrap_or_else(|| {
-                        Error::bad_request(format!("the request was refused with status {}", reply.status))
-                    })))
+                    return Ok(Some(
+                        node_error(reply.status, &reply.body, &settings).unwrap_or_else(|| {
+                            Error::bad_request(format!(
+                                "the request was refused with status {}",
+                                reply.status
+                            ))
+                        }),
+                    ))
                 }
                 Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
                 Err(error) => reason = format!("{}: {error}", node.id),
             }
         }
-        Err(Error::system(503, "miroir_shard_unavailable", format!("No node can be asked: {reason}.")))
+        Err(Error::system(
+            503,
+            "miroir_shard_unavailable",
+            format!("No node can be asked: {reason}."),
+        ))
     }
 
     /// For a request that this program does not understand: the node's refusal, or 501 when the node understands it.
-    pub async fn judged_refusal(&self, table: &RoutingTable, request: &Request, what: &str) -> Error {
+    pub async fn judged_refusal(
+        &self,
+        table: &RoutingTable,
+        request: &Request,
+        what: &str,
+    ) -> Error {
         match self.judge(table, request, Shown::Whole).await {
             Ok(Some(refusal)) => refusal,
             Ok(None) => Error::not_implemented(what),
             Err(error) => error,
         }
+    }
+}
+
+/// The methods of the hot list, as a request to a node wants them.
+pub fn static_method(method: &miroir_net::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        _ => "POST",
     }
 }

@@ -25,9 +25,16 @@ struct Body {
 pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Result<Response, Error> {
     let started = Instant::now();
     let refused = || app.judged_refusal(table, request, "a parameter of this multi-search");
-    let body: Option<Body> = is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
-    let Some(body) = body else { return Err(refused().await) };
-    if body.federation.is_some_and(|federation| !federation.is_null()) {
+    let body: Option<Body> = is_json(request)
+        .then(|| serde_json::from_slice(&request.body).ok())
+        .flatten();
+    let Some(body) = body else {
+        return Err(refused().await);
+    };
+    if body
+        .federation
+        .is_some_and(|federation| !federation.is_null())
+    {
         return Err(Error::not_implemented("federated multi-search"));
     }
     let mut queries = Vec::with_capacity(body.queries.len());
@@ -35,25 +42,37 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
         let uid = query.remove("indexUid");
         let search: Option<SearchBody> = serde_json::from_value(Value::Object(query)).ok();
         match (uid, search) {
-            (Some(Value::String(uid)), Some(search)) if is_index_uid(&uid) => queries.push((uid, search)),
+            (Some(Value::String(uid)), Some(search)) if is_index_uid(&uid) => {
+                queries.push((uid, search))
+            }
             _ => return Err(refused().await),
         }
     }
-    let answers = join_all(queries.into_iter().enumerate().map(|(position, (uid, query))| async move {
-        let answer = match visible_index(table, &uid) {
-            Ok(index) => search(app, table, index, query, started).await,
-            // The resource that the URL names is there, so the status is not 404 (as Meilisearch has it).
-            Err(error) => Err(Error { status: 400, ..error }),
-        };
-        answer.map(|answer| (uid, answer)).map_err(|error| inside(position, error))
-    }))
+    let answers = join_all(queries.into_iter().enumerate().map(
+        |(position, (uid, query))| async move {
+            let answer = match visible_index(table, &uid) {
+                Ok(index) => search(app, table, index, query, started).await,
+                // The resource that the URL names is there, so the status is not 404 (as Meilisearch has it).
+                Err(error) => Err(Error {
+                    status: 400,
+                    ..error
+                }),
+            };
+            answer
+                .map(|answer| (uid, answer))
+                .map_err(|error| inside(position, error))
+        },
+    ))
     .await;
     let answers: Vec<(String, Answer)> = answers.into_iter().collect::<Result<_, _>>()?;
     Ok(respond(answers))
 }
 
 fn inside(position: usize, error: Error) -> Error {
-    Error { message: format!("Inside `.queries[{position}]`: {}", error.message), ..error }
+    Error {
+        message: format!("Inside `.queries[{position}]`: {}", error.message),
+        ..error
+    }
 }
 
 /// `{"results":[{"indexUid":"a", ...}, ...]}` as a gather list: each merged answer keeps its own segments.
@@ -75,10 +94,10 @@ fn respond(answers: Vec<(String, Answer)>) -> Response {
         segments.push(Bytes::from_static(b"{\"results\":["));
     }
     segments.push(Bytes::from_static(b"]}"));
-    let response = Response::new(200, segments).header("content-type", "application/json");
+    let response = Response::segments(200, segments);
     if degraded.is_empty() {
         response
     } else {
-        response.header("X-Miroir-Degraded", &degraded.join(" "))
+        response.header("X-Miroir-Degraded", degraded.join(" "))
     }
 }

@@ -7,16 +7,36 @@ use percent_encoding::percent_decode_str;
 /// The hot list: searches, document reads and document writes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    Search { index: Cow<'a, str> },
+    Search {
+        index: Cow<'a, str>,
+    },
     MultiSearch,
-    Document { index: Cow<'a, str>, id: Cow<'a, str> },
-    Documents { index: Cow<'a, str> },
-    FetchDocuments { index: Cow<'a, str> },
-    AddDocuments { index: Cow<'a, str> },
-    DeleteDocument { index: Cow<'a, str>, id: Cow<'a, str> },
-    DeleteBatch { index: Cow<'a, str> },
-    DeleteByFilter { index: Cow<'a, str> },
-    ClearDocuments { index: Cow<'a, str> },
+    Document {
+        index: Cow<'a, str>,
+        id: Cow<'a, str>,
+    },
+    Documents {
+        index: Cow<'a, str>,
+    },
+    FetchDocuments {
+        index: Cow<'a, str>,
+    },
+    AddDocuments {
+        index: Cow<'a, str>,
+    },
+    DeleteDocument {
+        index: Cow<'a, str>,
+        id: Cow<'a, str>,
+    },
+    DeleteBatch {
+        index: Cow<'a, str>,
+    },
+    DeleteByFilter {
+        index: Cow<'a, str>,
+    },
+    ClearDocuments {
+        index: Cow<'a, str>,
+    },
     /// Not ours: indexes, settings, tasks, stats and everything unknown.
     Slow,
 }
@@ -26,7 +46,12 @@ pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let mut segments = path.split('/');
     let first = segments.next().unwrap_or_default();
-    let rest = [segments.next(), segments.next(), segments.next(), segments.next()];
+    let rest = [
+        segments.next(),
+        segments.next(),
+        segments.next(),
+        segments.next(),
+    ];
     match (first, rest) {
         ("multi-search", [None, ..]) if method == "POST" => Route::MultiSearch,
         ("indexes", [Some(index), Some("search"), None, _]) if matches!(method, "GET" | "POST") => {
@@ -48,14 +73,19 @@ fn documents<'a>(method: &str, index: Cow<'a, str>, third: Option<&'a str>) -> R
         ("POST", Some("delete")) => Route::DeleteByFilter { index },
         ("POST", Some("delete-batch")) => Route::DeleteBatch { index },
         ("GET", Some(id)) => decoded(id).map_or(Route::Slow, |id| Route::Document { index, id }),
-        ("DELETE", Some(id)) => decoded(id).map_or(Route::Slow, |id| Route::DeleteDocument { index, id }),
+        ("DELETE", Some(id)) => {
+            decoded(id).map_or(Route::Slow, |id| Route::DeleteDocument { index, id })
+        }
         _ => Route::Slow,
     }
 }
 
 /// `None` where the decoded text is empty or not UTF-8: no index or document is called so.
 fn decoded(segment: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(segment).decode_utf8().ok().filter(|text| !text.is_empty())
+    percent_decode_str(segment)
+        .decode_utf8()
+        .ok()
+        .filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -65,17 +95,35 @@ mod tests {
     #[test]
     fn the_hot_list() {
         let films = || Cow::Borrowed("films");
-        assert_eq!(classify("POST", "/indexes/films/search"), Route::Search { index: films() });
-        assert_eq!(classify("GET", "/indexes/films/search"), Route::Search { index: films() });
+        assert_eq!(
+            classify("POST", "/indexes/films/search"),
+            Route::Search { index: films() }
+        );
+        assert_eq!(
+            classify("GET", "/indexes/films/search"),
+            Route::Search { index: films() }
+        );
         assert_eq!(classify("PUT", "/indexes/films/search"), Route::Slow);
         assert_eq!(classify("POST", "/multi-search"), Route::MultiSearch);
-        assert_eq!(classify("POST", "/indexes/films/documents"), Route::AddDocuments { index: films() });
+        assert_eq!(
+            classify("POST", "/indexes/films/documents"),
+            Route::AddDocuments { index: films() }
+        );
         assert_eq!(
             classify("GET", "/indexes/films/documents/a%2Fb"),
-            Route::Document { index: films(), id: Cow::Owned("a/b".into()) }
+            Route::Document {
+                index: films(),
+                id: Cow::Owned("a/b".into())
+            }
         );
-        assert_eq!(classify("POST", "/indexes/films/documents/delete"), Route::DeleteByFilter { index: films() });
-        assert_eq!(classify("POST", "/indexes/films/documents/edit"), Route::Slow);
+        assert_eq!(
+            classify("POST", "/indexes/films/documents/delete"),
+            Route::DeleteByFilter { index: films() }
+        );
+        assert_eq!(
+            classify("POST", "/indexes/films/documents/edit"),
+            Route::Slow
+        );
         assert_eq!(classify("GET", "/indexes"), Route::Slow);
         assert_eq!(classify("GET", "/indexes//search"), Route::Slow);
         assert_eq!(classify("GET", "/indexes/films/documents/1/2"), Route::Slow);

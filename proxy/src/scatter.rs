@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_net::{OutRequest, Reply};
+use miroir_net::client::{ClientError, OutRequest, Reply};
 use miroir_router::{read_plan, Index, NodeIdx, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
@@ -46,9 +46,19 @@ impl App {
     ) -> Result<Gathered, Error> {
         let mut failed: Vec<NodeIdx> = Vec::new();
         let mut pending: Option<Vec<Shard>> = wanted.only.map(<[Shard]>::to_vec);
-        let mut gathered = Gathered { answers: Vec::new(), missing: Vec::new(), reason: None };
+        let mut gathered = Gathered {
+            answers: Vec::new(),
+            missing: Vec::new(),
+            reason: None,
+        };
         loop {
-            let plan = self.plan(table, wanted.index, pending.as_deref(), wanted.seed, &failed);
+            let plan = self.plan(
+                table,
+                wanted.index,
+                pending.as_deref(),
+                wanted.seed,
+                &failed,
+            );
             gathered.missing.extend(&plan.uncovered);
             let sent = plan.targets.iter().map(|target| {
                 let request = build(target);
@@ -72,7 +82,9 @@ impl App {
             }
             if retry.is_empty() {
                 gathered.missing.sort_unstable();
-                gathered.answers.sort_by_key(|(target, _)| target.shards.first().copied());
+                gathered
+                    .answers
+                    .sort_by_key(|(target, _)| target.shards.first().copied());
                 return Ok(gathered);
             }
             pending = Some(retry);
@@ -102,7 +114,9 @@ impl App {
 /// 503 `miroir_shard_unavailable`, naming the shards and why.
 pub fn shard_unavailable(missing: &[Shard], reason: Option<&str>) -> Error {
     let shards = shard_list(missing);
-    let why = reason.map(|reason| format!(" The last failure: {reason}.")).unwrap_or_default();
+    let why = reason
+        .map(|reason| format!(" The last failure: {reason}."))
+        .unwrap_or_default();
     Error::system(
         503,
         "miroir_shard_unavailable",
@@ -115,7 +129,11 @@ pub fn shard_unavailable(missing: &[Shard], reason: Option<&str>) -> Error {
 
 /// `3,7,12`, as in error texts and in `X-Miroir-Degraded`.
 pub fn shard_list(shards: &[Shard]) -> String {
-    shards.iter().map(|shard| shard.0.to_string()).collect::<Vec<_>>().join(",")
+    shards
+        .iter()
+        .map(|shard| shard.0.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 enum Outcome {
@@ -126,7 +144,7 @@ enum Outcome {
     Failed(String),
 }
 
-fn judge_reply(reply: Result<Reply, miroir_net::ClientError>, index: &Index) -> Outcome {
+fn judge_reply(reply: Result<Reply, ClientError>, index: &Index) -> Outcome {
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return Outcome::Failed(error.to_string()),
@@ -135,10 +153,16 @@ fn judge_reply(reply: Result<Reply, miroir_net::ClientError>, index: &Index) -> 
         return Outcome::Answer(reply.body);
     }
     let Some(error) = node_error(reply.status, &reply.body, &index.settings) else {
-        return Outcome::Failed(format!("it answered {} without an error object", reply.status));
+        return Outcome::Failed(format!(
+            "it answered {} without an error object",
+            reply.status
+        ));
     };
     // A node that refuses our key or does not know an index that it must hold is a node in trouble, not a bad request.
-    let own_fault = matches!(error.code.as_ref(), "index_not_found" | "invalid_api_key" | "missing_authorization_header");
+    let own_fault = matches!(
+        error.code.as_ref(),
+        "index_not_found" | "invalid_api_key" | "missing_authorization_header"
+    );
     if reply.status >= 500 || own_fault {
         Outcome::Failed(format!("it answered {} {}", reply.status, error.code))
     } else {

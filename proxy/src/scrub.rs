@@ -6,6 +6,7 @@ use miroir_router::SearchSettings;
 /// Reads a node's error object and cuts the shard field out of its text.
 pub fn node_error(status: u16, body: &[u8], settings: &SearchSettings) -> Option<Error> {
     let mut error = Error::from_body(status, body)?;
-    error.message = miroir_api::without_shard_field(&error.message, settings.filterable_attributes_empty);
+    error.message =
+        miroir_api::without_shard_field(&error.message, settings.filterable_attributes_empty);
     Some(error)
 }

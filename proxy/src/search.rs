@@ -5,7 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use miroir_api::Error;
 use miroir_merge::{merge_search, MergeError, Merged, Spec};
-use miroir_net::{OutRequest, Request, Response};
+use miroir_net::client::OutRequest;
+use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
@@ -19,23 +20,30 @@ pub use query_string::{filter as filter_parameter, list as list_parameter};
 pub use request::{names_reserved_field, rewrite_filter, with_shards, SearchBody};
 
 /// `GET` and `POST /indexes/{uid}/search`.
-pub async fn handle(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
     let started = Instant::now();
     let body = if request.method.as_str() == "GET" {
-        query_string::parse(request.query().unwrap_or_default())
+        query_string::parse(request.query())
     } else if is_json(request) {
         serde_json::from_slice(&request.body).ok()
     } else {
         None
     };
     let Some(body) = body.filter(|_| is_index_uid(uid)) else {
-        return Err(app.judged_refusal(table, request, "a parameter of this search").await);
+        return Err(app
+            .judged_refusal(table, request, "a parameter of this search")
+            .await);
     };
     let index = visible_index(table, uid)?;
     let answer = search(app, table, index, body, started).await?;
-    let response = Response::new(200, answer.merged.into_segments()).header("content-type", "application/json");
+    let response = Response::segments(200, answer.merged.into_segments());
     Ok(match answer.degraded {
-        Some(shards) => response.header("X-Miroir-Degraded", &shards),
+        Some(shards) => response.header("X-Miroir-Degraded", shards),
         None => response,
     })
 }
@@ -58,13 +66,26 @@ pub async fn search(
     if body.filter.as_ref().is_some_and(names_reserved_field) {
         return Err(reserved_field("filter"));
     }
-    let planned = body.plan(&index.settings).map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+    let planned = body
+        .plan(&index.settings)
+        .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
     let path = format!("/indexes/{}/search", index.uid);
-    let wanted = Wanted { index, only: None, seed: planned.seed() };
+    let wanted = Wanted {
+        index,
+        only: None,
+        seed: planned.seed(),
+    };
     let gathered = app
-        .scatter(table, wanted, |target| app.ask("POST", &path, Some(planned.body_for(target)), true))
+        .scatter(table, wanted, |target| {
+            app.ask("POST", &path, Some(planned.body_for(target)), true)
+        })
         .await?;
-    let degraded = degraded(app, &gathered.missing, gathered.reason.as_deref(), gathered.answers.is_empty())?;
+    let degraded = degraded(
+        app,
+        &gathered.missing,
+        gathered.reason.as_deref(),
+        gathered.answers.is_empty(),
+    )?;
     let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
     let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
     let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
@@ -89,14 +110,22 @@ pub async fn search(
 
 impl App {
     /// A request to a node with the node key; `idempotent`: it may be sent twice over a stale connection.
-    pub fn ask(&self, method: &'static str, path: &str, body: Option<Vec<u8>>, idempotent: bool) -> OutRequest {
+    pub fn ask(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<Vec<u8>>,
+        idempotent: bool,
+    ) -> OutRequest {
         OutRequest {
-            method: method.into(),
-            path: path.to_owned(),
-            bearer: self.node_key.clone(),
-            content_type: body.is_some().then(|| "application/json".into()),
-            body: body.map(Bytes::from).into_iter().collect(),
-            idempotent,
+            method,
+            content_type: body.is_some().then_some("application/json"),
+            ..OutRequest::post_json(
+                path,
+                body.map(Bytes::from).into_iter().collect(),
+                idempotent,
+            )
+            .bearer(self.node_key.clone())
         }
     }
 }
@@ -122,7 +151,10 @@ pub fn reserved_field(place: &str) -> Error {
     Error::invalid(
         400,
         "miroir_reserved_field",
-        format!("The {place} names `{}`, which Miroir keeps for itself.", miroir_api::SHARD_FIELD),
+        format!(
+            "The {place} names `{}`, which Miroir keeps for itself.",
+            miroir_api::SHARD_FIELD
+        ),
     )
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
-use miroir_net::{bind, Limits, PoolConfig, Pools};
+use miroir_net::client::{PoolConfig, Pools};
+use miroir_net::{bind, Limits};
 use miroir_rt::{Core, Cores, CoresConfig};
 
 use crate::config::Config;
@@ -18,7 +19,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("cannot listen on {address}: {source}; choose another with `server.port` (or `--port` of the demo)")]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Control(#[from] StartError),
     #[error("cannot start the cores: {0}")]
@@ -50,10 +54,19 @@ pub fn start(config: Config) -> Result<Serving, ServeError> {
     probe_port(&config)?;
     let running = miroir_control::start(control_config(&config))?;
     let listen = config.listen;
-    let shared = Arc::new(Shared { control: running.control.clone(), config });
-    let cores_config = CoresConfig { cores: shared.config.cores, driver: shared.config.driver, pin: true };
+    let shared = Arc::new(Shared {
+        control: running.control.clone(),
+        config,
+    });
+    let cores_config = CoresConfig {
+        cores: shared.config.cores,
+        driver: shared.config.driver,
+        pin: true,
+    };
     let for_cores = shared.clone();
-    let cores = miroir_rt::start(cores_config, move |core| serve_core(for_cores.clone(), core, listen))?;
+    let cores = miroir_rt::start(cores_config, move |core| {
+        serve_core(for_cores.clone(), core, listen)
+    })?;
     Ok(Serving { cores, running })
 }
 
@@ -74,16 +87,24 @@ async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAdd
             return;
         }
     };
-    let limits = Limits { body_bytes_max: shared.config.body_bytes_max, ..Limits::default() };
+    let limits = Limits {
+        body_bytes_max: shared.config.body_bytes_max,
+        ..Limits::default()
+    };
     let app = Rc::new(App::new(shared, Pools::new(PoolConfig::default())));
-    miroir_net::serve(listener, app, Rc::new(limits), core.shutdown).await;
+    if let Err(error) = miroir_net::serve(listener, app, Rc::new(limits), core.shutdown).await {
+        tracing::error!(core = core.id, %error, "a core cannot accept");
+    }
 }
 
 /// Cores share the port with SO_REUSEPORT, which would also let a second miroir in; a plain bind tells.
 fn probe_port(config: &Config) -> Result<(), ServeError> {
     std::net::TcpListener::bind(config.listen)
         .map(drop)
-        .map_err(|source| ServeError::Listen { address: config.listen, source })
+        .map_err(|source| ServeError::Listen {
+            address: config.listen,
+            source,
+        })
 }
 
 fn control_config(config: &Config) -> ControlConfig {
@@ -113,8 +134,10 @@ fn control_config(config: &Config) -> ControlConfig {
 
 /// Blocks this thread until SIGINT or SIGTERM.
 pub fn wait_for_signal() -> Result<(), ServeError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Signals)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Signals)?;
     runtime.block_on(async {
         use tokio::signal::unix::{signal, SignalKind};
         let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;

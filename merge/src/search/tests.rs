@@ -10,6 +10,8 @@ fn spec() -> Spec<'static> {
             offset: 0,
             limit: 20,
         },
+        max_total_hits: 1000,
+        cap_totals: true,
         show_score: false,
         show_details: false,
         ranked: true,
@@ -116,6 +118,32 @@ fn pages_are_counted_anew() {
 }
 
 #[test]
+fn nothing_is_shown_past_the_most_hits_of_the_index() {
+    let answers = [answer(&[("a", 3), ("b", 1)], 2), answer(&[("c", 2)], 1)];
+    let capped = Spec {
+        max_total_hits: 2,
+        cap_totals: true,
+        ..spec()
+    };
+    assert_eq!(
+        merged(&answers, &capped),
+        r#"{"hits":[{"id":"a"},{"id":"c"}],"query":"q","processingTimeMs":7,"limit":20,"offset":0,"estimatedTotalHits":2}"#
+    );
+    let newer = Spec {
+        cap_totals: false,
+        paging: Paging::Offset {
+            offset: 2,
+            limit: 5,
+        },
+        ..capped
+    };
+    assert_eq!(
+        merged(&answers, &newer),
+        r#"{"hits":[],"query":"q","processingTimeMs":7,"limit":5,"offset":2,"estimatedTotalHits":3}"#
+    );
+}
+
+#[test]
 fn unranked_hits_keep_the_nodes_order() {
     let a = body(json!({"hits": [{"id": 1}, {"id": 2}], "totalHits": 2}));
     let b = body(json!({"hits": [{"id": 3}], "totalHits": 1}));
@@ -187,14 +215,15 @@ fn facets_merge_by_normalised_value() {
 
 #[test]
 fn numbers_stand_before_strings_and_are_other_values() {
-    // On the first node 1 and 10 are numbers and "2" is a string: it is behind "10" and above the maximum of the numbers
-    // would be needed otherwise.
-    let a = json!({"d": {"n": {"1": 1, "10": 1, "2": 7, "x": 1}}, "s": {"n": {"min": 1.0, "max": 10.0}}});
-    let b = json!({"d": {"n": {"10": 2, "5": 1}}, "s": {"n": {"min": 5.0, "max": 10.0}}});
+    // The first node lists 1 and 10 as numbers; "07" is not how a number is printed, so "2" behind it is a string.
+    let a = json!({"d": {"n": {"1": 1, "10": 1, "07": 3, "2": 7, "x": 1}},
+                   "s": {"n": {"min": 1.0, "max": 10.0}}});
+    let b = json!({"d": {"n": {"10": 2, "5": 1, "2": 1}},
+                   "s": {"n": {"min": 5.0, "max": 10.0}}});
     // Few candidates: numbers sort as text.
     assert_eq!(
         facets(vec![a.clone(), b], &spec()),
-        r#""facetDistribution":{"n":{"1":1,"10":3,"2":7,"5":1,"x":1}},"facetStats":{"n":{"min":1.0,"max":10.0}}}"#
+        r#""facetDistribution":{"n":{"1":1,"10":3,"5":1,"07":3,"2":8,"x":1}},"facetStats":{"n":{"min":1.0,"max":10.0}}}"#
     );
     // Many: as numbers.
     let many = json!({"total": 4000, "d": {"n": {"5": 1, "10": 2}}, "s": {"n": {"min": 5.0, "max": 10.5}}});

@@ -17,8 +17,13 @@ pub fn overlay(
             continue;
         }
         let Some(path) = path_of(&name) else {
-            if let Some(meant) = settable().map(variable).find(|known| strsim::normalized_damerau_levenshtein(&name, known) > 0.85) {
-                return Err(ConfigError::Invalid(format!("unknown environment variable {name}; did you mean `{meant}`?")));
+            if let Some(meant) = settable()
+                .map(variable)
+                .find(|known| strsim::normalized_damerau_levenshtein(&name, known) > 0.85)
+            {
+                return Err(ConfigError::Invalid(format!(
+                    "unknown environment variable {name}; did you mean `{meant}`?"
+                )));
             }
             continue;
         };
@@ -64,10 +69,14 @@ fn scalar(path: &str, name: &str, value: &str) -> Result<Value, ConfigError> {
     if path.ends_with("key") || path.ends_with("path") || path.ends_with("driver") {
         return Ok(Value::String(value.to_owned()));
     }
-    let parsed: Value = serde_saphyr::from_str(value)
-        .map_err(|_| ConfigError::Invalid(format!("the environment variable {name} is not valid YAML")))?;
+    let parsed: Value = serde_saphyr::from_str(value).map_err(|_| {
+        ConfigError::Invalid(format!("the environment variable {name} is not valid YAML"))
+    })?;
     if path == "nodes" {
-        keys::check(&Value::Object(Map::from_iter([("nodes".to_owned(), parsed.clone())])), name)?;
+        keys::check(
+            &Value::Object(Map::from_iter([("nodes".to_owned(), parsed.clone())])),
+            name,
+        )?;
     }
     Ok(parsed)
 }
@@ -79,11 +88,15 @@ fn set(tree: &mut Value, path: &str, value: Value) {
         if !place.is_object() {
             *place = Value::Object(Map::new());
         }
-        let Value::Object(members) = place else { return };
+        let Value::Object(members) = place else {
+            return;
+        };
         if parts.peek().is_none() {
             members.insert(part.to_owned(), value);
             return;
         }
-        place = members.entry(part.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+        place = members
+            .entry(part.to_owned())
+            .or_insert_with(|| Value::Object(Map::new()));
     }
 }

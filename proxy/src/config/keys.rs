@@ -32,7 +32,9 @@ pub const KNOWN: &[&str] = &[
 /// Refuses a tree that holds an unknown key.
 pub fn check(tree: &Value, shown: &str) -> Result<(), ConfigError> {
     let Value::Object(_) = tree else {
-        return Err(ConfigError::Invalid(format!("{shown} is not a mapping of keys to values")));
+        return Err(ConfigError::Invalid(format!(
+            "{shown} is not a mapping of keys to values"
+        )));
     };
     walk(tree, "", "", shown)
 }
@@ -42,18 +44,31 @@ fn walk(tree: &Value, path: &str, pattern: &str, shown: &str) -> Result<(), Conf
     match tree {
         Value::Object(members) => {
             for (key, value) in members {
-                let join = |prefix: &str| if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let join = |prefix: &str| {
+                    if prefix.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{prefix}.{key}")
+                    }
+                };
                 let (path, pattern) = (join(path), join(pattern));
                 if !KNOWN.contains(&pattern.as_str()) {
                     let hint = nearest(&pattern, KNOWN.iter().copied());
-                    return Err(ConfigError::Invalid(format!("{shown}: unknown key `{path}`; {hint}")));
+                    return Err(ConfigError::Invalid(format!(
+                        "{shown}: unknown key `{path}`; {hint}"
+                    )));
                 }
                 walk(value, &path, &pattern, shown)?;
             }
         }
         Value::Array(items) => {
             for (position, item) in items.iter().enumerate() {
-                walk(item, &format!("{path}[{position}]"), &format!("{pattern}[]"), shown)?;
+                walk(
+                    item,
+                    &format!("{path}[{position}]"),
+                    &format!("{pattern}[]"),
+                    shown,
+                )?;
             }
         }
         _ => {}
@@ -64,7 +79,14 @@ fn walk(tree: &Value, path: &str, pattern: &str, shown: &str) -> Result<(), Conf
 /// "did you mean `x`?", or the whole list when nothing is near.
 pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(unknown, candidate), candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(unknown, candidate),
+                candidate,
+            )
+        })
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`?"))
+        .map_or_else(String::new, |(_, candidate)| {
+            format!("did you mean `{candidate}`?")
+        })
 }

@@ -14,9 +14,15 @@ const BATCH: usize = 400;
 /// Creates and fills the index `movies`; returns how many films it holds. A demo that runs again on kept data finds
 /// them there.
 pub async fn load(address: SocketAddr, key: &str) -> Result<u64, String> {
-    let client = Client { http: reqwest::Client::new(), base: format!("http://{address}"), key: key.to_owned() };
+    let client = Client {
+        http: reqwest::Client::new(),
+        base: format!("http://{address}"),
+        key: key.to_owned(),
+    };
     let mut text = String::new();
-    flate2::read::GzDecoder::new(FILMS).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    flate2::read::GzDecoder::new(FILMS)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
     let films: Vec<Value> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let stats = client.get("/stats").await?;
     if stats["indexes"]["movies"]["numberOfDocuments"].as_u64() == u64::try_from(films.len()).ok() {
@@ -29,15 +35,33 @@ pub async fn load(address: SocketAddr, key: &str) -> Result<u64, String> {
         "sortableAttributes": ["title", "imdb_rating", "rotten_tomatoes_rating", "worldwide_gross", "us_gross",
             "production_budget", "running_time_min", "imdb_votes"]
     });
-    client.send(reqwest::Method::POST, "/indexes", &json!({"uid": "movies", "primaryKey": "id"})).await?;
-    client.send(reqwest::Method::PATCH, "/indexes/movies/settings", &settings).await?;
+    client
+        .send(
+            reqwest::Method::POST,
+            "/indexes",
+            &json!({"uid": "movies", "primaryKey": "id"}),
+        )
+        .await?;
+    client
+        .send(
+            reqwest::Method::PATCH,
+            "/indexes/movies/settings",
+            &settings,
+        )
+        .await?;
     let bar = indicatif::ProgressBar::new(films.len() as u64).with_style(
         indicatif::ProgressStyle::with_template("  loading films {bar:40} {pos}/{len}")
             .map_err(|error| error.to_string())?,
     );
     let mut last = 0;
     for batch in films.chunks(BATCH) {
-        last = client.send(reqwest::Method::POST, "/indexes/movies/documents", &json!(batch)).await?;
+        last = client
+            .send(
+                reqwest::Method::POST,
+                "/indexes/movies/documents",
+                &json!(batch),
+            )
+            .await?;
         bar.inc(batch.len() as u64);
     }
     client.wait(last).await?;
@@ -53,16 +77,24 @@ struct Client {
 
 impl Client {
     async fn get(&self, path: &str) -> Result<Value, String> {
-        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.key);
         answer(request).await
     }
 
     /// Sends a write and returns its task.
     async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Result<u64, String> {
-        let request =
-            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key).json(body);
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .json(body);
         let task = answer(request).await?;
-        task["taskUid"].as_u64().ok_or_else(|| format!("no taskUid in {task}"))
+        task["taskUid"]
+            .as_u64()
+            .ok_or_else(|| format!("no taskUid in {task}"))
     }
 
     async fn wait(&self, task: u64) -> Result<(), String> {
@@ -70,8 +102,15 @@ impl Client {
             let state = self.get(&format!("/tasks/{task}")).await?;
             match state["status"].as_str() {
                 Some("succeeded") => return Ok(()),
-                Some("enqueued" | "processing") => tokio::time::sleep(Duration::from_millis(20)).await,
-                _ => return Err(format!("task {task} ended badly: {}", state["error"]["message"])),
+                Some("enqueued" | "processing") => {
+                    tokio::time::sleep(Duration::from_millis(20)).await
+                }
+                _ => {
+                    return Err(format!(
+                        "task {task} ended badly: {}",
+                        state["error"]["message"]
+                    ))
+                }
             }
         }
     }
@@ -84,6 +123,9 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, String> {
     if status.is_success() {
         Ok(value)
     } else {
-        Err(format!("{status}: {}", value["message"].as_str().unwrap_or("no message")))
+        Err(format!(
+            "{status}: {}",
+            value["message"].as_str().unwrap_or("no message")
+        ))
     }
 }

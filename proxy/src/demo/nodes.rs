@@ -37,8 +37,10 @@ impl Nodes {
             .map_err(|error| DemoError::Node(format!("cannot find the own program: {error}")))?;
         for (position, address) in free_addresses(count)?.into_iter().enumerate() {
             let home = folder.join(format!("meili-{position}"));
-            std::fs::create_dir_all(&home)
-                .map_err(|source| DemoError::Data { path: home.display().to_string(), source })?;
+            std::fs::create_dir_all(&home).map_err(|source| DemoError::Data {
+                path: home.display().to_string(),
+                source,
+            })?;
             let log = home.join("node.log");
             let mut command = match &binary {
                 Some(binary) => {
@@ -48,13 +50,18 @@ impl Nodes {
                 }
                 None => {
                     let mut command = Command::new(&own);
-                    command.arg("node").args(["--parent-pid", &std::process::id().to_string()]);
+                    command
+                        .arg("node")
+                        .args(["--parent-pid", &std::process::id().to_string()]);
                     command
                 }
             };
             let output = std::fs::File::create(&log)
                 .and_then(|file| Ok((file.try_clone()?, file)))
-                .map_err(|source| DemoError::Data { path: log.display().to_string(), source })?;
+                .map_err(|source| DemoError::Data {
+                    path: log.display().to_string(),
+                    source,
+                })?;
             // The key goes through the environment: arguments can be read by every user of the machine.
             let child = command
                 .args(["--http-addr", &address.to_string()])
@@ -67,9 +74,15 @@ impl Nodes {
                 .spawn()
                 .map_err(|error| {
                     let program = binary.as_ref().unwrap_or(&own).display();
-                    DemoError::Node(format!("cannot start a node with {program}: {error}; check `--node-binary`"))
+                    DemoError::Node(format!(
+                        "cannot start a node with {program}: {error}; check `--node-binary`"
+                    ))
                 })?;
-            self.running.push(Node { child, address, log });
+            self.running.push(Node {
+                child,
+                address,
+                log,
+            });
         }
         self.wait_until_healthy().await
     }
@@ -101,13 +114,19 @@ impl Nodes {
         let deadline = Instant::now() + START_DEADLINE;
         for node in &mut self.running {
             loop {
-                let health = client.get(format!("http://{}/health", node.address)).send().await;
+                let health = client
+                    .get(format!("http://{}/health", node.address))
+                    .send()
+                    .await;
                 if health.is_ok_and(|answer| answer.status().is_success()) {
                     break;
                 }
                 if let Ok(Some(status)) = node.child.try_wait() {
                     let log = std::fs::read_to_string(&node.log).unwrap_or_default();
-                    return Err(DemoError::Node(format!("a node ended at its start ({status}):\n{}", log.trim())));
+                    return Err(DemoError::Node(format!(
+                        "a node ended at its start ({status}):\n{}",
+                        log.trim()
+                    )));
                 }
                 if Instant::now() > deadline {
                     return Err(DemoError::Node(format!(
@@ -131,7 +150,9 @@ impl Drop for Nodes {
 
 /// Ctrl-C in a terminal reaches the children too; a `kill` of the demo alone does not, so they are told.
 fn interrupt(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // A child that has ended already cannot be told; that is what is wanted.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
@@ -140,8 +161,9 @@ fn interrupt(child: &Child) {
 
 /// Ports that were free a moment ago; all are held at once so that no two are equal.
 fn free_addresses(count: u16) -> Result<Vec<SocketAddr>, DemoError> {
-    let held: Result<Vec<TcpListener>, _> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    let held: Result<Vec<TcpListener>, _> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect();
     held.and_then(|listeners| listeners.iter().map(TcpListener::local_addr).collect())
         .map_err(|error| DemoError::Node(format!("no free port for a node: {error}")))
 }

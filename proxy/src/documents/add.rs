@@ -8,15 +8,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use miroir_api::Error;
 use miroir_control::{BeginWrite, InferredKey, WriteKind};
-use miroir_merge::{count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError};
-use miroir_net::{OutRequest, Request, Response};
+use miroir_merge::{
+    count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
+};
+use miroir_net::client::OutRequest;
+use miroir_net::{Request, Response};
 use miroir_router::{shard_code, shard_of, write_plan, Layout, NodeIdx, RoutingTable, Shard};
 use serde_json::json;
 use smallvec::SmallVec;
 
 use super::write::{fail, perform, Described, Part};
 use crate::core::{is_index_uid, media_type, App};
-use crate::judge::Shown;
+use crate::judge::{static_method, Shown};
 
 /// A payload past this is split on a thread of its own: a core must not stand still for its other clients.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -32,22 +35,46 @@ struct Parameters {
 }
 
 /// Takes a payload, or says what is wrong with it in Meilisearch's words.
-pub async fn handle(app: &App, table: &RoutingTable, request: Request, uid: &str) -> Result<Response, Error> {
-    let understood = parameters(request.query().unwrap_or_default())
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    request: Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let understood = parameters(request.query())
         .filter(|_| is_index_uid(uid) && !request.body.is_empty())
         .and_then(|parameters| Some((format(&request, &parameters)?, parameters)));
     let Some((format, parameters)) = understood else {
         // With an empty body every node refuses: for the parameter, the content type or the missing payload.
-        return Err(match app.judge(table, &request, Shown::WithoutBody).await? {
-            Some(refusal) => refusal,
-            None => Error::not_implemented("a parameter of this document addition"),
-        });
+        return Err(
+            match app.judge(table, &request, Shown::WithoutBody).await? {
+                Some(refusal) => refusal,
+                None => Error::not_implemented("a parameter of this document addition"),
+            },
+        );
     };
-    let payload = Payload { body: request.body.clone(), format };
-    let known = table.indexes.get(uid).and_then(|index| Some((index.primary_key.clone()?, index.layout.clone())));
-    let known = known.filter(|(key, _)| parameters.primary_key.as_ref().is_none_or(|asked| asked == key));
+    let payload = Payload {
+        body: request.body.clone(),
+        format,
+    };
+    let known = table
+        .indexes
+        .get(uid)
+        .and_then(|index| Some((index.primary_key.clone()?, index.layout.clone())));
+    let known = known.filter(|(key, _)| {
+        parameters
+            .primary_key
+            .as_ref()
+            .is_none_or(|asked| asked == key)
+    });
     let (inference, mut parts) = match known {
-        Some((key, layout)) => (None, Some((payload.split(key, layout).await, parameters.primary_key.clone()))),
+        Some((key, layout)) => (
+            None,
+            Some((
+                payload.split(key, layout).await,
+                parameters.primary_key.clone(),
+            )),
+        ),
         None => (Some(payload.infer().await?), None),
     };
     // What is malformed is refused before the control plane could create an index for it.
@@ -70,7 +97,10 @@ pub async fn handle(app: &App, table: &RoutingTable, request: Request, uid: &str
         return fail(app, turn, error, described(received)).await;
     }
     // The layout or the key may have moved between the look at the table and the turn; then split again.
-    let current = |parts: &Placed| parts.layout.version == turn.index.layout.version && Some(&parts.key) == turn.primary_key.as_ref();
+    let current = |parts: &Placed| {
+        parts.layout.version == turn.index.layout.version
+            && Some(&parts.key) == turn.primary_key.as_ref()
+    };
     let placed = match parts.take() {
         Some((Ok(placed), _)) if current(&placed) => Ok(placed),
         Some((Err(error), _)) => Err(error),
@@ -84,12 +114,9 @@ pub async fn handle(app: &App, table: &RoutingTable, request: Request, uid: &str
             let received = placed.split.documents;
             let path = node_path(uid, turn.primary_key.as_deref(), &parameters);
             let parts = placed.into_parts(|body| OutRequest {
-                method: request.method.as_str().to_owned().into(),
-                path: path.clone(),
-                bearer: app.node_key.clone(),
-                content_type: Some("application/json".into()),
-                body: vec![body],
-                idempotent: false,
+                method: static_method(&request.method),
+                ..OutRequest::post_json(path.clone(), vec![body], false)
+                    .bearer(app.node_key.clone())
             });
             perform(app, table, turn, parts, described(received)).await
         }
@@ -123,7 +150,9 @@ fn format(request: &Request, parameters: &Parameters) -> Option<Format> {
     match (media_type(request)?, parameters.csv_delimiter) {
         ("application/json", None) => Some(Format::Json),
         ("application/x-ndjson", None) => Some(Format::Ndjson),
-        ("text/csv", delimiter) => Some(Format::Csv { delimiter: delimiter.unwrap_or(b',') }),
+        ("text/csv", delimiter) => Some(Format::Csv {
+            delimiter: delimiter.unwrap_or(b','),
+        }),
         _ => None,
     }
 }
@@ -156,7 +185,9 @@ struct Placed {
 
 impl Payload {
     async fn infer(&self) -> Result<InferredKey, Error> {
-        let inference = self.work(|body, format| infer_primary_key(body, format)).await?;
+        let inference = self
+            .work(|body, format| infer_primary_key(body, format))
+            .await?;
         match inference {
             Ok(Inference::Empty) => Ok(InferredKey::Empty),
             Ok(Inference::Found(key)) => Ok(InferredKey::Found(key)),
@@ -167,14 +198,20 @@ impl Payload {
     }
 
     async fn count(&self) -> Result<usize, Error> {
-        match self.work(|body, format| count_documents(body, format)).await? {
+        match self
+            .work(|body, format| count_documents(body, format))
+            .await?
+        {
             Ok(count) => Ok(count),
             Err(SplitError::Malformed(error) | SplitError::Document(error)) => Err(error),
         }
     }
 
     async fn split(&self, key: String, layout: Arc<Layout>) -> Result<Placed, SplitError> {
-        match self.work(move |body, format| place(body, format, key, layout)).await {
+        match self
+            .work(move |body, format| place(body, format, key, layout))
+            .await
+        {
             Ok(placed) => placed,
             Err(error) => Err(SplitError::Malformed(error)),
         }
@@ -194,12 +231,19 @@ impl Payload {
             .name("miroir-split".into())
             .spawn(move || done.send(work(&body, format)))
             .map_err(|error| Error::internal(format!("no thread to split a payload: {error}")))?;
-        result.await.map_err(|_| Error::internal("splitting the payload failed"))
+        result
+            .await
+            .map_err(|_| Error::internal("splitting the payload failed"))
     }
 }
 
 /// Splits by primary key into one JSON array for each node that holds a touched shard.
-fn place(body: &[u8], format: Format, key: String, layout: Arc<Layout>) -> Result<Placed, SplitError> {
+fn place(
+    body: &[u8],
+    format: Format,
+    key: String,
+    layout: Arc<Layout>,
+) -> Result<Placed, SplitError> {
     let nodes = nodes_of(&layout);
     let sinks: Vec<SmallVec<[usize; 4]>> = (0..layout.shards)
         .map(|shard| {
@@ -210,19 +254,38 @@ fn place(body: &[u8], format: Format, key: String, layout: Arc<Layout>) -> Resul
                 .collect()
         })
         .collect();
-    let codes: Vec<_> = (0..layout.shards).map(|shard| shard_code(Shard(shard))).collect();
+    let codes: Vec<_> = (0..layout.shards)
+        .map(|shard| shard_code(Shard(shard)))
+        .collect();
     let mut touched = vec![false; usize::from(layout.shards)];
     let split = split(body, format, &key, nodes.len(), &mut |id| {
         let shard = usize::from(shard_of(id, layout.shards).0);
         touched[shard] = true;
-        Route { sinks: &sinks[shard], code: &codes[shard] }
+        Route {
+            sinks: &sinks[shard],
+            code: &codes[shard],
+        }
     })?;
-    let touched = (0..layout.shards).map(Shard).filter(|shard| touched[usize::from(shard.0)]).collect();
-    Ok(Placed { layout, key, nodes, touched, split })
+    let touched = (0..layout.shards)
+        .map(Shard)
+        .filter(|shard| touched[usize::from(shard.0)])
+        .collect();
+    Ok(Placed {
+        layout,
+        key,
+        nodes,
+        touched,
+        split,
+    })
 }
 
 fn nodes_of(layout: &Layout) -> Vec<NodeIdx> {
-    let mut nodes: Vec<NodeIdx> = layout.copies.iter().flatten().map(|copy| copy.node).collect();
+    let mut nodes: Vec<NodeIdx> = layout
+        .copies
+        .iter()
+        .flatten()
+        .map(|copy| copy.node)
+        .collect();
     nodes.sort_unstable();
     nodes.dedup();
     nodes
@@ -232,19 +295,42 @@ impl Placed {
     /// No documents at all, for an index whose primary key nobody knows yet.
     fn empty(layout: Arc<Layout>) -> Placed {
         let nodes = nodes_of(&layout);
-        Placed { layout, key: String::new(), nodes, touched: Vec::new(), split: Split { documents: 0, sinks: Vec::new() } }
+        Placed {
+            layout,
+            key: String::new(),
+            nodes,
+            touched: Vec::new(),
+            split: Split {
+                documents: 0,
+                sinks: Vec::new(),
+            },
+        }
     }
 
     /// One request a node. An empty payload goes to the copies of the first shard, so that its task is a real one.
     fn into_parts(self, build: impl Fn(Bytes) -> OutRequest) -> Vec<Part> {
-        let touched = if self.touched.is_empty() { vec![Shard(0)] } else { self.touched };
-        let mut bodies: Vec<Option<Vec<u8>>> = self.split.sinks.into_iter().map(|sink| Some(sink.body)).collect();
+        let touched = if self.touched.is_empty() {
+            vec![Shard(0)]
+        } else {
+            self.touched
+        };
+        let mut bodies: Vec<Option<Vec<u8>>> = self
+            .split
+            .sinks
+            .into_iter()
+            .map(|sink| Some(sink.body))
+            .collect();
         write_plan(&self.layout, &touched)
             .into_iter()
             .map(|target| {
                 let sink = self.nodes.iter().position(|node| *node == target.node);
-                let body = sink.and_then(|sink| bodies.get_mut(sink)?.take()).filter(|body| !body.is_empty());
-                Part { target, request: build(body.map_or(Bytes::from_static(b"[]"), Bytes::from)) }
+                let body = sink
+                    .and_then(|sink| bodies.get_mut(sink)?.take())
+                    .filter(|body| !body.is_empty());
+                Part {
+                    target,
+                    request: build(body.map_or(Bytes::from_static(b"[]"), Bytes::from)),
+                }
             })
             .collect()
     }

@@ -15,7 +15,13 @@ use crate::judge::Shown;
 use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
 
 /// `DELETE /indexes/{uid}/documents/{id}`.
-pub async fn one(app: &App, table: &RoutingTable, request: &Request, uid: &str, id: &str) -> Result<Response, Error> {
+pub async fn one(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+    id: &str,
+) -> Result<Response, Error> {
     let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
         return Err(refused(app, table, request).await);
     };
@@ -24,19 +30,33 @@ pub async fn one(app: &App, table: &RoutingTable, request: &Request, uid: &str, 
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
-    let path = format!("/indexes/{uid}/documents/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
+    let path = format!(
+        "/indexes/{uid}/documents/{}",
+        utf8_percent_encode(id, NON_ALPHANUMERIC)
+    );
     let shard = shard_of(id.as_bytes(), turn.index.layout.shards);
     let parts = write_plan(&turn.index.layout, &[shard])
         .into_iter()
-        .map(|target| Part { target, request: app.ask("DELETE", &path, None, false) })
+        .map(|target| Part {
+            target,
+            request: app.ask("DELETE", &path, None, false),
+        })
         .collect();
     perform(app, table, turn, parts, described).await
 }
 
 /// `POST /indexes/{uid}/documents/delete-batch`: the ids are split like documents.
-pub async fn batch(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
-    let ids: Option<Vec<Value>> = is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
-    let (Some(ids), Some(custom_metadata), true) = (ids, metadata(request), is_index_uid(uid)) else {
+pub async fn batch(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let ids: Option<Vec<Value>> = is_json(request)
+        .then(|| serde_json::from_slice(&request.body).ok())
+        .flatten();
+    let (Some(ids), Some(custom_metadata), true) = (ids, metadata(request), is_index_uid(uid))
+    else {
         return Err(refused(app, table, request).await);
     };
     let turn = begin(app, uid).await?;
@@ -49,11 +69,21 @@ pub async fn batch(app: &App, table: &RoutingTable, request: &Request, uid: &str
 }
 
 /// `POST /indexes/{uid}/documents/delete` with a filter: every node looks for itself.
-pub async fn by_filter(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
-    let body: Option<serde_json::Map<String, Value>> =
-        is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
-    let filter = body.filter(|body| body.len() == 1).and_then(|mut body| body.remove("filter"));
-    let (Some(mut filter), Some(custom_metadata), true) = (filter, metadata(request), is_index_uid(uid)) else {
+pub async fn by_filter(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let body: Option<serde_json::Map<String, Value>> = is_json(request)
+        .then(|| serde_json::from_slice(&request.body).ok())
+        .flatten();
+    let filter = body
+        .filter(|body| body.len() == 1)
+        .and_then(|mut body| body.remove("filter"));
+    let (Some(mut filter), Some(custom_metadata), true) =
+        (filter, metadata(request), is_index_uid(uid))
+    else {
         return Err(refused_filter(app, table, request).await);
     };
     if names_reserved_field(&filter) {
@@ -64,19 +94,31 @@ pub async fn by_filter(app: &App, table: &RoutingTable, request: &Request, uid: 
     let body = Bytes::from(json!({ "filter": filter }).to_string());
     let described = described(Value::from(0), original, custom_metadata);
     everywhere(app, table, uid, described, |app| {
-        app.ask("POST", &format!("/indexes/{uid}/documents/delete"), Some(body.to_vec()), false)
+        app.ask(
+            "POST",
+            &format!("/indexes/{uid}/documents/delete"),
+            Some(body.to_vec()),
+            false,
+        )
     })
     .await
 }
 
 /// `DELETE /indexes/{uid}/documents`.
-pub async fn all(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
+pub async fn all(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
     let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
         return Err(refused(app, table, request).await);
     };
     let described = described(Value::from(0), Value::Null, custom_metadata);
-    everywhere(app, table, uid, described, |app| app.ask("DELETE", &format!("/indexes/{uid}/documents"), None, false))
-        .await
+    everywhere(app, table, uid, described, |app| {
+        app.ask("DELETE", &format!("/indexes/{uid}/documents"), None, false)
+    })
+    .await
 }
 
 /// One request to every node that holds a copy of any shard.
@@ -85,7 +127,7 @@ async fn everywhere(
     table: &RoutingTable,
     uid: &str,
     described: Described,
-    build: impl Fn(&App) -> miroir_net::OutRequest,
+    build: impl Fn(&App) -> miroir_net::client::OutRequest,
 ) -> Result<Response, Error> {
     let turn = begin(app, uid).await?;
     if let Some(error) = turn.doomed.clone() {
@@ -94,7 +136,10 @@ async fn everywhere(
     let shards: Vec<Shard> = (0..turn.index.layout.shards).map(Shard).collect();
     let parts = write_plan(&turn.index.layout, &shards)
         .into_iter()
-        .map(|target| Part { target, request: build(app) })
+        .map(|target| Part {
+            target,
+            request: build(app),
+        })
         .collect();
     perform(app, table, turn, parts, described).await
 }
@@ -111,29 +156,49 @@ fn batch_parts(app: &App, layout: &Layout, uid: &str, ids: Vec<Value>) -> Vec<Pa
             (shard, id)
         })
         .collect();
-    touched.push(if touched.is_empty() { Shard(0) } else { touched[0] });
+    touched.push(if touched.is_empty() {
+        Shard(0)
+    } else {
+        touched[0]
+    });
     touched.sort_unstable();
     touched.dedup();
     write_plan(layout, &touched)
         .into_iter()
         .map(|target| {
-            let mine = |node: NodeIdx, shard: Shard| layout.copies_of(shard).iter().any(|copy| copy.node == node);
-            let ids: Vec<&Value> =
-                placed.iter().filter(|(shard, _)| mine(target.node, *shard)).map(|(_, id)| id).collect();
+            let mine = |node: NodeIdx, shard: Shard| {
+                layout.copies_of(shard).iter().any(|copy| copy.node == node)
+            };
+            let ids: Vec<&Value> = placed
+                .iter()
+                .filter(|(shard, _)| mine(target.node, *shard))
+                .map(|(_, id)| id)
+                .collect();
             // JSON values always serialise.
             let body = serde_json::to_vec(&ids).unwrap_or_default();
-            Part { target, request: app.ask("POST", &path, Some(body), false) }
+            Part {
+                target,
+                request: app.ask("POST", &path, Some(body), false),
+            }
         })
         .collect()
 }
 
 async fn begin(app: &App, uid: &str) -> Result<Turn, Error> {
-    let begin =
-        BeginWrite { index: uid.to_owned(), kind: WriteKind::DocumentDeletion, primary_key: None, inference: None };
+    let begin = BeginWrite {
+        index: uid.to_owned(),
+        kind: WriteKind::DocumentDeletion,
+        primary_key: None,
+        inference: None,
+    };
     app.shared.control.begin_write(begin).await
 }
 
-fn described(provided: Value, original_filter: Value, custom_metadata: Option<String>) -> Described {
+fn described(
+    provided: Value,
+    original_filter: Value,
+    custom_metadata: Option<String>,
+) -> Described {
     Described {
         details: json!({ "providedIds": provided, "deletedDocuments": null, "originalFilter": original_filter }),
         custom_metadata,
@@ -143,7 +208,7 @@ fn described(provided: Value, original_filter: Value, custom_metadata: Option<St
 /// The only parameter that a deletion knows; `None` when there is another.
 fn metadata(request: &Request) -> Option<Option<String>> {
     let mut metadata = None;
-    for (name, value) in form_urlencoded::parse(request.query().unwrap_or_default().as_bytes()) {
+    for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
         match name.as_ref() {
             "customMetadata" => metadata = Some(value.into_owned()),
             _ => return None,
@@ -170,7 +235,9 @@ fn malformed(request: &Request) -> Error {
             "malformed_payload",
             format!("The json payload provided is malformed. `{error}`."),
         ),
-        _ => Error::bad_request("Json deserialize error: invalid type, expected an array of document ids"),
+        _ => Error::bad_request(
+            "Json deserialize error: invalid type, expected an array of document ids",
+        ),
     }
 }
 
@@ -178,12 +245,21 @@ fn malformed(request: &Request) -> Error {
 /// whole request may be shown unless it holds a filter that could match.
 async fn refused_filter(app: &App, table: &RoutingTable, request: &Request) -> Error {
     let body: Result<Value, _> = serde_json::from_slice(&request.body);
-    let could_match = body.is_ok_and(|body| body.get("filter").is_some_and(|filter| !filter.is_null()));
-    let shown = if could_match { Shown::WithoutBody } else { Shown::Whole };
+    let could_match =
+        body.is_ok_and(|body| body.get("filter").is_some_and(|filter| !filter.is_null()));
+    let shown = if could_match {
+        Shown::WithoutBody
+    } else {
+        Shown::Whole
+    };
     match app.judge(table, request, shown).await {
-        Ok(Some(refusal)) if !could_match || !is_json(request) || request.body.is_empty() => refusal,
+        Ok(Some(refusal)) if !could_match || !is_json(request) || request.body.is_empty() => {
+            refusal
+        }
         Ok(Some(refusal)) if refusal.code != "missing_payload" => refusal,
-        Ok(_) => Error::bad_request("Unknown field inside the body of a deletion by filter: expected `filter`"),
+        Ok(_) => Error::bad_request(
+            "Unknown field inside the body of a deletion by filter: expected `filter`",
+        ),
         Err(error) => error,
     }
 }

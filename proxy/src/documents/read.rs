@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::core::{is_index_uid, is_json, visible_index, App};
 use crate::scatter::Wanted;
 use crate::search::{
-    degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field, rewrite_filter,
-    with_shards,
+    degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
+    rewrite_filter, with_shards,
 };
 
 /// Meilisearch's default page of documents.
@@ -40,15 +40,23 @@ struct Fetch {
 }
 
 /// `GET /indexes/{uid}/documents/{id}`: asked of the one shard that can hold it.
-pub async fn one(app: &App, table: &RoutingTable, request: &Request, uid: &str, id: &str) -> Result<Response, Error> {
-    let query = request.query().unwrap_or_default();
+pub async fn one(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+    id: &str,
+) -> Result<Response, Error> {
+    let query = request.query();
     let known = form_urlencoded::parse(query.as_bytes()).all(|(name, value)| match name.as_ref() {
         "fields" => true,
         "retrieveVectors" => value.parse::<bool>().is_ok(),
         _ => false,
     });
     if !known || !is_index_uid(uid) {
-        return Err(app.judged_refusal(table, request, "a parameter of this request").await);
+        return Err(app
+            .judged_refusal(table, request, "a parameter of this request")
+            .await);
     }
     let index = visible_index(table, uid)?;
     if index.primary_key.is_none() {
@@ -56,30 +64,59 @@ pub async fn one(app: &App, table: &RoutingTable, request: &Request, uid: &str, 
     }
     let shard = shard_of(id.as_bytes(), index.layout.shards);
     let separator = if query.is_empty() { "" } else { "?" };
-    let path = format!("/indexes/{uid}/documents/{}{separator}{query}", utf8_percent_encode(id, NON_ALPHANUMERIC));
-    let wanted = Wanted { index, only: Some(&[shard]), seed: u64::from(shard.0) };
-    let gathered = app.scatter(table, wanted, |_| app.ask("GET", &path, None, true)).await?;
+    let path = format!(
+        "/indexes/{uid}/documents/{}{separator}{query}",
+        utf8_percent_encode(id, NON_ALPHANUMERIC)
+    );
+    let wanted = Wanted {
+        index,
+        only: Some(&[shard]),
+        seed: u64::from(shard.0),
+    };
+    let gathered = app
+        .scatter(table, wanted, |_| app.ask("GET", &path, None, true))
+        .await?;
     degraded(app, &gathered.missing, gathered.reason.as_deref(), true)?;
     let Some((_, document)) = gathered.answers.first() else {
         return Err(Error::document_not_found(id));
     };
-    Ok(json(strip_document(document).map_err(merge_error)?.into_segments()))
+    Ok(json(
+        strip_document(document)
+            .map_err(merge_error)?
+            .into_segments(),
+    ))
 }
 
 /// `GET /indexes/{uid}/documents`.
-pub async fn list(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
-    match from_query(request.query().unwrap_or_default()).filter(|_| is_index_uid(uid)) {
+pub async fn list(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    match from_query(request.query()).filter(|_| is_index_uid(uid)) {
         Some(fetch) => page(app, table, uid, fetch).await,
-        None => Err(app.judged_refusal(table, request, "a parameter of this request").await),
+        None => Err(app
+            .judged_refusal(table, request, "a parameter of this request")
+            .await),
     }
 }
 
 /// `POST /indexes/{uid}/documents/fetch`.
-pub async fn fetch(app: &App, table: &RoutingTable, request: &Request, uid: &str) -> Result<Response, Error> {
-    let body: Option<Fetch> = is_json(request).then(|| serde_json::from_slice(&request.body).ok()).flatten();
+pub async fn fetch(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let body: Option<Fetch> = is_json(request)
+        .then(|| serde_json::from_slice(&request.body).ok())
+        .flatten();
     match body.filter(|_| is_index_uid(uid)) {
         Some(fetch) => page(app, table, uid, fetch).await,
-        None => Err(app.judged_refusal(table, request, "a parameter of this request").await),
+        None => Err(app
+            .judged_refusal(table, request, "a parameter of this request")
+            .await),
     }
 }
 
@@ -93,7 +130,14 @@ fn from_query(query: &str) -> Option<Fetch> {
             "fields" => fetch.fields = Some(list_parameter(&value)),
             "filter" => fetch.filter = Some(filter_parameter(value.into_owned())),
             "retrieveVectors" => fetch.retrieve_vectors = Some(value.parse().ok()?),
-            "ids" => fetch.ids = Some(list_parameter(&value).into_iter().map(Value::String).collect()),
+            "ids" => {
+                fetch.ids = Some(
+                    list_parameter(&value)
+                        .into_iter()
+                        .map(Value::String)
+                        .collect(),
+                )
+            }
             _ => return None,
         }
     }
@@ -101,7 +145,12 @@ fn from_query(query: &str) -> Option<Fetch> {
 }
 
 /// The page `offset..offset+limit` of the list in which the nodes' documents follow each other.
-async fn page(app: &App, table: &RoutingTable, uid: &str, mut wanted: Fetch) -> Result<Response, Error> {
+async fn page(
+    app: &App,
+    table: &RoutingTable,
+    uid: &str,
+    mut wanted: Fetch,
+) -> Result<Response, Error> {
     let index = visible_index(table, uid)?;
     if wanted.filter.as_ref().is_some_and(names_reserved_field) {
         return Err(reserved_field("filter"));
@@ -109,7 +158,10 @@ async fn page(app: &App, table: &RoutingTable, uid: &str, mut wanted: Fetch) -> 
     if let Some(filter) = &mut wanted.filter {
         rewrite_filter(filter);
     }
-    let (offset, limit) = (wanted.offset.unwrap_or(0), wanted.limit.unwrap_or(DEFAULT_LIMIT));
+    let (offset, limit) = (
+        wanted.offset.unwrap_or(0),
+        wanted.limit.unwrap_or(DEFAULT_LIMIT),
+    );
     // From the start each node may fill the page alone; further on the totals say which nodes the page lies on.
     let first_limit = if offset == 0 { limit } else { 0 };
     let first = gather(app, table, index, &wanted, |_| Some((0, first_limit))).await?;
@@ -117,9 +169,16 @@ async fn page(app: &App, table: &RoutingTable, uid: &str, mut wanted: Fetch) -> 
         first
     } else {
         let windows = windows(&totals(&first)?, offset, limit);
-        gather(app, table, index, &wanted, |position| windows.get(position).copied().flatten()).await?
+        gather(app, table, index, &wanted, |position| {
+            windows.get(position).copied().flatten()
+        })
+        .await?
     };
-    Ok(json(merge_documents(&answers, offset, limit).map_err(merge_error)?.into_segments()))
+    Ok(json(
+        merge_documents(&answers, offset, limit)
+            .map_err(merge_error)?
+            .into_segments(),
+    ))
 }
 
 /// One answer a node, in the plan's order; `window` gives each position its offset and limit.
@@ -133,15 +192,33 @@ async fn gather(
     let path = format!("/indexes/{}/documents/fetch", index.uid);
     let position = std::cell::Cell::new(0);
     let gathered = app
-        .scatter(table, Wanted { index, only: None, seed: 0 }, |target| {
-            let (offset, limit) = window(position.replace(position.get() + 1)).unwrap_or((0, 0));
-            let mut fetch = Fetch { offset: Some(offset), limit: Some(limit), ..wanted.clone() };
-            if !target.whole {
-                fetch.filter = Some(with_shards(fetch.filter.take(), target));
-            }
-            // Strings, numbers and JSON values always serialise.
-            app.ask("POST", &path, Some(serde_json::to_vec(&fetch).unwrap_or_default()), true)
-        })
+        .scatter(
+            table,
+            Wanted {
+                index,
+                only: None,
+                seed: 0,
+            },
+            |target| {
+                let (offset, limit) =
+                    window(position.replace(position.get() + 1)).unwrap_or((0, 0));
+                let mut fetch = Fetch {
+                    offset: Some(offset),
+                    limit: Some(limit),
+                    ..wanted.clone()
+                };
+                if !target.whole {
+                    fetch.filter = Some(with_shards(fetch.filter.take(), target));
+                }
+                // Strings, numbers and JSON values always serialise.
+                app.ask(
+                    "POST",
+                    &path,
+                    Some(serde_json::to_vec(&fetch).unwrap_or_default()),
+                    true,
+                )
+            },
+        )
         .await?;
     degraded(app, &gathered.missing, gathered.reason.as_deref(), true)?;
     Ok(gathered.answers.into_iter().map(|(_, body)| body).collect())
@@ -173,7 +250,7 @@ fn windows(totals: &[usize], offset: usize, limit: usize) -> Vec<Option<(usize, 
 }
 
 fn json(segments: Vec<Bytes>) -> Response {
-    Response::new(200, segments).header("content-type", "application/json")
+    Response::segments(200, segments)
 }
 
 #[cfg(test)]
@@ -183,7 +260,10 @@ mod tests {
     #[test]
     fn pages_of_the_joined_list() {
         assert_eq!(windows(&[3, 0, 4], 0, 2), [Some((0, 2)), None, None]);
-        assert_eq!(windows(&[3, 0, 4], 2, 3), [Some((2, 1)), None, Some((0, 2))]);
+        assert_eq!(
+            windows(&[3, 0, 4], 2, 3),
+            [Some((2, 1)), None, Some((0, 2))]
+        );
         assert_eq!(windows(&[3, 0, 4], 5, 9), [None, None, Some((2, 2))]);
         assert_eq!(windows(&[3, 0, 4], 9, 9), [None, None, None]);
     }

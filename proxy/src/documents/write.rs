@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
 use miroir_control::{NodePart, Outcome, Turn};
-use miroir_net::{ClientError, Lease, OutRequest, Reply, Response};
+use miroir_net::client::{ClientError, Lease, OutRequest, Reply};
+use miroir_net::Response;
 use miroir_router::{judge, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget};
 use serde::Deserialize;
 use serde_json::Value;
@@ -45,14 +46,25 @@ pub async fn perform(
     let targets: Vec<WriteTarget> = parts.iter().map(|part| part.target.clone()).collect();
     let layout = turn.index.layout.clone();
     let leases = connect(app, table, &layout, &targets).await?;
-    let results = join_all(leases.into_iter().zip(&parts).map(|(lease, part)| async move {
-        match lease {
-            Ok(lease) => Sent::of(lease.send(&part.request, WRITE_DEADLINE).await),
-            Err(error) => Sent::Failed { reason: error.to_string(), unknown: false },
-        }
-    }))
+    let results = join_all(
+        leases
+            .into_iter()
+            .zip(&parts)
+            .map(|(lease, part)| async move {
+                match lease {
+                    Ok(lease) => Sent::of(lease.send(&part.request, WRITE_DEADLINE).await),
+                    Err(error) => Sent::Failed {
+                        reason: error.to_string(),
+                        unknown: false,
+                    },
+                }
+            }),
+    )
     .await;
-    let took: Vec<bool> = results.iter().map(|sent| matches!(sent, Sent::Accepted(_))).collect();
+    let took: Vec<bool> = results
+        .iter()
+        .map(|sent| matches!(sent, Sent::Accepted(_)))
+        .collect();
     let Verdict::Accepted { missed } = judge(&layout, &targets, &took) else {
         return Err(not_accepted(table, &layout, &targets, &results, &turn));
     };
@@ -61,9 +73,11 @@ pub async fn perform(
         .iter()
         .zip(&results)
         .filter_map(|(target, sent)| match sent {
-            Sent::Accepted(task_uid) => {
-                Some(NodePart { node: target.node, task_uid: *task_uid, shards: target.shards.to_vec() })
-            }
+            Sent::Accepted(task_uid) => Some(NodePart {
+                node: target.node,
+                task_uid: *task_uid,
+                shards: target.shards.to_vec(),
+            }),
             _ => None,
         })
         .collect();
@@ -77,13 +91,18 @@ pub async fn perform(
     };
     let response = accepted(app, turn, outcome).await?;
     Ok(match header {
-        Some(missed) => response.header("X-Miroir-Degraded", &missed),
+        Some(missed) => response.header("X-Miroir-Degraded", missed),
         None => response,
     })
 }
 
 /// Commits a task that must fail without anything being sent.
-pub async fn fail(app: &App, turn: Turn, error: Error, described: Described) -> Result<Response, Error> {
+pub async fn fail(
+    app: &App,
+    turn: Turn,
+    error: Error,
+    described: Described,
+) -> Result<Response, Error> {
     let outcome = Outcome {
         details: described.details,
         parts: Vec::new(),
@@ -107,9 +126,11 @@ async fn connect(
     layout: &Layout,
     targets: &[WriteTarget],
 ) -> Result<Vec<Result<Lease, ClientError>>, Error> {
-    let leases =
-        join_all(targets.iter().map(|target| app.pools.connect(&table.nodes[usize::from(target.node.0)].address)))
-            .await;
+    let leases = join_all(targets.iter().map(|target| {
+        app.pools
+            .connect(&table.nodes[usize::from(target.node.0)].address)
+    }))
+    .await;
     let reachable: Vec<bool> = leases.iter().map(Result::is_ok).collect();
     match judge(layout, targets, &reachable) {
         Verdict::Accepted { .. } => Ok(leases),
@@ -119,10 +140,16 @@ async fn connect(
                 .zip(&leases)
                 .filter_map(|(target, lease)| {
                     let error = lease.as_ref().err()?;
-                    Some(format!("{} ({error})", table.nodes[usize::from(target.node.0)].id))
+                    Some(format!(
+                        "{} ({error})",
+                        table.nodes[usize::from(target.node.0)].id
+                    ))
                 })
                 .collect();
-            Err(no_quorum(&shards, &format!("cannot reach {}. Nothing was stored", down.join(", "))))
+            Err(no_quorum(
+                &shards,
+                &format!("cannot reach {}. Nothing was stored", down.join(", ")),
+            ))
         }
     }
 }
@@ -133,7 +160,10 @@ enum Sent {
     /// A refusal in Meilisearch's form: nothing stored there.
     Refused(u16, Bytes),
     /// `unknown`: the node may have stored it all the same.
-    Failed { reason: String, unknown: bool },
+    Failed {
+        reason: String,
+        unknown: bool,
+    },
 }
 
 impl Sent {
@@ -144,13 +174,24 @@ impl Sent {
             task_uid: u32,
         }
         match reply {
-            Err(error) => Sent::Failed { reason: error.to_string(), unknown: error.sent },
-            Ok(reply) if reply.status == 202 => match serde_json::from_slice::<Acknowledged>(&reply.body) {
-                Ok(task) => Sent::Accepted(task.task_uid),
-                Err(_) => Sent::Failed { reason: "it answered 202 without a taskUid".into(), unknown: true },
+            Err(error) => Sent::Failed {
+                reason: error.to_string(),
+                unknown: error.sent,
             },
+            Ok(reply) if reply.status == 202 => {
+                match serde_json::from_slice::<Acknowledged>(&reply.body) {
+                    Ok(task) => Sent::Accepted(task.task_uid),
+                    Err(_) => Sent::Failed {
+                        reason: "it answered 202 without a taskUid".into(),
+                        unknown: true,
+                    },
+                }
+            }
             Ok(reply) if reply.status >= 400 => Sent::Refused(reply.status, reply.body),
-            Ok(reply) => Sent::Failed { reason: format!("it answered {}", reply.status), unknown: true },
+            Ok(reply) => Sent::Failed {
+                reason: format!("it answered {}", reply.status),
+                unknown: true,
+            },
         }
     }
 }
@@ -166,7 +207,9 @@ fn not_accepted(
 ) -> Error {
     let all_refused = results.iter().all(|sent| matches!(sent, Sent::Refused(..)));
     if let (true, Some(Sent::Refused(status, body))) = (all_refused, results.first()) {
-        if let Some(error) = node_error(*status, body, &turn.index.settings).filter(|_| *status < 500) {
+        if let Some(error) =
+            node_error(*status, body, &turn.index.settings).filter(|_| *status < 500)
+        {
             return error;
         }
     }
@@ -183,7 +226,10 @@ fn not_accepted(
         .filter(|(_, sent)| !matches!(sent, Sent::Accepted(_)))
         .map(|(target, _)| node_id(table, target.node))
         .collect();
-    let took: Vec<bool> = results.iter().map(|sent| matches!(sent, Sent::Accepted(_))).collect();
+    let took: Vec<bool> = results
+        .iter()
+        .map(|sent| matches!(sent, Sent::Accepted(_)))
+        .collect();
     let shards = match judge(layout, targets, &took) {
         Verdict::NoQuorum { shards } => shards,
         Verdict::Accepted { .. } => Vec::new(),
@@ -191,9 +237,15 @@ fn not_accepted(
     let stored = if stored.is_empty() {
         "Nothing was stored".to_owned()
     } else {
-        format!("Part of it may have been stored on {}; sending it again is safe", stored.join(", "))
+        format!(
+            "Part of it may have been stored on {}; sending it again is safe",
+            stored.join(", ")
+        )
     };
-    no_quorum(&shards, &format!("{} did not take it. {stored}", failed.join(", ")))
+    no_quorum(
+        &shards,
+        &format!("{} did not take it. {stored}", failed.join(", ")),
+    )
 }
 
 /// 503 `miroir_no_quorum`.
@@ -228,7 +280,11 @@ fn missed_header(table: &RoutingTable, missed: &[(Shard, NodeIdx)]) -> Option<St
     let text: Vec<String> = nodes
         .into_iter()
         .map(|node| {
-            let shards: Vec<Shard> = missed.iter().filter(|(_, n)| *n == node).map(|(shard, _)| *shard).collect();
+            let shards: Vec<Shard> = missed
+                .iter()
+                .filter(|(_, n)| *n == node)
+                .map(|(shard, _)| *shard)
+                .collect();
             format!("{}:{}", node_id(table, node), shard_list(&shards))
         })
         .collect();

@@ -32,7 +32,9 @@ pub fn parse(query: &str) -> Option<SearchBody> {
             "showMatchesPosition" => body.show_matches_position = raw(&boolean(&value)?.into()),
             "matchingStrategy" => body.matching_strategy = raw(&Value::String(value)),
             "attributesToSearchOn" => body.attributes_to_search_on = raw_list(&value),
-            "rankingScoreThreshold" => body.ranking_score_threshold = raw(&value.parse::<f64>().ok()?.into()),
+            "rankingScoreThreshold" => {
+                body.ranking_score_threshold = raw(&value.parse::<f64>().ok()?.into())
+            }
             "locales" => body.locales = raw_list(&value),
             "retrieveVectors" => body.retrieve_vectors = raw(&boolean(&value)?.into()),
             _ => return None,
@@ -109,7 +111,10 @@ mod tests {
                 "sort": ["price:asc", "_geoPoint(1.5,2):desc", "x:asc"],
                 "facets": ["a", "b"], "rankingScoreThreshold": 0.5})
         );
-        assert_eq!(parse("filter=[\"a=1\",[\"b=2\"]]").unwrap().filter.unwrap(), json!(["a=1", ["b=2"]]));
+        assert_eq!(
+            parse("filter=[\"a=1\",[\"b=2\"]]").unwrap().filter.unwrap(),
+            json!(["a=1", ["b=2"]])
+        );
         assert!(parse("what=1").is_none());
         assert!(parse("limit=x").is_none());
     }

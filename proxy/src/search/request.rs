@@ -69,7 +69,9 @@ pub struct SearchBody {
 }
 
 /// `null` is not the same as leaving a member out: where Meilisearch refuses it, it must reach a node to be refused.
-fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
+fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    member: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
 }
 
@@ -103,7 +105,10 @@ impl SearchBody {
         if ranked {
             self.show_ranking_score_details = Some(true);
         }
-        let distinct = self.distinct.clone().or_else(|| settings.distinct_attribute.clone());
+        let distinct = self
+            .distinct
+            .clone()
+            .or_else(|| settings.distinct_attribute.clone());
         let mut strip_fields = Vec::new();
         if let Some(field) = &distinct {
             if !is_displayed(settings, field) {
@@ -136,7 +141,10 @@ impl SearchBody {
                 hits_per_page: self.hits_per_page.unwrap_or(DEFAULT_LIMIT),
             }
         } else {
-            Paging::Offset { offset: self.offset.unwrap_or(0), limit: self.limit.unwrap_or(DEFAULT_LIMIT) }
+            Paging::Offset {
+                offset: self.offset.unwrap_or(0),
+                limit: self.limit.unwrap_or(DEFAULT_LIMIT),
+            }
         }
     }
 
@@ -145,9 +153,16 @@ impl SearchBody {
         match paging {
             Paging::Offset { offset, limit } => {
                 self.offset = None;
-                self.limit = Some(if limit == 0 { 0 } else { offset.saturating_add(limit).min(hits_max) });
+                self.limit = Some(if limit == 0 {
+                    0
+                } else {
+                    offset.saturating_add(limit).min(hits_max)
+                });
             }
-            Paging::Pages { page, hits_per_page } => {
+            Paging::Pages {
+                page,
+                hits_per_page,
+            } => {
                 self.offset = None;
                 self.limit = None;
                 self.page = Some(1);
@@ -165,8 +180,12 @@ impl SearchBody {
     }
 
     fn retrieve_also(&mut self, field: &str, strip: &mut Vec<String>) {
-        let Some(retrieved) = &mut self.attributes_to_retrieve else { return };
-        let covered = retrieved.iter().any(|name| name == "*" || covers(name, field));
+        let Some(retrieved) = &mut self.attributes_to_retrieve else {
+            return;
+        };
+        let covered = retrieved
+            .iter()
+            .any(|name| name == "*" || covers(name, field));
         if !covered {
             retrieved.push(field.to_owned());
             strip.push(field.to_owned());
@@ -187,7 +206,12 @@ impl PlannedSearch {
 
     /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.
     pub fn seed(&self) -> u64 {
-        let body = SearchBody { limit: None, hits_per_page: None, page: None, ..self.node_body.clone() };
+        let body = SearchBody {
+            limit: None,
+            hits_per_page: None,
+            page: None,
+            ..self.node_body.clone()
+        };
         xxhash_rust::xxh3::xxh3_64(&serialise(&body))
     }
 }
@@ -234,7 +258,10 @@ fn serialise(body: &SearchBody) -> Vec<u8> {
 
 /// Whether retrieving or displaying `name` includes `field`.
 fn covers(name: &str, field: &str) -> bool {
-    field == name || field.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+    field == name
+        || field
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
@@ -252,19 +279,27 @@ mod tests {
 
     fn planned(body: serde_json::Value) -> PlannedSearch {
         let body: SearchBody = serde_json::from_value(body).unwrap();
-        body.plan(&SearchSettings::default()).map_err(|e| e.0).unwrap()
+        body.plan(&SearchSettings::default())
+            .map_err(|e| e.0)
+            .unwrap()
     }
 
     fn sent(search: &PlannedSearch, whole: bool) -> serde_json::Value {
-        let target =
-            ReadTarget { node: NodeIdx(0), shards: [Shard(0), Shard(3)].into_iter().collect(), whole };
+        let target = ReadTarget {
+            node: NodeIdx(0),
+            shards: [Shard(0), Shard(3)].into_iter().collect(),
+            whole,
+        };
         serde_json::from_slice(&search.body_for(&target)).unwrap()
     }
 
     #[test]
     fn nodes_are_asked_from_the_start() {
         let search = planned(json!({"q": "a", "offset": 40, "limit": 20}));
-        assert_eq!(sent(&search, true), json!({"q": "a", "limit": 60, "showRankingScoreDetails": true}));
+        assert_eq!(
+            sent(&search, true),
+            json!({"q": "a", "limit": 60, "showRankingScoreDetails": true})
+        );
         let search = planned(json!({"q": "a", "page": 3, "hitsPerPage": 10}));
         assert_eq!(
             sent(&search, true),
@@ -280,7 +315,10 @@ mod tests {
         let body = sent(&search, false);
         assert_eq!(body["filter"][0], "NOT a = 1");
         assert_eq!(body["filter"][1][1], "NOT c = 3");
-        assert!(body["filter"][2].as_str().unwrap().starts_with("_miroir_shard IN ["));
+        assert!(body["filter"][2]
+            .as_str()
+            .unwrap()
+            .starts_with("_miroir_shard IN ["));
     }
 
     #[test]
