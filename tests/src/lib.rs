@@ -1,7 +1,7 @@
 //! Whole-system tests: what a client sees of running programs, and nothing else.
 //!
 //! A proxy that stripes an index promises one thing: a client cannot tell it from one Meilisearch. No unit test can show that, so
-//! everything here starts real processes ([`fleet`]), speaks HTTP to them ([`http`]) and compares answers ([`compare`]) of a cluster
+//! everything here starts real processes ([`fleet`]), speaks HTTP to them ([`http`]) and compares answers ([`agree`]) of a cluster
 //! with those of one node. *What* is asked comes from three places:
 //!
 //! - [`scenario`]: files in `tests/scenarios/`, data that a newcomer can read and extend without knowing this code, played by [`play`];
@@ -11,6 +11,7 @@
 //! The programs under test are built beforehand (`cargo build --release`) and found at `target/release/miroir`, or where `MIROIR_BIN`
 //! says. `MEILISEARCH_BIN=FILE` makes every node a released Meilisearch instead of the embedded one. `MIROIR_DRIVER` is passed on.
 
+pub mod agree;
 pub mod compare;
 pub mod draw;
 pub mod fleet;

@@ -2,7 +2,8 @@
 
 use serde_json::{json, Value};
 
-use crate::compare::{agree, diff, partial, remove, shorten, Difference};
+use crate::agree::agree;
+use crate::compare::{diff, partial, remove, shorten, Difference};
 use crate::http::{Answer, Call, Target};
 use crate::scenario::{Scenario, Step};
 use crate::volatile::{settle, TaskNames};

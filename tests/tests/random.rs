@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use miroir_tests::compare::{agree, Difference};
+use miroir_tests::agree::agree;
+use miroir_tests::compare::Difference;
 use miroir_tests::draw::corpus;
 use miroir_tests::fleet::{Fleet, Lone, Plan};
 use miroir_tests::http::{Call, Target};

@@ -1,0 +1,441 @@
+//! Whether what a cluster answers is what one node answers.
+//!
+//! Everything must be equal, field by field, with one exception that no cluster can avoid: documents that tie under all ranking rules
+//! come in the order of insertion on one node, and a cluster does not know it. So a list of hits is also accepted when it is an order
+//! that one node *could* have answered: the hit at rank `r` must be one of those that tie with the node's own hit at rank `r`. What ties
+//! is asked from the node itself, by the same search without paging and with `showRankingScoreDetails`: equal details are a tie.
+//! Hits are compared by their whole content, so this needs no document id and also covers highlights, scores and hidden fields.
+
+use std::collections::HashMap;
+
+use serde_json::{json, Value};
+
+use crate::compare::{canonical, diff, remove, shorten, Difference};
+use crate::http::{Answer, Call, Target};
+use crate::volatile::{settle, TaskNames};
+
+/// Compares two answers to the same `call`. `node` is the one whose answer is `left`: it is asked what ties. Paths in `ignore` are left
+/// out on both sides.
+pub fn agree(
+    call: &Call,
+    left: &Answer,
+    right: &Answer,
+    ignore: &[String],
+    names: [&mut TaskNames; 2],
+    node: &Target,
+) -> Result<Vec<Difference>, String> {
+    let [left_names, right_names] = names;
+    let mut a = json!({"status": left.status, "body": settle(&left.body, left_names)});
+    let mut b = json!({"status": right.status, "body": settle(&right.body, right_names)});
+    for pattern in ignore {
+        remove(&mut a["body"], pattern);
+        remove(&mut b["body"], pattern);
+    }
+    let mut plain = diff(&a, &b);
+    plain.extend(facet_order(
+        &a["body"]["facetDistribution"],
+        &b["body"]["facetDistribution"],
+    ));
+    if plain.is_empty() || left.status != 200 || right.status != 200 {
+        return Ok(plain);
+    }
+    let (mut a, mut b) = (a["body"].take(), b["body"].take());
+    match List::of(call) {
+        List::None => Ok(plain),
+        List::Hits(search) => agree_on_hits(&search, &mut a, &mut b, ignore, node),
+        List::Documents(search) => agree_on_documents(&search, &mut a, &mut b, node),
+        List::Several(searches) => {
+            let mut found = Vec::new();
+            for (i, search) in searches.iter().enumerate() {
+                let (Some(x), Some(y)) = (a["results"].get_mut(i), b["results"].get_mut(i)) else {
+                    return Ok(plain);
+                };
+                let under: Vec<String> = ignore
+                    .iter()
+                    .map(|p| p.strip_prefix("results.*.").unwrap_or(p).to_string())
+                    .collect();
+                found.extend(agree_on_hits(search, x, y, &under, node)?);
+                (*x, *y) = (Value::Null, Value::Null);
+            }
+            found.extend(diff(&a, &b));
+            Ok(found)
+        }
+    }
+}
+
+/// A search in either form, so that its paging can be changed.
+#[derive(Clone, Debug)]
+pub struct Search {
+    path: String,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Query(Vec<(String, String)>),
+    Body(Value),
+}
+
+impl Search {
+    /// A search by POST.
+    pub fn post(index: &str, body: &Value) -> Search {
+        Search {
+            path: format!("/indexes/{index}/search"),
+            form: Form::Body(body.clone()),
+        }
+    }
+
+    /// The request.
+    pub fn call(&self) -> Call {
+        match &self.form {
+            Form::Body(body) => Call::json("POST", self.path.clone(), body),
+            Form::Query(pairs) => {
+                let query = form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(pairs)
+                    .finish();
+                Call::new("GET", format!("{}?{query}", self.path))
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match &self.form {
+            Form::Body(body) => body.get(name).is_some_and(|v| !v.is_null()),
+            Form::Query(pairs) => pairs.iter().any(|(n, _)| n == name),
+        }
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        match &self.form {
+            Form::Body(body) => body.get(name) == Some(&Value::Bool(true)),
+            Form::Query(pairs) => pairs.iter().any(|(n, v)| n == name && v == "true"),
+        }
+    }
+
+    fn without(mut self, names: &[&str]) -> Search {
+        match &mut self.form {
+            Form::Body(Value::Object(map)) => map.retain(|n, _| !names.contains(&n.as_str())),
+            Form::Body(_) => {}
+            Form::Query(pairs) => pairs.retain(|(n, _)| !names.contains(&n.as_str())),
+        }
+        self
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Search {
+        match &mut self.form {
+            Form::Body(Value::Object(map)) => {
+                map.insert(name.to_string(), value);
+            }
+            Form::Body(_) => {}
+            Form::Query(pairs) => pairs.push((name.to_string(), value.to_string())),
+        }
+        self
+    }
+
+    /// The same search from the first to the last hit.
+    fn unpaged(&self) -> Search {
+        self.clone()
+            .without(&["offset", "limit", "page", "hitsPerPage"])
+            .with("limit", json!(UNPAGED))
+    }
+}
+
+/// More than any test stores, and `maxTotalHits` as it is by default.
+const UNPAGED: usize = 1000;
+
+/// Which list of an answer may come in another order.
+enum List {
+    None,
+    Hits(Search),
+    Several(Vec<Search>),
+    /// Documents without a query: all of them tie.
+    Documents(Search),
+}
+
+impl List {
+    fn of(call: &Call) -> List {
+        let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+        let body = || {
+            call.body
+                .as_deref()
+                .and_then(|b| serde_json::from_slice::<Value>(b).ok())
+                .unwrap_or(json!({}))
+        };
+        let pairs = || {
+            form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect()
+        };
+        let path = path.to_string();
+        let method = call.method.as_str();
+        if path == "/multi-search" {
+            let queries = body()["queries"].as_array().cloned().unwrap_or_default();
+            let search = |q: &Value| {
+                let path = format!(
+                    "/indexes/{}/search",
+                    q["indexUid"].as_str().unwrap_or_default()
+                );
+                Search {
+                    path,
+                    form: Form::Body(q.clone()),
+                }
+                .without(&["indexUid"])
+            };
+            return List::Several(queries.iter().map(search).collect());
+        }
+        match (method, path.rsplit('/').next().unwrap_or_default()) {
+            ("GET", "search") => List::Hits(Search {
+                path,
+                form: Form::Query(pairs()),
+            }),
+            ("POST", "search") => List::Hits(Search {
+                path,
+                form: Form::Body(body()),
+            }),
+            ("GET", "documents") => List::Documents(Search {
+                path,
+                form: Form::Query(pairs()),
+            }),
+            ("POST", "fetch") => List::Documents(Search {
+                path,
+                form: Form::Body(body()),
+            }),
+            _ => List::None,
+        }
+    }
+}
+
+fn agree_on_hits(
+    search: &Search,
+    a: &mut Value,
+    b: &mut Value,
+    ignore: &[String],
+    node: &Target,
+) -> Result<Vec<Difference>, String> {
+    let (hits, others) = (a["hits"].take(), b["hits"].take());
+    let mut found = diff(a, b);
+    found.extend(facet_order(
+        &a["facetDistribution"],
+        &b["facetDistribution"],
+    ));
+    if diff(&hits, &others).is_empty() {
+        return Ok(found);
+    }
+    let from = match (a["page"].as_u64(), a["hitsPerPage"].as_u64()) {
+        (Some(page), Some(size)) => page.saturating_sub(1) * size,
+        _ => a["offset"].as_u64().unwrap_or(0),
+    } as usize;
+    let (Some(hits), Some(others)) = (hits.as_array(), others.as_array()) else {
+        found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
+        return Ok(found);
+    };
+    let ranking = Ranking::ask(search, ignore, node)?;
+    if let Err(reason) = ranking.allows(from, hits.len(), others) {
+        found.push(Difference {
+            path: format!("hits ({reason})"),
+            left: Some(hits.clone().into()),
+            right: Some(others.clone().into()),
+        });
+    }
+    Ok(found)
+}
+
+/// Facet values come in an order that settings choose, which clients show as it stands. Ordered by count, values of equal count tie.
+fn facet_order(a: &Value, b: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (name, mine) in a.as_object().into_iter().flatten() {
+        let (Some(mine), Some(theirs)) = (mine.as_object(), b[name].as_object()) else {
+            continue;
+        };
+        let counts = |of: &serde_json::Map<String, Value>| {
+            of.values().map(Value::as_u64).collect::<Vec<_>>()
+        };
+        let by_count = counts(mine).is_sorted_by(|x, y| x >= y);
+        let same = mine.keys().eq(theirs.keys()) || (by_count && counts(mine) == counts(theirs));
+        if !same {
+            let names = |of: &serde_json::Map<String, Value>| Some(of.keys().cloned().collect());
+            found.push(Difference {
+                path: format!("facetDistribution.{name} (order)"),
+                left: names(mine),
+                right: names(theirs),
+            });
+        }
+    }
+    found
+}
+
+fn agree_on_documents(
+    search: &Search,
+    a: &mut Value,
+    b: &mut Value,
+    node: &Target,
+) -> Result<Vec<Difference>, String> {
+    let (list, other) = (a["results"].take(), b["results"].take());
+    let mut found = diff(a, b);
+    let all = ask(&search.unpaged(), node)?;
+    let mut ranking = Ranking::default();
+    for document in all["results"].as_array().into_iter().flatten() {
+        ranking.push(String::new(), canonical(document));
+    }
+    let (Some(list), Some(other)) = (list.as_array(), other.as_array()) else {
+        return Ok(diff(&list, &other));
+    };
+    let from = a["offset"].as_u64().unwrap_or(0) as usize;
+    if let Err(reason) = ranking.allows(from, list.len(), other) {
+        found.push(Difference {
+            path: format!("results ({reason})"),
+            left: Some(list.clone().into()),
+            right: Some(other.clone().into()),
+        });
+    }
+    Ok(found)
+}
+
+/// The whole order of one node's hits: what stands at each rank, and what else could.
+#[derive(Debug, Default)]
+pub struct Ranking {
+    /// By rank: the ranking score details, as text.
+    keys: Vec<String>,
+    /// By details: the contents of all hits that have them.
+    pools: HashMap<String, Vec<String>>,
+}
+
+impl Ranking {
+    /// Asks `node` for all hits of a search. Under `distinct` any document of a group may stand for it where several tie, so the pools
+    /// come from the search without it (the index's own distinct attribute cannot be lifted: then the pools are the node's choice).
+    pub fn ask(search: &Search, ignore: &[String], node: &Target) -> Result<Ranking, String> {
+        let all = search
+            .unpaged()
+            .without(&["showRankingScoreDetails"])
+            .with("showRankingScoreDetails", json!(true));
+        let show_details = search.is_on("showRankingScoreDetails");
+        let keep = |hit: &Value| {
+            let mut answer = json!({ "hits": [hit] });
+            ignore
+                .iter()
+                .for_each(|pattern| remove(&mut answer, pattern));
+            let mut hit = answer["hits"][0].take();
+            if let (Value::Object(map), false) = (&mut hit, show_details) {
+                map.remove("_rankingScoreDetails");
+            }
+            canonical(&hit)
+        };
+        let mut ranking = Ranking::default();
+        let hits_of = |search: &Search| {
+            Ok::<_, String>(
+                ask(search, node)?["hits"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default(),
+            )
+        };
+        let hits = hits_of(&all)?;
+        ranking.keys = hits.iter().map(key).collect();
+        let pooled = if search.has("distinct") {
+            hits_of(&all.without(&["distinct"]))?
+        } else {
+            hits
+        };
+        for hit in &pooled {
+            ranking.pools.entry(key(hit)).or_default().push(keep(hit));
+        }
+        Ok(ranking)
+    }
+
+    fn push(&mut self, key: String, content: String) {
+        self.keys.push(key.clone());
+        self.pools.entry(key).or_default().push(content);
+    }
+
+    /// Whether `hits` could stand from rank `from` on, where one node answered `count` of them.
+    pub fn allows(&self, from: usize, count: usize, hits: &[Value]) -> Result<(), String> {
+        if hits.len() != count {
+            return Err(format!("{count} hits on one node, {} here", hits.len()));
+        }
+        let mut pools = self.pools.clone();
+        for (i, hit) in hits.iter().enumerate() {
+            let content = canonical(hit);
+            let pool = self
+                .keys
+                .get(from + i)
+                .and_then(|k| pools.get_mut(k))
+                .ok_or(format!("nothing at rank {}", from + i))?;
+            match pool.iter().position(|c| *c == content) {
+                Some(at) => {
+                    pool.swap_remove(at);
+                }
+                None => {
+                    return Err(format!(
+                        "rank {} does not tie with the node's hit: {}",
+                        from + i,
+                        shorten(&content)
+                    ))
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key(hit: &Value) -> String {
+    hit.get("_rankingScoreDetails")
+        .map(canonical)
+        .unwrap_or_default()
+}
+
+fn ask(search: &Search, node: &Target) -> Result<Value, String> {
+    let answer = node.call(&search.call())?;
+    match answer.status {
+        200 => Ok(answer.body),
+        status => Err(format!(
+            "{} did not say what ties: {status} {}",
+            node.name, answer.body
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facet_values_of_equal_count_tie() {
+        let order = |a: Value, b: Value| facet_order(&json!({ "f": a }), &json!({ "f": b })).len();
+        assert_eq!(
+            order(
+                json!({"x": 3, "y": 1, "z": 1}),
+                json!({"x": 3, "z": 1, "y": 1})
+            ),
+            0
+        );
+        assert_eq!(order(json!({"x": 3, "y": 1}), json!({"y": 1, "x": 3})), 1);
+        assert_eq!(order(json!({"a": 1, "b": 3}), json!({"b": 3, "a": 1})), 1);
+    }
+
+    #[test]
+    fn only_ties_may_change_places() {
+        let mut ranking = Ranking::default();
+        for (key, id) in [("x", 1), ("x", 2), ("y", 3), ("y", 4)] {
+            ranking.push(key.into(), canonical(&json!({ "id": id })));
+        }
+        let hits = |ids: &[i32]| ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>();
+        assert!(ranking.allows(0, 4, &hits(&[2, 1, 4, 3])).is_ok());
+        assert!(
+            ranking.allows(1, 2, &hits(&[1, 4])).is_ok(),
+            "a page may cut a tie anywhere"
+        );
+        assert!(ranking.allows(0, 4, &hits(&[3, 1, 2, 4])).is_err());
+        assert!(
+            ranking.allows(0, 2, &hits(&[1, 1])).is_err(),
+            "nobody may come twice"
+        );
+        assert!(
+            ranking.allows(0, 3, &hits(&[1, 2])).is_err(),
+            "nobody may be missing"
+        );
+        assert!(
+            ranking.allows(4, 1, &hits(&[1])).is_err(),
+            "nobody may come after the last"
+        );
+    }
+}

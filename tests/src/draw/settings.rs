@@ -1,0 +1,130 @@
+//! Settings: everything that changes how an index searches, sorts and shows.
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::Rng;
+use serde_json::{json, Map, Value};
+
+use super::{pick, Shape};
+
+pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
+    let mut s = Map::new();
+    let mut filterable = vec![
+        "kind", "tags", "price", "stock", "mixed", "grades", "flag", "nested.a", "nested.b",
+    ];
+    let mut sortable = vec![
+        "price", "stock", "kind", "mixed", "grades", "nested.b", "uniq", "title",
+    ];
+    if shape.geo {
+        filterable.push("_geo");
+        sortable.push("_geo");
+    }
+    s.insert("filterableAttributes".into(), json!(filterable));
+    s.insert("sortableAttributes".into(), json!(sortable));
+    if rng.gen_bool(0.6) {
+        let mut fields = vec!["title", "overview", "tags", "kind", "nested.a"];
+        fields.shuffle(rng);
+        fields.truncate(rng.gen_range(1..=5));
+        s.insert("searchableAttributes".into(), json!(fields));
+    }
+    if rng.gen_bool(0.15) {
+        s.insert(
+            "displayedAttributes".into(),
+            json!(["id", "title", "overview", "kind", "tags", "uniq"]),
+        );
+    }
+    let distinct = rng.gen_bool(0.1);
+    if distinct {
+        s.insert(
+            "distinctAttribute".into(),
+            json!(["kind", "nested.b", "stock"].choose(rng)),
+        );
+    }
+    if let Some(rules) = ranking_rules(rng, distinct) {
+        s.insert("rankingRules".into(), json!(rules));
+    }
+    if rng.gen_bool(0.3) {
+        let count = rng.gen_range(1..=3);
+        s.insert(
+            "stopWords".into(),
+            json!(shape.words.choose_multiple(rng, count).collect::<Vec<_>>()),
+        );
+    }
+    if rng.gen_bool(0.3) {
+        s.insert("synonyms".into(), synonyms(rng, &shape.words));
+    }
+    if rng.gen_bool(0.3) {
+        s.insert("typoTolerance".into(), typo_tolerance(rng, &shape.words));
+    }
+    if rng.gen_bool(0.4) {
+        let order = ["alpha", "count"].choose(rng);
+        s.insert("faceting".into(), json!({"maxValuesPerFacet": rng.gen_range(1..8), "sortFacetValuesBy": {"*": order, "tags": "count"}}));
+    }
+    if rng.gen_bool(0.1) {
+        s.insert(
+            "pagination".into(),
+            json!({"maxTotalHits": rng.gen_range(5..40)}),
+        );
+    }
+    if rng.gen_bool(0.15) {
+        s.insert("proximityPrecision".into(), json!("byAttribute"));
+    }
+    if rng.gen_bool(0.1) {
+        s.insert("prefixSearch".into(), json!("disabled"));
+    }
+    s
+}
+
+fn ranking_rules(rng: &mut StdRng, no_ties: bool) -> Option<Vec<String>> {
+    let mut rules: Vec<String> = [
+        "words",
+        "typo",
+        "proximity",
+        "attribute",
+        "sort",
+        "exactness",
+    ]
+    .map(String::from)
+    .to_vec();
+    let kind = rng.gen_range(0..10);
+    match kind {
+        0..=3 if !no_ties => return None,
+        0..=3 => {}
+        4 => rules.shuffle(rng),
+        5 => rules.truncate(rng.gen_range(1..6)),
+        _ => {
+            for field in ["price", "stock", "kind", "mixed"].choose_multiple(rng, 2) {
+                let at = rng.gen_range(0..=rules.len());
+                rules.insert(
+                    at,
+                    format!("{field}:{}", ["asc", "desc"][rng.gen_range(0..2)]),
+                );
+            }
+        }
+    }
+    if no_ties {
+        rules.push("uniq:asc".into());
+    }
+    Some(rules)
+}
+
+fn synonyms(rng: &mut StdRng, words: &[&str]) -> Value {
+    let mut all = Map::new();
+    for _ in 0..rng.gen_range(1..4) {
+        let word = words.choose(rng).copied().unwrap_or_default();
+        let other = words.choose(rng).copied().unwrap_or_default();
+        all.insert(word.to_string(), json!([other]));
+    }
+    Value::Object(all)
+}
+
+fn typo_tolerance(rng: &mut StdRng, words: &[&str]) -> Value {
+    match rng.gen_range(0..4) {
+        0 => json!({"enabled": false}),
+        1 => {
+            json!({"minWordSizeForTypos": {"oneTypo": rng.gen_range(2..6), "twoTypos": rng.gen_range(6..10)}})
+        }
+        2 => json!({"disableOnWords": words.choose_multiple(rng, 3).collect::<Vec<_>>()}),
+        _ => json!({"disableOnAttributes": [pick(rng, &["title", "overview", "tags"])]}),
+    }
+}
