@@ -10,6 +10,7 @@ mod read;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use miroir_rt::{sleep, Instant, Shutdown};
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
+use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 
 pub use connection::drive;
 
@@ -113,7 +115,7 @@ pub async fn serve<H: Handler>(
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = set_up(&stream) {
             tracing::debug!(%error, "a connection failed while it was set up");
             continue;
         }
@@ -161,6 +163,15 @@ async fn accept(listener: &TcpListener, shutdown: &Shutdown) -> Option<io::Resul
             accept.await.ok().map(|(stream, _)| Ok(stream))
         }
     }
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if !monoio::utils::is_legacy() {
+        // monoio's accept on the ring leaves it out: a child process would inherit the connection and keep it open.
+        fcntl(stream.as_raw_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(())
 }
 
 fn out_of_resources(error: &io::Error) -> bool {

@@ -43,7 +43,8 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             connections_max: 256,
-            idle_max: 64,
+            // As many as may be in use: with fewer, a load at the limit would reconnect all the time.
+            idle_max: 256,
             idle_timeout: Duration::from_millis(4500),
             connect_timeout: Duration::from_secs(1),
             backoff_min: Duration::from_millis(50),
