@@ -180,7 +180,8 @@ impl Config {
 
 /// Types are checked after the names, so an error here is a wrong value; say which key holds it.
 fn serde_path(tree: Value, shown: &str) -> Result<File, ConfigError> {
-    serde_json::from_value(tree).map_err(|error| ConfigError::Invalid(format!("{shown}: {error}")))
+    serde_path_to_error::deserialize(tree)
+        .map_err(|error| ConfigError::Invalid(format!("{shown}: `{}`: {}", error.path(), error.inner())))
 }
 
 fn first_line(text: &str) -> String {
