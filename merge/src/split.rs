@@ -233,3 +233,6 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ impl Answer {
         scanner
             .object(|scanner, key, _| {
                 match key.raw {
+                    // Twice would be two lists in one.
+                    b"hits" if found.0 => return scanner.malformed(),
                     b"hits" => {
                         answer.scan_hits(scanner, ranked)?;
                         found.0 = true;

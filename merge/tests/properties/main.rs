@@ -1,0 +1,5 @@
+//! What must hold for any input, checked against plain code over serde_json trees.
+
+mod json;
+mod merging;
+mod splitting;

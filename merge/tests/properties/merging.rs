@@ -1,0 +1,381 @@
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{json, Map, Value};
+
+use super::json::{damaged, members, parse, string, value};
+use miroir_merge::{
+    merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Paging, Spec,
+};
+
+fn spec(offset: usize, limit: usize) -> Spec<'static> {
+    Spec {
+        paging: Paging::Offset { offset, limit },
+        max_total_hits: 1000,
+        cap_totals: false,
+        show_score: false,
+        show_details: false,
+        ranked: true,
+        distinct: None,
+        strip_fields: &[],
+        facet_order: &|_| FacetOrder::Count,
+        max_values_per_facet: 100,
+        query: "q",
+        processing_time_ms: 0,
+        request_uid: None,
+    }
+}
+
+/// What a hit's details are made of: few different values, so that ties are common.
+#[derive(Clone, Debug)]
+struct Rank {
+    words: u64,
+    typos: u64,
+    sort: Option<Result<i32, String>>,
+    proximity: u8,
+    exact: u8,
+}
+
+fn rank() -> impl Strategy<Value = Rank> {
+    let sort = prop::option::of(prop_oneof![
+        (-2..3).prop_map(Ok),
+        "[a-cé]{0,2}".prop_map(Err)
+    ]);
+    (1..3u64, 0..2u64, sort, 1..4u8, 0..4u8).prop_map(|(words, typos, sort, proximity, exact)| {
+        Rank {
+            words,
+            typos,
+            sort,
+            proximity,
+            exact,
+        }
+    })
+}
+
+impl Rank {
+    /// As a node writes it; `new` for the rules of newer versions.
+    fn details(&self, ascending: bool, new: bool) -> Value {
+        let sort = match &self.sort {
+            None => Value::Null,
+            Some(Ok(number)) => json!(number),
+            Some(Err(text)) => json!(text),
+        };
+        let rule = if ascending { "p:asc" } else { "p:desc" };
+        let mut details = json!({
+            "exactness": {"order": 9, "matchType": "noExactMatch", "matchingWords": self.exact, "maxMatchingWords": 9},
+            "words": {"order": 0, "matchingWords": self.words, "maxMatchingWords": 3 + self.exact, "score": 0.5},
+            "typo": {"order": 1, "typoCount": self.typos, "maxTypoCount": 4, "score": 0.5},
+            rule: {"order": 2, "value": sort},
+            "proximity": {"order": 3, "score": 1.0 / f64::from(self.proximity)},
+        });
+        match (self.exact, new) {
+            (3, _) => {
+                details["exactness"] = json!({"order": 9, "matchType": "exactMatch", "score": 1.0})
+            }
+            (_, true) => details["wordPosition"] = json!({"order": 5, "score": 1.0}),
+            (_, false) => {
+                details["attribute"] = json!({"order": 5, "attributeRankingOrderScore": 1.0, "queryWordDistanceScore": 0.5})
+            }
+        }
+        details
+    }
+
+    fn reference(&self, other: &Self, ascending: bool) -> Ordering {
+        let place = |rank: &Rank| match &rank.sort {
+            Some(Ok(_)) => 0,
+            Some(Err(_)) => 1,
+            None => 2,
+        };
+        let sort = place(self).cmp(&place(other)).then_with(|| {
+            let order = self.sort.cmp(&other.sort);
+            if ascending {
+                order
+            } else {
+                order.reverse()
+            }
+        });
+        other
+            .words
+            .cmp(&self.words)
+            .then(self.typos.cmp(&other.typos))
+            .then(sort)
+            .then(self.proximity.cmp(&other.proximity))
+    }
+}
+
+/// Hits dealt out to nodes, each node's list in order.
+fn deal(
+    ranks: &[(Rank, usize)],
+    nodes: usize,
+    ascending: bool,
+    new: bool,
+) -> Vec<Vec<(Rank, Value)>> {
+    let mut lists = vec![Vec::new(); nodes];
+    for (id, (rank, node)) in ranks.iter().enumerate() {
+        let hit = json!({"_miroir_shard": "⸀⸁", "id": id, "_rankingScoreDetails": rank.details(ascending, new)});
+        lists[node % nodes].push((rank.clone(), hit));
+    }
+    lists
+}
+
+fn answers(lists: &[Vec<(Rank, Value)>]) -> Vec<Bytes> {
+    lists
+        .iter()
+        .map(|list| {
+            let hits: Vec<&Value> = list.iter().map(|(_, hit)| hit).collect();
+            serde_json::to_vec(
+                &json!({"hits": hits, "query": "q", "estimatedTotalHits": list.len()}),
+            )
+            .unwrap()
+            .into()
+        })
+        .collect()
+}
+
+fn ids(merged: &Value) -> Vec<u64> {
+    merged["hits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hit| hit["id"].as_u64().unwrap())
+        .collect()
+}
+
+fn run(answers: &[Bytes], spec: &Spec) -> Value {
+    let merged = merge_search(answers, spec).unwrap();
+    assert_eq!(
+        merged.len(),
+        merged.segments().iter().map(Bytes::len).sum::<usize>()
+    );
+    parse(&merged.to_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(800))]
+
+    #[test]
+    fn shards_of_a_list_merge_to_the_list(
+        ranks in prop::collection::vec((rank(), 0..5usize), 0..40), nodes in 1..6usize, ascending: bool, new: bool,
+        page in 1..9usize,
+    ) {
+        let exact = |rank: &Rank| (u8::from(rank.exact != 3), std::cmp::Reverse(rank.exact));
+        let compare = |a: &Rank, b: &Rank| {
+            // A missing attribute rule (exactMatch here) puts exactness in its place.
+            a.reference(b, ascending).then_with(|| {
+                (a.exact == 3).cmp(&(b.exact == 3)).then_with(|| exact(a).cmp(&exact(b)))
+            })
+        };
+        // `wordPosition` is a score and comes before exactness by kind, `attribute` too.
+        let mut lists = deal(&ranks, nodes, ascending, new);
+        for list in &mut lists {
+            list.sort_by(|(a, _), (b, _)| compare(a, b));
+        }
+        let mut expected: Vec<(Rank, Value)> = lists.concat();
+        expected.sort_by(|(a, _), (b, _)| compare(a, b));
+        let expected: Vec<u64> = expected.iter().map(|(_, hit)| hit["id"].as_u64().unwrap()).collect();
+
+        let answers = answers(&lists);
+        let whole = run(&answers, &spec(0, 1000));
+        prop_assert_eq!(ids(&whole), expected.clone());
+        prop_assert_eq!(whole["estimatedTotalHits"].as_u64(), Some(expected.len() as u64));
+        prop_assert!(whole["hits"].as_array().unwrap().iter().all(|hit| hit.as_object().unwrap().len() == 1));
+
+        let mut joined = Vec::new();
+        for offset in (0..expected.len()).step_by(page) {
+            joined.extend(ids(&run(&answers, &spec(offset, page))));
+        }
+        prop_assert_eq!(joined, expected.clone());
+        let mut joined = Vec::new();
+        for number in 1..=expected.len().div_ceil(page) {
+            let paging = Paging::Pages { page: number, hits_per_page: page };
+            joined.extend(ids(&run(&answers, &Spec { paging, ..spec(0, 0) })));
+        }
+        prop_assert_eq!(joined, expected);
+    }
+
+    #[test]
+    fn stripping_is_removal(document in hit()) {
+        let answer = Bytes::from(format!("{{\"hits\":[{document}], \"totalHits\":1}}"));
+        let strip: &[&str] = &["x", "a.b", "c"];
+        let spec = Spec { ranked: false, strip_fields: strip, ..spec(0, 1) };
+        let merged = run(&[answer], &spec);
+        prop_assert_eq!(&merged["hits"][0], &removed(parse(document.as_bytes()), strip));
+
+        let mut bare = parse(document.as_bytes());
+        bare.as_object_mut().unwrap().shift_remove("_miroir_shard");
+        prop_assert_eq!(parse(&strip_document(&Bytes::from(document.clone())).unwrap().to_bytes()), bare.clone());
+        let page = Bytes::from(format!("{{\"results\":[{document},{document}],\"total\":2}}"));
+        let merged = parse(&merge_documents(&[page.clone(), page], 0, 4).unwrap().to_bytes());
+        prop_assert_eq!(merged["results"].as_array().unwrap(), &vec![bare; 4]);
+    }
+
+    #[test]
+    fn foreign_bytes_never_panic(body in damaged(members(string(), value(), 0..5)), answer in damaged(answer_text())) {
+        for bytes in [Bytes::from(body), Bytes::from(answer)] {
+            let spec = Spec { distinct: Some("a.b"), strip_fields: &["a.b", "c"], ..spec(0, 10) };
+            let _ = merge_search(&[bytes.clone(), bytes.clone()], &spec);
+            let _ = merge_search(std::slice::from_ref(&bytes), &Spec { ranked: false, ..spec });
+            let _ = scan_documents(&bytes);
+            let _ = merge_documents(std::slice::from_ref(&bytes), 0, 1);
+            let _ = strip_document(&bytes);
+        }
+    }
+}
+
+/// Objects whose names are those that are stripped, at all levels; no name twice, because serde_json's map keeps one of them.
+fn hit() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "x",
+        "a",
+        "b",
+        "c",
+        "a.b",
+        "_miroir_shard",
+        "_formatted",
+        "_matchesPosition",
+        "y",
+    ]);
+    let leaf = prop_oneof![
+        Just("1".to_owned()),
+        string(),
+        Just("{}".to_owned()),
+        Just("[]".to_owned())
+    ];
+    let object = |inner: BoxedStrategy<String>| {
+        prop::collection::btree_map(name.clone(), inner, 0..7).prop_shuffle_members()
+    };
+    let nested = object(leaf.clone().boxed()).boxed();
+    let nested = prop_oneof![
+        leaf.clone(),
+        nested.clone(),
+        prop::collection::vec(prop_oneof![leaf, nested], 1..4)
+            .prop_map(|items| format!("[{}]", items.join(" , ")))
+    ]
+    .boxed();
+    object(prop_oneof![nested.clone(), object(nested)].boxed())
+}
+
+trait Members: Strategy<Value = std::collections::BTreeMap<&'static str, String>> + Sized {
+    /// The members in any order, with white space here and there.
+    fn prop_shuffle_members(self) -> impl Strategy<Value = String> {
+        self.prop_map(|members| members.into_iter().collect::<Vec<_>>())
+            .prop_shuffle()
+            .prop_map(|members| {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(name, value)| {
+                        format!("\"{name}\":{}{value}", " ".repeat(value.len() % 2))
+                    })
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            })
+    }
+}
+
+impl<S: Strategy<Value = std::collections::BTreeMap<&'static str, String>>> Members for S {}
+
+fn removed(hit: Value, paths: &[&str]) -> Value {
+    let Value::Object(mut hit) = hit else {
+        panic!("a hit is an object")
+    };
+    for name in ["_formatted", "_matchesPosition"] {
+        let Some(Value::Object(derived)) = hit.get(name) else {
+            continue;
+        };
+        let mut left = remove_paths(derived, paths);
+        left.shift_remove("_miroir_shard");
+        if name == "_matchesPosition" {
+            // Flat, with dotted names; an emptied parent cannot be told from an empty list of positions.
+            let keep =
+                |key: &str| key != "_miroir_shard" && !paths.iter().any(|path| below(path, key));
+            left = matches_left(derived, paths, keep);
+        }
+        if left.is_empty() && !derived.is_empty() && name == "_formatted" {
+            hit.shift_remove(name);
+        } else {
+            hit.insert(name.into(), Value::Object(left));
+        }
+    }
+    let kept: Map<String, Value> = hit
+        .iter()
+        .filter(|(k, _)| ["_formatted", "_matchesPosition"].contains(&k.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let mut left = remove_paths(&hit, paths);
+    left.shift_remove("_miroir_shard");
+    left.extend(kept);
+    Value::Object(left)
+}
+
+fn below(path: &str, key: &str) -> bool {
+    key == path
+        || key
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn matches_left(
+    derived: &Map<String, Value>,
+    paths: &[&str],
+    keep: impl Fn(&str) -> bool,
+) -> Map<String, Value> {
+    let flat: Map<String, Value> = derived
+        .iter()
+        .filter(|(key, _)| keep(key))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    remove_paths(&flat, paths)
+}
+
+fn remove_paths(object: &Map<String, Value>, paths: &[&str]) -> Map<String, Value> {
+    let mut left = Map::new();
+    for (key, value) in object {
+        if paths.contains(&key.as_str()) {
+            continue;
+        }
+        let rests: Vec<&str> = paths
+            .iter()
+            .filter_map(|path| path.strip_prefix(key.as_str())?.strip_prefix('.'))
+            .collect();
+        let value = if rests.is_empty() {
+            Some(value.clone())
+        } else {
+            remove_in(value, &rests)
+        };
+        if let Some(value) = value {
+            left.insert(key.clone(), value);
+        }
+    }
+    left
+}
+
+/// `None` when nothing is left of something.
+fn remove_in(value: &Value, paths: &[&str]) -> Option<Value> {
+    match value {
+        Value::Object(object) => {
+            let left = remove_paths(object, paths);
+            (object.is_empty() || !left.is_empty()).then_some(Value::Object(left))
+        }
+        Value::Array(items) => {
+            let left: Vec<Value> = items
+                .iter()
+                .filter_map(|item| remove_in(item, paths))
+                .collect();
+            (items.is_empty() || !left.is_empty()).then_some(Value::Array(left))
+        }
+        other => Some(other.clone()),
+    }
+}
+
+/// A search answer with everything in it.
+fn answer_text() -> impl Strategy<Value = String> {
+    (rank(), hit()).prop_map(|(rank, hit)| {
+        let details = rank.details(true, false);
+        let comma = if hit == "{}" { "" } else { "," };
+        let hit = format!("{}{comma}\"_rankingScoreDetails\":{details}}}", &hit[..hit.len() - 1]);
+        json!({"estimatedTotalHits": 3, "facetDistribution": {"a": {"1": 2, "x": 1}}, "facetStats": {"a": {"min": 1.0, "max": 1.0}}})
+            .to_string()
+            .replacen('{', &format!("{{\"hits\":[{hit}],"), 1)
+    })
+}
