@@ -12,13 +12,153 @@
 
 mod batch;
 mod deserialize;
+mod documents;
 mod engine;
 mod error;
 mod files;
+mod http;
 mod indexes;
+mod options;
 mod payload;
 mod queue;
 mod scheduler;
 mod search;
 mod settings;
 mod tasks;
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{signal, SignalKind};
+
+use engine::Engine;
+use files::Files;
+use http::App;
+use indexes::Indexes;
+use queue::Queue;
+use scheduler::Scheduler;
+
+pub use options::{Options, Size};
+
+/// How long requests under way may take once a stop is asked for.
+const DRAIN: Duration = Duration::from_millis(800);
+
+/// How long the batch under way may take to give up.
+const GIVE_UP: Duration = Duration::from_millis(800);
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen { address: String, source: io::Error },
+    #[error("cannot use the folder {}: {source} (choose another with --db-path)", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("cannot open the data in {}: {source}", path.display())]
+    Data { path: PathBuf, source: miroir_api::Error },
+    #[error("another node uses the data in {} (choose another folder with --db-path)", path.display())]
+    Taken { path: PathBuf },
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => " (choose another address with --http-addr)",
+        _ => "",
+    }
+}
+
+/// Runs a node until SIGINT or SIGTERM, then stops within two seconds.
+///
+/// A batch that is being indexed is given up and runs again at the next start.
+pub fn run(options: Options) -> Result<(), RunError> {
+    let options = options.with_environment();
+    let listener = listen(&options.http_addr)?;
+    let (scheduler, _lock) = open(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let worker = {
+        let scheduler = scheduler.clone();
+        thread::Builder::new().name("scheduler".to_owned()).spawn(move || scheduler.run())?
+    };
+    let app = Arc::new(App {
+        scheduler: scheduler.clone(),
+        master_key: options.master_key.clone(),
+        body_bytes_max: options.http_payload_size_limit.0,
+    });
+    tracing::info!(address = %options.http_addr, data = %options.db_path.display(), "node listens");
+    let served = runtime.block_on(serve(listener, app));
+    scheduler.stop();
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    let asked = Instant::now();
+    while !worker.is_finished() && asked.elapsed() < GIVE_UP {
+        thread::sleep(Duration::from_millis(5));
+    }
+    if !worker.is_finished() {
+        tracing::warn!("a batch did not give up in time; it runs again at the next start");
+    }
+    Ok(served?)
+}
+
+fn listen(address: &str) -> Result<TcpListener, RunError> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| RunError::Listen { address: address.to_owned(), source })
+}
+
+fn open(options: &Options) -> Result<(Arc<Scheduler>, std::fs::File), RunError> {
+    let path = &options.db_path;
+    let folder_error = |source| RunError::Folder { path: path.clone(), source };
+    std::fs::create_dir_all(path).map_err(folder_error)?;
+    // Two nodes on one folder would each remove what the other writes.
+    let lock = std::fs::File::create(path.join("lock")).map_err(folder_error)?;
+    lock.try_lock().map_err(|_| RunError::Taken { path: path.clone() })?;
+    let threads = options.max_indexing_threads.filter(|threads| *threads > 0).unwrap_or_else(|| {
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+        (cores / 2).max(1)
+    });
+    let open = || {
+        let queue = Queue::open(&path.join("tasks.db"))?;
+        let indexes = Indexes::open(path.join("indexes"), &queue)?;
+        let files = Files::open(path.join("update_files"), &queue)?;
+        let engine = Engine::new(threads, options.max_indexing_memory.map(|size| size.0))?;
+        Ok(Scheduler::new(queue, indexes, files, engine))
+    };
+    let scheduler = open().map_err(|source| RunError::Data { path: path.clone(), source })?;
+    Ok((scheduler, lock))
+}
+
+async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut draining = stopped.clone();
+    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(async move {
+        // An error means that the sender is gone: a stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+    let drained = async move {
+        let _ = draining.wait_for(|stop| *stop).await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    let asked = async move {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+        let _ = stop.send(true);
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        ended = async { server.await } => ended,
+        () = drained => Ok(()),
+        () = asked => Ok(()),
+    }
+}

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::tasks::{Kind, Status, Task, Work};
 
-pub use filter::{Filter, Page};
+pub use filter::{Filter, Page, Span};
 
 /// A task with what it does; only the scheduler needs that.
 #[derive(Clone, Debug)]

@@ -38,6 +38,7 @@ pub use filter::parse_filter;
 pub use get::parse_search_get;
 pub use multi::{inside_query, parse_multi_search, IndexedResult};
 pub use request::{parse_search_post, SearchQuery};
+pub use select::select;
 
 /// Hits beyond this one are never shown or counted, unless the index's settings say otherwise.
 const DEFAULT_MAX_TOTAL_HITS: usize = 1000;

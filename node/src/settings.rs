@@ -25,7 +25,7 @@ use crate::error::{coded, milli_error};
 pub use apply::apply;
 pub use locales::{LocalizedRule, Locale};
 pub use parts::{
-    Embedder, FacetSort, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance, Wildcard,
+    Embedder, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance, Wildcard,
 };
 pub use view::view;
 

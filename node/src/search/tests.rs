@@ -77,22 +77,20 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
     let (changes, stats, primary_key) =
         operations.into_changes(&alloc, index, &rtxn, None, &mut fields, &|| false, Progress::default()).unwrap();
     assert!(stats.iter().all(|stat| stat.error.is_none()));
-    pool.install(|| {
-        indexer::index(
-            &mut wtxn,
-            index,
-            &pool,
-            config.grenad_parameters(),
-            &known,
-            fields,
-            primary_key,
-            &changes,
-            EmbeddingConfigs::default(),
-            &|| false,
-            &Progress::default(),
-        )
-    })
-    .unwrap()
+    // Not from inside the pool: the engine waits for its one thread.
+    indexer::index(
+        &mut wtxn,
+        index,
+        &pool,
+        config.grenad_parameters(),
+        &known,
+        fields,
+        primary_key,
+        &changes,
+        EmbeddingConfigs::default(),
+        &|| false,
+        &Progress::default(),
+    )
     .unwrap();
     wtxn.commit().unwrap();
 }

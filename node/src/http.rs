@@ -1,0 +1,185 @@
+//! The routes: who may call them, how a body arrives, how an answer leaves.
+//!
+//! Handlers read a request, then do the work on tokio's blocking pool, because everything below reads memory maps or
+//! writes to disk. An unknown path is 404 with an empty body and a known one with a wrong method 405, as Meilisearch's
+//! server answers them.
+
+mod body;
+mod documents;
+mod indexes;
+mod query;
+mod search;
+mod settings;
+mod system;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{header, HeaderMap, StatusCode};
+use axum::middleware::{from_fn_with_state, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post, put};
+use axum::Router;
+use miroir_api::Error;
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+
+use crate::error::coded;
+use crate::scheduler::Scheduler;
+use crate::settings::{Verb, PARTS};
+use crate::tasks::{TaskSummary, Work};
+
+/// What every handler has.
+pub struct App {
+    pub scheduler: Arc<Scheduler>,
+    pub master_key: Option<String>,
+    /// The largest body, decompressed.
+    pub body_bytes_max: usize,
+}
+
+type Shared = State<Arc<App>>;
+
+/// The outcome of a handler.
+type Answer = Result<Response, Refusal>;
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub struct Refusal(Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], self.0.to_body()).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
+        }
+        response
+    }
+}
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    let mut guarded = Router::new()
+        .route("/indexes", get(indexes::list).post(indexes::create))
+        .route("/indexes/{uid}", get(indexes::one).patch(indexes::update).delete(indexes::delete))
+        .route("/indexes/{uid}/stats", get(indexes::stats))
+        .route(
+            "/indexes/{uid}/documents",
+            get(documents::list).post(documents::replace).put(documents::update).delete(documents::clear),
+        )
+        .route("/indexes/{uid}/documents/delete-batch", post(documents::delete_batch))
+        .route("/indexes/{uid}/documents/delete", post(documents::delete_by_filter))
+        .route("/indexes/{uid}/documents/fetch", post(documents::fetch))
+        .route("/indexes/{uid}/documents/edit", post(documents::edit))
+        .route("/indexes/{uid}/documents/{id}", get(documents::one).delete(documents::delete))
+        .route("/indexes/{uid}/search", get(search::get).post(search::post))
+        .route("/multi-search", post(search::multi))
+        .route("/indexes/{uid}/settings", get(settings::all).patch(settings::update).delete(settings::reset))
+        .route("/tasks", get(tasks::list).delete(tasks::delete))
+        .route("/tasks/cancel", post(tasks::cancel))
+        .route("/tasks/{uid}", get(tasks::one))
+        .route("/stats", get(system::stats))
+        .route("/version", get(system::version))
+        .route("/experimental-features", get(system::features).patch(system::unwilling));
+    for part in PARTS {
+        let path = format!("/indexes/{{uid}}/settings/{}", part.route);
+        let update = move |state, path, headers, body| settings::update_part(part, state, path, headers, body);
+        let methods = match part.verb {
+            Verb::Put => put(update),
+            Verb::Patch => patch(update),
+        };
+        let methods = methods
+            .merge(get(move |state, path| settings::part(part, state, path)))
+            .merge(delete(move |state, path| settings::reset_part(part, state, path)));
+        guarded = guarded.route(&path, methods);
+    }
+    for path in system::NOT_HERE {
+        guarded = guarded.route(path, axum::routing::any(system::unwilling));
+    }
+    guarded
+        .route_layer(from_fn_with_state(app.clone(), authorize))
+        .route("/health", get(system::health))
+        .route("/", get(system::root))
+        .with_state(app)
+}
+
+/// Lets a request pass that carries the master key; without a master key everything passes.
+async fn authorize(State(app): Shared, request: Request, next: Next) -> Response {
+    match allowed(app.master_key.as_deref(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => Refusal(error).into_response(),
+    }
+}
+
+fn allowed(master_key: Option<&str>, headers: &HeaderMap) -> Result<(), Error> {
+    let Some(master_key) = master_key else { return Ok(()) };
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(rest) = header.strip_prefix("Bearer") else {
+        let message = "The Authorization header is missing. It must use the bearer authorization method.";
+        return Err(coded("missing_authorization_header", message));
+    };
+    // In constant time, so that answering times do not spell the key.
+    if bool::from(rest.trim_start().as_bytes().ct_eq(master_key.as_bytes())) {
+        return Ok(());
+    }
+    Err(coded("invalid_api_key", "The provided API key is invalid."))
+}
+
+/// A body as JSON.
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| Error::internal(error.to_string()))?;
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Runs `work` on the blocking pool.
+async fn blocking<T, F>(app: &Arc<App>, work: F) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    F: FnOnce(&App) -> Result<T, Error> + Send + 'static,
+{
+    let app = app.clone();
+    let done = tokio::task::spawn_blocking(move || work(&app)).await;
+    done.unwrap_or_else(|crash| Err(Error::internal(crash.to_string()))).map_err(Refusal)
+}
+
+/// Registers a task and answers with its summary.
+async fn enqueue(app: &Arc<App>, status: StatusCode, index_uid: Option<String>, work: Work) -> Answer {
+    let task = blocking(app, move |app| app.scheduler.register(index_uid.as_deref(), &work)).await?;
+    json(status, &TaskSummary::from(task))
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+struct Paged<T> {
+    results: Vec<T>,
+    offset: usize,
+    limit: usize,
+    total: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_master_key_opens() {
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            allowed(Some("secret"), &headers).map_err(|error| error.code.into_owned())
+        };
+        assert_eq!(with("Bearer secret"), Ok(()));
+        assert_eq!(with("Bearer secreT"), Err("invalid_api_key".into()));
+        assert_eq!(with("Bearer"), Err("invalid_api_key".into()));
+        assert_eq!(with("Basic secret"), Err("missing_authorization_header".into()));
+        assert_eq!(allowed(Some("secret"), &HeaderMap::new()).unwrap_err().status, 401);
+        assert!(allowed(None, &HeaderMap::new()).is_ok());
+    }
+}

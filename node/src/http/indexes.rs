@@ -1,0 +1,162 @@
+//! Indexes: list, create, look at, change, delete, count.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use deserr::{take_cf_content, DeserializeError, Deserr, ErrorKind, ValuePointerRef};
+use milli_core::{FieldDistribution, Index};
+use miroir_api::Error;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::query::{index_uid, IndexUid, DEFAULT_LIMIT};
+use super::{blocking, body, enqueue, json, Answer, App, Paged, Shared};
+use crate::deserialize::{codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection};
+use crate::error::{heed_error, milli_error};
+use crate::tasks::Work;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexView {
+    uid: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+    primary_key: Option<String>,
+}
+
+impl IndexView {
+    fn new(uid: String, index: &Index) -> Result<IndexView, Error> {
+        let rtxn = index.read_txn().map_err(heed_error)?;
+        Ok(IndexView {
+            uid,
+            created_at: index.created_at(&rtxn).map_err(milli_error)?,
+            updated_at: index.updated_at(&rtxn).map_err(milli_error)?,
+            primary_key: index.primary_key(&rtxn).map_err(heed_error)?.map(String::from),
+        })
+    }
+}
+
+#[derive(Deserr)]
+#[deserr(error = QueryRejection, rename_all = camelCase, deny_unknown_fields)]
+struct ListQuery {
+    #[deserr(default, error = QueryRejection<InvalidIndexOffset>)]
+    offset: Param<usize>,
+    #[deserr(default = Param(DEFAULT_LIMIT), error = QueryRejection<InvalidIndexLimit>)]
+    limit: Param<usize>,
+}
+
+pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+    let ListQuery { offset: Param(offset), limit: Param(limit) } = read_query(&query.unwrap_or_default())?;
+    let page = blocking(&app, move |app| {
+        let names = app.scheduler.indexes.names();
+        let total = names.len();
+        let mut results = Vec::new();
+        for uid in names.into_iter().skip(offset).take(limit) {
+            // It may have been deleted since.
+            if let Some(index) = app.scheduler.indexes.find(&uid)? {
+                results.push(IndexView::new(uid, &index)?);
+            }
+        }
+        Ok(Paged { results, offset, limit, total })
+    });
+    json(StatusCode::OK, &page.await?)
+}
+
+#[derive(Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
+struct CreateBody {
+    #[deserr(error = JsonRejection<InvalidIndexUid>, missing_field_error = missing::<MissingIndexUid>)]
+    uid: IndexUid,
+    #[deserr(default, error = JsonRejection<InvalidIndexPrimaryKey>)]
+    primary_key: Option<String>,
+}
+
+pub async fn create(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let CreateBody { uid, primary_key } = read_json(&body)?;
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid.0), Work::CreateIndex { primary_key }).await
+}
+
+pub async fn one(State(app): Shared, Path(uid): Path<String>) -> Answer {
+    let uid = index_uid(uid)?;
+    let view = blocking(&app, move |app| {
+        let index = app.scheduler.indexes.get(&uid)?;
+        IndexView::new(uid, &index)
+    });
+    json(StatusCode::OK, &view.await?)
+}
+
+#[derive(Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields = immutable)]
+struct UpdateBody {
+    #[deserr(default, error = JsonRejection<InvalidIndexPrimaryKey>)]
+    primary_key: Option<String>,
+}
+
+fn immutable(field: &str, accepted: &[&str], at: ValuePointerRef) -> JsonRejection {
+    let code = match field {
+        "uid" => "immutable_index_uid",
+        "createdAt" => "immutable_index_created_at",
+        "updatedAt" => "immutable_index_updated_at",
+        key => {
+            let kind = ErrorKind::UnknownKey { key, accepted };
+            return take_cf_content(JsonRejection::error::<Infallible>(None, kind, at));
+        }
+    };
+    let accepted = accepted.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    JsonRejection::new(code, format!("Immutable field `{field}`: expected one of {accepted}"))
+}
+
+pub async fn update(State(app): Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let UpdateBody { primary_key } = read_json(&body)?;
+    let uid = index_uid(uid)?;
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::UpdateIndex { primary_key }).await
+}
+
+pub async fn delete(State(app): Shared, Path(uid): Path<String>) -> Answer {
+    let uid = index_uid(uid)?;
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::DeleteIndex).await
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexStats {
+    number_of_documents: u64,
+    raw_document_db_size: u64,
+    avg_document_size: u64,
+    is_indexing: bool,
+    number_of_embeddings: u64,
+    number_of_embedded_documents: u64,
+    field_distribution: FieldDistribution,
+}
+
+impl IndexStats {
+    pub fn new(app: &App, uid: &str, index: &Index) -> Result<IndexStats, Error> {
+        let rtxn = index.read_txn().map_err(heed_error)?;
+        let documents = index.documents_stats(&rtxn).map_err(heed_error)?.unwrap_or_default();
+        let vectors = index.arroy_stats(&rtxn).map_err(milli_error)?;
+        Ok(IndexStats {
+            number_of_documents: index.number_of_documents(&rtxn).map_err(milli_error)?,
+            raw_document_db_size: documents.total_size(),
+            avg_document_size: documents.average_value_size(),
+            is_indexing: app.scheduler.queue.is_processing_index(uid)?,
+            number_of_embeddings: vectors.number_of_embeddings,
+            number_of_embedded_documents: vectors.documents.len(),
+            field_distribution: index.field_distribution(&rtxn).map_err(heed_error)?,
+        })
+    }
+}
+
+pub async fn stats(State(app): Shared, Path(uid): Path<String>) -> Answer {
+    let uid = index_uid(uid)?;
+    let stats = blocking(&app, move |app| {
+        let index = app.scheduler.indexes.get(&uid)?;
+        IndexStats::new(app, &uid, &index)
+    });
+    json(StatusCode::OK, &stats.await?)
+}

@@ -1,0 +1,47 @@
+//! Searches: what they say and how they run is in [`crate::search`].
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::query::index_uid;
+use super::{blocking, body, Answer, Shared};
+use crate::search::{
+    inside_query, parse_multi_search, parse_search_get, parse_search_post, search, IndexedResult, SearchQuery,
+};
+
+pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
+    let query = parse_search_get(&query.unwrap_or_default())?;
+    run(state, index_uid(uid)?, query).await
+}
+
+pub async fn post(state: Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, state.body_bytes_max).await?;
+    let query = parse_search_post(&body)?;
+    run(state, index_uid(uid)?, query).await
+}
+
+async fn run(State(app): Shared, uid: String, query: SearchQuery) -> Answer {
+    let result = blocking(&app, move |app| search(&app.scheduler.indexes.get(&uid)?, &uid, query));
+    super::json(StatusCode::OK, &result.await?)
+}
+
+pub async fn multi(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let queries = parse_multi_search(&body)?;
+    let results = blocking(&app, move |app| {
+        let mut results = Vec::with_capacity(queries.len());
+        for (position, (uid, query)) in queries.into_iter().enumerate() {
+            let index = app.scheduler.indexes.get(&uid).map_err(|mut error| {
+                // The index is not part of this route's path, so its absence is a bad request.
+                error.status = 400;
+                inside_query(position, error)
+            })?;
+            let result = search(&index, &uid, query).map_err(|error| inside_query(position, error))?;
+            results.push(IndexedResult { index_uid: uid, result });
+        }
+        Ok(results)
+    });
+    super::json(StatusCode::OK, &json!({ "results": results.await? }))
+}

@@ -1,0 +1,90 @@
+//! What is about the node as a whole.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{MatchedPath, State};
+use axum::http::StatusCode;
+use miroir_api::Error;
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::indexes::IndexStats;
+use super::{blocking, json, Answer, Shared};
+use crate::error::{heed_error, milli_error};
+
+/// Routes of Meilisearch that an embedded node does not have; they say so.
+pub const NOT_HERE: &[&str] = &[
+    "/keys",
+    "/keys/{key}",
+    "/swap-indexes",
+    "/dumps",
+    "/snapshots",
+    "/network",
+    "/batches",
+    "/batches/{uid}",
+    "/logs/stream",
+    "/logs/stderr",
+    "/metrics",
+    "/indexes/{uid}/facet-search",
+    "/indexes/{uid}/similar",
+    "/tasks/{uid}/documents",
+];
+
+/// 501 `miroir_not_implemented`.
+pub async fn unwilling(path: MatchedPath) -> Answer {
+    Err(Error::not_implemented(format!("`{}` on an embedded node", path.as_str())).into())
+}
+
+pub async fn root() -> Answer {
+    json(StatusCode::OK, &json!({"status": "Meilisearch is running"}))
+}
+
+pub async fn health() -> Answer {
+    json(StatusCode::OK, &json!({"status": "available"}))
+}
+
+/// The version is the engine's: it is what decides how the node behaves.
+pub async fn version() -> Answer {
+    json(StatusCode::OK, &json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.15.1"}))
+}
+
+pub async fn features() -> Answer {
+    let features = json!({
+        "metrics": false,
+        "logsRoute": false,
+        "editDocumentsByFunction": false,
+        "containsFilter": false,
+        "network": false,
+        "getTaskDocumentsRoute": false,
+        "compositeEmbedders": false,
+    });
+    json(StatusCode::OK, &features)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    database_size: u64,
+    used_database_size: u64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    last_update: Option<OffsetDateTime>,
+    indexes: BTreeMap<String, IndexStats>,
+}
+
+pub async fn stats(State(app): Shared) -> Answer {
+    let stats = blocking(&app, |app| {
+        let mut stats = Stats { database_size: 0, used_database_size: 0, last_update: None, indexes: BTreeMap::new() };
+        for uid in app.scheduler.indexes.names() {
+            let Some(index) = app.scheduler.indexes.find(&uid)? else { continue };
+            let rtxn = index.read_txn().map_err(heed_error)?;
+            stats.database_size += index.on_disk_size().map_err(milli_error)?;
+            stats.used_database_size += index.used_size().map_err(milli_error)?;
+            stats.last_update = stats.last_update.max(Some(index.updated_at(&rtxn).map_err(milli_error)?));
+            let of_index = IndexStats::new(app, &uid, &index)?;
+            stats.indexes.insert(uid, of_index);
+        }
+        Ok(stats)
+    });
+    json(StatusCode::OK, &stats.await?)
+}
