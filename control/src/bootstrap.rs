@@ -96,7 +96,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
     );
     let publisher = Publisher::new(table(&nodes, &layout, &catalogue));
     let plane = Plane {
-        flights: Flights::new(nodes.len()),
+        flights: Arc::new(Flights::new(nodes.len())),
         store,
         nodes,
         layout,
@@ -469,10 +469,14 @@ async fn resume(plane: &Plane) -> Result<(), StartError> {
                 .entry(uid, &plane.layout, now())
                 .accept(task.uid, &task.effect);
         }
-        plane
-            .flights
-            .lock()
-            .insert(task.uid, Flight { task, parts });
+        plane.flights.lock().insert(
+            task.uid,
+            Flight {
+                task,
+                parts,
+                ended: false,
+            },
+        );
     }
     // Planned, but no task: created for a write that was never accepted.
     let leftovers: Vec<String> = plane

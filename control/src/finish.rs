@@ -18,7 +18,10 @@ use crate::flights::Flight;
 use crate::plane::Plane;
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
-use crate::tasks::{merge, Merged, Status, Task, TaskUid};
+use crate::tasks::{merge, Merged, Status, Task};
+
+/// Ends that are on their way to the store.
+type Ending = Vec<BoxFuture<'static, Result<(), StoreError>>>;
 
 /// How long a task waits at most before another try at what held it back (a node that must be read back is down).
 const RETRY: Duration = Duration::from_millis(200);
@@ -48,7 +51,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
     let mut held_back = false;
     let mut held_indexes: HashSet<String> = HashSet::new();
     let mut running: Vec<Task> = Vec::new();
-    let mut ending: Vec<BoxFuture<'static, Result<TaskUid, StoreError>>> = Vec::new();
+    let mut ending: Ending = Vec::new();
     for flight in &flights {
         let mut merged = merge(&flight.task, &flight.parts, now());
         let index = flight.task.index_uid.clone().unwrap_or_default();
@@ -59,7 +62,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             {
                 if barrier {
                     // Later tasks of the index may depend on it.
-                    settle(plane, &mut ending).await?;
+                    settle(&mut ending).await?;
                 }
                 continue;
             }
@@ -85,19 +88,13 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             }
         }
     }
-    settle(plane, &mut ending).await?;
+    settle(&mut ending).await?;
     Ok(held_back)
 }
 
-/// Waits for the store and forgets what has ended.
-async fn settle(
-    plane: &Plane,
-    ending: &mut Vec<BoxFuture<'static, Result<TaskUid, StoreError>>>,
-) -> Result<(), StoreError> {
-    for ended in join_all(ending.drain(..)).await {
-        plane.flights.lock().remove(&ended?);
-    }
-    Ok(())
+/// Waits for the store.
+async fn settle(ending: &mut Ending) -> Result<(), StoreError> {
+    join_all(ending.drain(..)).await.into_iter().collect()
 }
 
 /// Makes a task's effect true: catalogue, routing table, store. `false`: not possible just now.
@@ -106,7 +103,7 @@ async fn end(
     flight: &Flight,
     merged: &Merged,
     flights: &[Flight],
-    ending: &mut Vec<BoxFuture<'static, Result<TaskUid, StoreError>>>,
+    ending: &mut Ending,
 ) -> bool {
     let mut task = flight.task.clone();
     task.status = merged.status;
@@ -139,7 +136,9 @@ async fn end(
     let uid = task.index_uid.clone().unwrap_or_default();
     let mut version = None;
     let mut row = None;
+    let mut replanned = false;
     if let Some(entry) = catalogue.get_mut(&uid) {
+        let planned = entry.planned.clone();
         entry.finish(
             task.uid,
             &task.effect,
@@ -147,6 +146,7 @@ async fn end(
             merged.created,
             task.finished_at.unwrap_or_else(now),
         );
+        replanned = entry.planned != planned;
         if let (Some(settings), Some(visible)) = (settings, entry.visible.as_ref()) {
             entry.settings = Arc::new(typed(&settings, &visible.faceting));
             entry.settings_version += 1;
@@ -160,16 +160,25 @@ async fn end(
             catalogue.remove(&uid);
         }
     }
-    if task.effect.is_barrier() {
+    if replanned || task.effect.is_barrier() {
         plane.publish(&catalogue);
     }
     let done = task.uid;
+    let flights = Arc::clone(&plane.flights);
+    if let Some(flight) = flights.lock().get_mut(&done) {
+        flight.ended = true;
+    }
     let stored = plane.store.finish(FinishedTask {
         task,
         index: row,
         settings: version,
     });
-    ending.push(async move { stored.await.map(|()| done) }.boxed());
+    let end = async move {
+        stored.await?;
+        flights.lock().remove(&done);
+        Ok(())
+    };
+    ending.push(end.boxed());
     true
 }
 

@@ -14,6 +14,8 @@ use crate::tasks::{Part, Status, Task, TaskUid};
 pub(crate) struct Flight {
     pub task: Task,
     pub parts: Vec<Part>,
+    /// Its end is on its way to the store.
+    pub ended: bool,
 }
 
 /// All of them, and who is to be woken when something moves.
@@ -40,7 +42,14 @@ impl Flights {
     }
 
     pub(crate) fn insert(&self, task: Task, parts: Vec<Part>) {
-        self.lock().insert(task.uid, Flight { task, parts });
+        self.lock().insert(
+            task.uid,
+            Flight {
+                task,
+                parts,
+                ended: false,
+            },
+        );
         self.node_work.iter().for_each(Notify::notify_one);
         self.moved.notify_one();
     }

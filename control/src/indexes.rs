@@ -129,14 +129,15 @@ impl Plane {
         }
         if primary_key.is_some() {
             self.wait_until_idle(uid).await?;
-            if self.any_document(uid).await? {
-                let known = hold
-                    .planned
-                    .as_ref()
-                    .and_then(|state| state.primary_key.clone())
-                    .unwrap_or_default();
+            let known = hold
+                .planned
+                .as_ref()
+                .and_then(|state| state.primary_key.clone());
+            // Setting the key that it has is lawful, whatever it holds.
+            if known != primary_key && self.any_document(uid).await? {
+                let error = primary_key_exists(&known.unwrap_or_default());
                 return self
-                    .register_failed(uid, Kind::IndexUpdate, details, primary_key_exists(&known))
+                    .register_failed(uid, Kind::IndexUpdate, details, error)
                     .await;
             }
         }

@@ -20,7 +20,7 @@ pub(crate) struct Plane {
     pub layout: Arc<Layout>,
     pub publisher: Publisher,
     pub lanes: Lanes,
-    pub flights: Flights,
+    pub flights: Arc<Flights>,
     pub runtime: Handle,
     pub cluster_id: String,
     pub admin_key: Option<String>,

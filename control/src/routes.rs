@@ -12,7 +12,7 @@ mod tasks;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -41,7 +41,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .route("/multi-search", any(wrong_method))
         .route("/indexes/{uid}/search", any(wrong_method))
         .route("/indexes/{uid}/documents", any(wrong_method))
-        .route("/indexes/{uid}/documents/{*rest}", any(wrong_method))
+        .route("/indexes/{uid}/documents/{id}", any(wrong_method))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .method_not_allowed_fallback(wrong_method)
         .with_state(plane)
@@ -67,17 +67,24 @@ async fn version(State(plane): Shared) -> Response {
     }
 }
 
-async fn stats(
-    State(plane): Shared,
-    axum::extract::RawQuery(query): axum::extract::RawQuery,
-) -> Answer {
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        let plain = matches!(
-            (&*name, &*value),
-            ("sizeFormat", "raw") | ("showInternalDatabaseSizes", "false")
-        );
-        if !plain {
-            return Err(Error::not_implemented(format!("`{name}` of GET /stats")).into());
+async fn stats(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        // Which parameters there are depends on the nodes' version: a node judges.
+        let client = plane.first_up().ok_or_else(crate::settings::no_node)?;
+        let judged = client
+            .get(&format!("/stats?{query}"))
+            .await
+            .map_err(|_| crate::settings::no_node())?;
+        if judged.status != 200 {
+            return Err(judged.error().into());
+        }
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if matches!(
+                (&*name, &*value),
+                ("sizeFormat", "human") | ("showInternalDatabaseSizes", "true")
+            ) {
+                return Err(Error::not_implemented(format!("`{name}` of GET /stats")).into());
+            }
         }
     }
     ok(&plane.stats().await?)

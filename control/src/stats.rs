@@ -117,12 +117,10 @@ impl Plane {
             );
             return Err(Error::system(503, "miroir_shard_unavailable", message));
         }
-        let busy = self
-            .flights
-            .lock()
-            .values()
-            .any(|flight| flight.task.index_uid.as_deref() == Some(&index.uid))
-            || own
+        let busy =
+            self.flights.lock().values().any(|flight| {
+                !flight.ended && flight.task.index_uid.as_deref() == Some(&index.uid)
+            }) || own
                 .iter()
                 .flatten()
                 .any(|stats| stats["isIndexing"] == true);

@@ -182,9 +182,14 @@ impl Plane {
             return;
         };
         entry.turns = entry.turns.saturating_sub(1);
+        let planned = entry.planned.clone();
         entry.settle();
+        let changed = entry.planned != planned;
         if entry.is_gone() {
             catalogue.remove(uid);
+        }
+        if changed {
+            self.publish(&catalogue);
         }
     }
 

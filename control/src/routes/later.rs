@@ -10,7 +10,7 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: [(&str, &str); 31] = [
+const LATER: [(&str, &str); 28] = [
     ("/keys", "API keys"),
     ("/keys/{key}", "API keys"),
     ("/dumps", "dumps"),
@@ -42,15 +42,6 @@ const LATER: [(&str, &str); 31] = [
     ),
     ("/indexes/{uid}/settings/chat", "chat settings"),
     ("/indexes/{uid}/settings/foreign-keys", "foreign keys"),
-    (
-        "/indexes/{uid}/settings/vector-store",
-        "choosing the vector store",
-    ),
-    (
-        "/indexes/{uid}/settings/execute-after-update",
-        "functions after updates",
-    ),
-    ("/_miroir/{*rest}", "this part of the admin API"),
 ];
 
 pub(super) fn router() -> Router<Arc<Plane>> {

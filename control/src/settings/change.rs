@@ -52,7 +52,11 @@ impl Plane {
             self.plan_creation(index, IndexState::default(), &mut hold.counted)
                 .await?;
         }
-        match self.send_change(index, &change, creates).await {
+        match self
+            .send_change(index, &change, creates)
+            .await
+            .map_err(|error| unshifted(error, sub))
+        {
             Ok(parts) => {
                 let mut task = new_task(index, Kind::SettingsUpdate, change.details);
                 task.effect = Effect {
@@ -164,6 +168,34 @@ impl Plane {
     }
 }
 
+/// Our rule stands first among the filterable attributes, so a node counts the client's from one.
+fn unshifted(mut error: Error, sub: Option<&Sub>) -> Error {
+    let before = match sub {
+        None => "filterableAttributes[",
+        Some(sub) if sub.key == "filterableAttributes" => "`[",
+        Some(_) => return error,
+    };
+    let Some(start) = error.message.find(before).map(|at| at + before.len()) else {
+        return error;
+    };
+    let Some(end) = error.message[start..]
+        .find(']')
+        .map(|length| start + length)
+    else {
+        return error;
+    };
+    if let Some(position) = error.message[start..end]
+        .parse::<usize>()
+        .ok()
+        .and_then(|position| position.checked_sub(1))
+    {
+        error
+            .message
+            .replace_range(start..end, &position.to_string());
+    }
+    error
+}
+
 /// No node can be asked.
 pub(crate) fn no_node() -> Error {
     Error::system(
@@ -171,4 +203,33 @@ pub(crate) fn no_node() -> Error {
         "miroir_no_node",
         "No node answers. Look at GET /_miroir/topology and at the nodes' logs.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_in_an_error_is_the_clients() {
+        let shifted =
+            |message: &str, sub: Option<&Sub>| unshifted(Error::bad_request(message), sub).message;
+        let filterable = super::super::SUBS
+            .iter()
+            .find(|sub| sub.key == "filterableAttributes");
+        let other = super::super::SUBS
+            .iter()
+            .find(|sub| sub.key == "sortableAttributes");
+        assert_eq!(
+            shifted("Invalid value at `.filterableAttributes[2]`: no", None),
+            "Invalid value at `.filterableAttributes[1]`: no"
+        );
+        assert_eq!(
+            shifted("Invalid value at `[1].features`: no", filterable),
+            "Invalid value at `[0].features`: no"
+        );
+        assert_eq!(
+            shifted("Invalid value at `[1]`: no", other),
+            "Invalid value at `[1]`: no"
+        );
+    }
 }

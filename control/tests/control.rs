@@ -1,0 +1,13 @@
+//! The control plane over scripted nodes. The real engine is exercised by the whole-system tests.
+#![forbid(unsafe_code)]
+
+#[path = "control/cluster.rs"]
+mod cluster;
+#[path = "control/fake.rs"]
+mod fake;
+#[path = "control/managing.rs"]
+mod managing;
+#[path = "control/starting.rs"]
+mod starting;
+#[path = "control/writing.rs"]
+mod writing;
