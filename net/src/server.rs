@@ -24,6 +24,7 @@ use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 
 pub use connection::drive;
 
+use crate::head::RequestHead;
 use crate::request::Request;
 use crate::response::Response;
 use crate::wire::Wire;
@@ -33,6 +34,13 @@ use crate::wire::Wire;
 /// A panic in it is caught: the client gets a 500 and the connection is closed.
 pub trait Handler: 'static {
     fn handle(&self, request: Request) -> impl Future<Output = Response>;
+
+    /// Asked when a request's body has still to be waited for: an answer refuses it unread and closes the connection,
+    /// so that strangers cannot make us hold megabytes. [`Handler::handle`] must check again: bodies that came along
+    /// with their head are not asked about.
+    fn refuse(&self, _head: &RequestHead) -> Option<Response> {
+        None
+    }
 }
 
 impl<F, Fut> Handler for F

@@ -43,10 +43,11 @@ fn the_server_survives_running_out_of_descriptors() {
             },
         )
         .unwrap();
-        assert!(
-            ask(&connect(address)).starts_with("HTTP/1.1 200 "),
-            "the server is up"
-        );
+        // The server is up; this connection stays, so that no descriptor comes free behind our back.
+        let mut held = connect(address);
+        held.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            .unwrap();
+        held.read_exact(&mut [0; 12]).unwrap();
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 200, hard).unwrap();
         let mut fillers: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
@@ -67,7 +68,7 @@ fn the_server_survives_running_out_of_descriptors() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{driver:?}: {answer}");
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         no_descriptor_is_inherited();
-        drop(stream);
+        drop((held, stream));
         cores.shutdown(PATIENCE);
     }
 }

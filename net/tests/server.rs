@@ -7,7 +7,8 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use miroir_net::{bind, serve, Limits, Request, Response};
+use miroir_net::head::RequestHead;
+use miroir_net::{bind, serve, Handler, Limits, Request, Response};
 use miroir_rt::{start, usable_drivers, Cores, CoresConfig, DriverChoice};
 
 /// Reached only when something hangs.
@@ -361,4 +362,59 @@ fn a_head_cannot_be_split_by_a_header_value() {
             "{received}"
         );
     });
+}
+
+/// A handler that lets nobody in.
+struct Closed;
+
+impl Handler for Closed {
+    async fn handle(&self, _request: Request) -> Response {
+        Response::json(200, "{}")
+    }
+
+    fn refuse(&self, head: &RequestHead) -> Option<Response> {
+        head.headers
+            .get("authorization")
+            .is_none()
+            .then(|| Response::json(401, "{}"))
+    }
+}
+
+#[test]
+fn a_body_can_be_refused_unread() {
+    for driver in usable_drivers() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let cores = start(
+            CoresConfig {
+                cores: 1,
+                driver,
+                pin: false,
+            },
+            move |core| {
+                let listener = listener.try_clone().unwrap();
+                async move {
+                    serve(
+                        listener,
+                        Rc::new(Closed),
+                        Rc::new(Limits::default()),
+                        core.shutdown,
+                    )
+                    .await
+                    .unwrap()
+                }
+            },
+        )
+        .unwrap();
+        for (key, status) in [("", "401"), ("Authorization: Bearer k\r\n", "100")] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let head = format!("POST / HTTP/1.1\r\nHost: t\r\n{key}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer[9..], status.as_bytes());
+        }
+        cores.shutdown(PATIENCE);
+    }
 }

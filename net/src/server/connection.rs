@@ -27,7 +27,7 @@ where
     let mut wire = Wire::new(stream);
     let mut served = 0_usize;
     loop {
-        let incoming = match next_request(&mut wire, limits, shutdown).await {
+        let incoming = match next_request(&mut wire, handler, limits, shutdown).await {
             Ok(Some(incoming)) => incoming,
             Ok(None) => return,
             Err(refusal) => return answer_refusal(&mut wire, refusal, limits).await,
@@ -89,7 +89,7 @@ async fn answer_refusal<S: AsyncReadRent + AsyncWriteRent>(
     refusal: Refusal,
     limits: &Limits,
 ) {
-    let answer = Response::error(&refusal.error).into_wire(refusal.to_head, false, false);
+    let answer = refusal.response.into_wire(refusal.to_head, false, false);
     if write_answer(wire, answer, limits).await {
         linger(wire, Instant::now() + limits.linger_timeout).await;
     }

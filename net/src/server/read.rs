@@ -8,11 +8,12 @@ use miroir_api::Error;
 use miroir_rt::{yield_now, Instant, Shutdown};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-use super::Limits;
+use super::{Handler, Limits};
 use crate::chunked::{ChunkError, ChunkedDecoder};
 use crate::encoding::{Encoding, Inflate, InflateError};
 use crate::head::{parse_request_head, Framing, HeadError, HeadScanner, RequestHead};
 use crate::request::Request;
+use crate::response::Response;
 use crate::wire::{Stop, Wire, READ_BYTES};
 
 /// Bytes that one read throws away when a connection ends.
@@ -26,7 +27,7 @@ pub(super) struct Incoming {
 
 /// A last answer before the connection is closed.
 pub(super) struct Refusal {
-    pub error: Error,
+    pub response: Response,
     /// The request was a HEAD: its answer has no body.
     pub to_head: bool,
 }
@@ -34,15 +35,16 @@ pub(super) struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Refusal {
-            error,
+            response: Response::error(&error),
             to_head: false,
         }
     }
 }
 
 /// The next request; `None` when the connection is over and nobody waits for an answer.
-pub(super) async fn next_request<S: AsyncReadRent + AsyncWriteRent>(
+pub(super) async fn next_request<S: AsyncReadRent + AsyncWriteRent, H: Handler>(
     wire: &mut Wire<S>,
+    handler: &H,
     limits: &Limits,
     shutdown: &Shutdown,
 ) -> Result<Option<Incoming>, Refusal> {
@@ -52,6 +54,11 @@ pub(super) async fn next_request<S: AsyncReadRent + AsyncWriteRent>(
     let head = parse_request_head(&head).map_err(refuse_head)?;
     let to_head = head.method == Method::HEAD;
     let http_10 = head.http_10;
+    if !has_come(&wire.buffer, head.framing) {
+        if let Some(response) = handler.refuse(&head) {
+            return Err(Refusal { response, to_head });
+        }
+    }
     match read_body(wire, &head, limits).await {
         Ok(Some(body)) => {
             let RequestHead {
@@ -73,7 +80,10 @@ pub(super) async fn next_request<S: AsyncReadRent + AsyncWriteRent>(
             }))
         }
         Ok(None) => Ok(None),
-        Err(error) => Err(Refusal { error, to_head }),
+        Err(error) => Err(Refusal {
+            response: Response::error(&error),
+            to_head,
+        }),
     }
 }
 
@@ -108,6 +118,15 @@ async fn read_head<S: AsyncReadRent + AsyncWriteRent>(
             Err(Stop::Deadline) if !idle => return Err(timed_out().into()),
             Err(_) => return Ok(None),
         }
+    }
+}
+
+/// True when the body needs no waiting. Of a chunked one that is not known before it is decoded.
+fn has_come(buffer: &[u8], framing: Framing) -> bool {
+    match framing {
+        Framing::Length(length) => buffer.len() as u64 >= length,
+        Framing::Chunked => false,
+        Framing::None | Framing::UntilClose => true,
     }
 }
 
