@@ -66,9 +66,18 @@ pub struct SearchResult {
 pub enum HitCount {
     /// The client asked for pages, so the count is exact (up to `maxTotalHits`).
     #[serde(rename_all = "camelCase")]
-    Pages { hits_per_page: usize, page: usize, total_pages: usize, total_hits: usize },
+    Pages {
+        hits_per_page: usize,
+        page: usize,
+        total_pages: usize,
+        total_hits: usize,
+    },
     #[serde(rename_all = "camelCase")]
-    Window { limit: usize, offset: usize, estimated_total_hits: usize },
+    Window {
+        limit: usize,
+        offset: usize,
+        estimated_total_hits: usize,
+    },
 }
 
 /// Runs `query` on the present state of `index`, whose name is `uid`.
@@ -89,7 +98,8 @@ pub fn search(index: &Index, uid: &str, query: SearchQuery) -> Result<SearchResu
     let hits = make_hits(index, &rtxn, &query, result).map_err(milli_error)?;
     let (facet_distribution, facet_stats) = match &query.facets {
         Some(names) => {
-            let (distribution, stats) = facets(names, index, &rtxn, candidates).map_err(milli_error)?;
+            let (distribution, stats) =
+                facets(names, index, &rtxn, candidates).map_err(milli_error)?;
             (Some(distribution), Some(stats))
         }
         None => (None, None),
@@ -181,18 +191,37 @@ impl Window {
         };
         let offset = offset.min(max_total_hits);
         let limit = limit.min(max_total_hits - offset);
-        Ok(Window { offset, limit, max_total_hits })
+        Ok(Window {
+            offset,
+            limit,
+            max_total_hits,
+        })
     }
 
     /// `found`: how many documents the engine counted. The `limit` shown is the client's, the offset is the cut one.
     fn count(&self, query: &SearchQuery, found: u64) -> HitCount {
-        let total = usize::try_from(found).unwrap_or(usize::MAX).min(self.max_total_hits);
+        let total = usize::try_from(found)
+            .unwrap_or(usize::MAX)
+            .min(self.max_total_hits);
         if !query.paginated() {
-            return HitCount::Window { limit: query.limit, offset: self.offset, estimated_total_hits: total };
+            return HitCount::Window {
+                limit: query.limit,
+                offset: self.offset,
+                estimated_total_hits: total,
+            };
         }
         let hits_per_page = query.hits_per_page.unwrap_or(DEFAULT_LIMIT);
         // With 0 hits a page there are no pages.
-        let total_pages = if hits_per_page == 0 { 0 } else { total.div_ceil(hits_per_page) };
-        HitCount::Pages { hits_per_page, page: query.page.unwrap_or(1), total_pages, total_hits: total }
+        let total_pages = if hits_per_page == 0 {
+            0
+        } else {
+            total.div_ceil(hits_per_page)
+        };
+        HitCount::Pages {
+            hits_per_page,
+            page: query.page.unwrap_or(1),
+            total_pages,
+            total_hits: total,
+        }
     }
 }

@@ -31,14 +31,18 @@ pub fn facets(
     candidates: RoaringBitmap,
 ) -> milli::Result<(FacetDistribution, BTreeMap<String, FacetStats>)> {
     let order = index.sort_facet_values_by(rtxn)?;
-    let values_max = index.max_values_per_facet(rtxn)?.map_or(DEFAULT_VALUES_PER_FACET, |max| max as usize);
+    let values_max = index
+        .max_values_per_facet(rtxn)?
+        .map_or(DEFAULT_VALUES_PER_FACET, |max| max as usize);
 
     let mut counter = index.facets_distribution(rtxn);
     counter.max_values_per_facet(values_max);
     if !names.iter().any(|name| name == "*") {
         counter.facets(names.iter().map(|name| (name, order.get(name))));
     }
-    counter.candidates(candidates).default_order_by(order.get("*"));
+    counter
+        .candidates(candidates)
+        .default_order_by(order.get("*"));
 
     let counted = counter.execute()?;
     let stats = counter.compute_stats()?;
@@ -46,10 +50,15 @@ pub fn facets(
     let distribution = counted
         .into_iter()
         .map(|(field, values)| {
-            let values = values.into_iter().map(|(value, count)| (value, Value::from(count)));
+            let values = values
+                .into_iter()
+                .map(|(value, count)| (value, Value::from(count)));
             (field, values.collect())
         })
         .collect();
-    let stats = stats.into_iter().map(|(field, (min, max))| (field, FacetStats { min, max })).collect();
+    let stats = stats
+        .into_iter()
+        .map(|(field, (min, max))| (field, FacetStats { min, max }))
+        .collect();
     Ok((distribution, stats))
 }

@@ -28,7 +28,9 @@ fn syntax_message(error: milli::Error) -> String {
     match error {
         milli::Error::UserError(milli::UserError::InvalidFilterExpression(expected, found)) => {
             let expected = expected.join(", ");
-            format!("Invalid syntax for the filter parameter: `expected {expected}, found: {found}`.")
+            format!(
+                "Invalid syntax for the filter parameter: `expected {expected}, found: {found}`."
+            )
         }
         other => other.to_string(),
     }
@@ -57,9 +59,16 @@ mod tests {
     #[test]
     fn no_condition_is_no_filter() {
         for value in [json!(""), json!([]), json!([[]])] {
-            assert!(parse_filter(&value, "invalid_search_filter").unwrap().is_none());
+            assert!(parse_filter(&value, "invalid_search_filter")
+                .unwrap()
+                .is_none());
         }
-        assert!(parse_filter(&json!(["a = 1", ["b = 2", "c = 3"]]), "invalid_search_filter").unwrap().is_some());
+        assert!(parse_filter(
+            &json!(["a = 1", ["b = 2", "c = 3"]]),
+            "invalid_search_filter"
+        )
+        .unwrap()
+        .is_some());
     }
 
     #[test]
@@ -72,7 +81,8 @@ mod tests {
             refused(json!(1)),
             (
                 "invalid_document_filter".to_owned(),
-                "Invalid syntax for the filter parameter: `expected String, Array, found: 1`.".to_owned()
+                "Invalid syntax for the filter parameter: `expected String, Array, found: 1`."
+                    .to_owned()
             )
         );
         assert_eq!(

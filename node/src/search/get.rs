@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::codes::*;
 use super::request::{
-    default_crop_marker, default_highlight_post_tag, default_highlight_pre_tag, HybridQuery, MatchingStrategy,
-    ScoreThreshold, SearchQuery, SemanticRatio, DEFAULT_CROP_LENGTH, DEFAULT_LIMIT, DEFAULT_SEMANTIC_RATIO,
+    default_crop_marker, default_highlight_post_tag, default_highlight_pre_tag, HybridQuery,
+    MatchingStrategy, ScoreThreshold, SearchQuery, SemanticRatio, DEFAULT_CROP_LENGTH,
+    DEFAULT_LIMIT, DEFAULT_SEMANTIC_RATIO,
 };
 use crate::deserialize::{read_query, Param, QueryRejection, Reason};
 use crate::error::coded;
@@ -121,7 +122,10 @@ impl SearchParameters {
     }
 }
 
-fn hybrid(embedder: Option<String>, ratio: Option<SemanticRatioText>) -> Result<Option<HybridQuery>, Error> {
+fn hybrid(
+    embedder: Option<String>,
+    ratio: Option<SemanticRatioText>,
+) -> Result<Option<HybridQuery>, Error> {
     match (embedder, ratio) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(coded(
@@ -130,7 +134,10 @@ fn hybrid(embedder: Option<String>, ratio: Option<SemanticRatioText>) -> Result<
         )),
         (Some(embedder), ratio) => {
             let semantic_ratio = ratio.map_or(DEFAULT_SEMANTIC_RATIO, |text| text.0);
-            Ok(Some(HybridQuery { semantic_ratio, embedder }))
+            Ok(Some(HybridQuery {
+                semantic_ratio,
+                embedder,
+            }))
         }
     }
 }
@@ -177,7 +184,8 @@ impl Element for String {
 
 impl Element for f32 {
     fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())
+        text.parse()
+            .map_err(|error: std::num::ParseFloatError| error.to_string())
     }
 }
 
@@ -186,13 +194,19 @@ impl Element for Locale {
         let value = Value::String(text.to_owned());
         deserr::deserialize::<Locale, _, KnownNames>(value).map_err(|KnownNames(mut names)| {
             names.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-            format!("Unsupported locale `{text}`, expected one of {}", names.join(", "))
+            format!(
+                "Unsupported locale `{text}`, expected one of {}",
+                names.join(", ")
+            )
         })
     }
 }
 
 impl<T: Element, E: DeserializeError> Deserr<E> for CommaList<T> {
-    fn deserialize_from_value<V: IntoValue>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<Self, E> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: deserr::Value<V>,
+        at: ValuePointerRef,
+    ) -> Result<Self, E> {
         let kind = match value {
             deserr::Value::String(text) => {
                 let elements = text.split(',').filter(|part| !part.is_empty()).map(T::read);
@@ -201,7 +215,10 @@ impl<T: Element, E: DeserializeError> Deserr<E> for CommaList<T> {
                     Err(msg) => ErrorKind::Unexpected { msg },
                 }
             }
-            actual => ErrorKind::IncorrectValueKind { actual, accepted: &[ValueKind::String] },
+            actual => ErrorKind::IncorrectValueKind {
+                actual,
+                accepted: &[ValueKind::String],
+            },
         };
         Err(take_cf_content(E::error::<V>(None, kind, at)))
     }
@@ -217,7 +234,9 @@ impl DeserializeError for KnownNames {
         _: ValuePointerRef,
     ) -> std::ops::ControlFlow<Self, Self> {
         let names = match error {
-            ErrorKind::UnknownValue { accepted, .. } => accepted.iter().map(|&name| name.to_owned()).collect(),
+            ErrorKind::UnknownValue { accepted, .. } => {
+                accepted.iter().map(|&name| name.to_owned()).collect()
+            }
             _ => Vec::new(),
         };
         std::ops::ControlFlow::Break(KnownNames(names))
@@ -225,7 +244,11 @@ impl DeserializeError for KnownNames {
 }
 
 impl MergeWithError<KnownNames> for KnownNames {
-    fn merge(_: Option<Self>, other: KnownNames, _: ValuePointerRef) -> std::ops::ControlFlow<Self, Self> {
+    fn merge(
+        _: Option<Self>,
+        other: KnownNames,
+        _: ValuePointerRef,
+    ) -> std::ops::ControlFlow<Self, Self> {
         std::ops::ControlFlow::Break(other)
     }
 }
@@ -271,9 +294,17 @@ mod tests {
         .unwrap();
         assert_eq!(query.q.as_deref(), Some("a b"));
         assert_eq!(query.facets.unwrap(), ["x", "y"]);
-        assert_eq!(query.sort.unwrap(), ["title:asc", "_geoPoint(48.1,2.2):desc", "id:asc"]);
+        assert_eq!(
+            query.sort.unwrap(),
+            ["title:asc", "_geoPoint(48.1,2.2):desc", "id:asc"]
+        );
         assert_eq!((query.offset, query.limit, query.page), (3, 20, Some(2)));
-        let locales: Vec<Language> = query.locales.unwrap().into_iter().map(Language::from).collect();
+        let locales: Vec<Language> = query
+            .locales
+            .unwrap()
+            .into_iter()
+            .map(Language::from)
+            .collect();
         assert_eq!(locales, [Language::Fra, Language::Eng]);
     }
 
@@ -291,7 +322,8 @@ mod tests {
             refused("limit=doggo"),
             (
                 "invalid_search_limit".to_owned(),
-                "Invalid value in parameter `limit`: could not parse `doggo` as a positive integer".to_owned()
+                "Invalid value in parameter `limit`: could not parse `doggo` as a positive integer"
+                    .to_owned()
             )
         );
         assert_eq!(
@@ -304,15 +336,21 @@ mod tests {
             "Invalid value in parameter `locales`: Unsupported locale `invalid`, expected one of af, ak, am"
         ));
         assert!(message.ends_with("yid, zho, zul"));
-        assert!(refused("doggo=1")
-            .1
-            .starts_with("Unknown parameter `doggo`: expected one of `q`, `vector`, `offset`, `limit`, `page`"));
-        assert_eq!(refused("rankingScoreThreshold=1.1").0, "invalid_search_ranking_score_threshold");
+        assert!(refused("doggo=1").1.starts_with(
+            "Unknown parameter `doggo`: expected one of `q`, `vector`, `offset`, `limit`, `page`"
+        ));
+        assert_eq!(
+            refused("rankingScoreThreshold=1.1").0,
+            "invalid_search_ranking_score_threshold"
+        );
     }
 
     #[test]
     fn half_a_hybrid_search_is_refused() {
-        assert_eq!(refused("hybridSemanticRatio=0.5").0, "invalid_search_hybrid_query");
+        assert_eq!(
+            refused("hybridSemanticRatio=0.5").0,
+            "invalid_search_hybrid_query"
+        );
         assert_eq!(refused("vector=1,2").0, "missing_search_hybrid");
     }
 }

@@ -14,8 +14,8 @@ use milli_core::score_details::ScoreDetails;
 use milli_core::tokenizer::{Language, Tokenizer, TokenizerBuilder};
 use milli_core::vector::parsed_vectors::ExplicitVectors;
 use milli_core::{
-    AscDesc, FieldId, FieldsIdsMap, FormatOptions, Index, InternalError, LocalizedAttributesRule, MatchBounds,
-    MatcherBuilder, MatchingWords, PatternMatch,
+    AscDesc, FieldId, FieldsIdsMap, FormatOptions, Index, InternalError, LocalizedAttributesRule,
+    MatchBounds, MatcherBuilder, MatchingWords, PatternMatch,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -34,7 +34,10 @@ pub struct SearchHit {
     pub matches_position: Option<MatchesPosition>,
     #[serde(rename = "_rankingScore", skip_serializing_if = "Option::is_none")]
     pub ranking_score: Option<f64>,
-    #[serde(rename = "_rankingScoreDetails", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "_rankingScoreDetails",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ranking_score_details: Option<Object>,
 }
 
@@ -49,17 +52,29 @@ pub fn make_hits(
     result: milli::SearchResult,
 ) -> milli::Result<Vec<SearchHit>> {
     let dictionary = index.dictionary(rtxn)?;
-    let dictionary: Option<Vec<&str>> = dictionary.as_ref().map(|words| words.iter().map(String::as_str).collect());
+    let dictionary: Option<Vec<&str>> = dictionary
+        .as_ref()
+        .map(|words| words.iter().map(String::as_str).collect());
     let separators = index.allowed_separators(rtxn)?;
-    let separators: Option<Vec<&str>> = separators.as_ref().map(|words| words.iter().map(String::as_str).collect());
+    let separators: Option<Vec<&str>> = separators
+        .as_ref()
+        .map(|words| words.iter().map(String::as_str).collect());
     let tokenizer = tokenizer(dictionary.as_deref(), separators.as_deref());
 
     let maker = HitMaker::new(index, rtxn, query, result.matching_words, tokenizer)?;
     let scores = result.document_scores.iter();
-    result.documents_ids.iter().zip(scores).map(|(&id, scores)| maker.hit(id, scores)).collect()
+    result
+        .documents_ids
+        .iter()
+        .zip(scores)
+        .map(|(&id, scores)| maker.hit(id, scores))
+        .collect()
 }
 
-fn tokenizer<'t>(dictionary: Option<&'t [&'t str]>, separators: Option<&'t [&'t str]>) -> Tokenizer<'t> {
+fn tokenizer<'t>(
+    dictionary: Option<&'t [&'t str]>,
+    separators: Option<&'t [&'t str]>,
+) -> Tokenizer<'t> {
     let mut builder = TokenizerBuilder::default();
     // Highlighting needs to know which bytes of the original a normalised match covers.
     builder.create_char_map(true);
@@ -113,9 +128,12 @@ impl<'a> HitMaker<'a> {
         matcher.highlight_suffix(query.highlight_post_tag.clone());
 
         let fields = index.fields_ids_map(rtxn)?;
-        let listed: Option<BTreeSet<FieldId>> =
-            index.displayed_fields_ids(rtxn)?.map(|ids| ids.into_iter().collect());
-        let vectors = if query.retrieve_vectors && !vectors_are_hidden(index, rtxn, &fields, listed.as_ref())? {
+        let listed: Option<BTreeSet<FieldId>> = index
+            .displayed_fields_ids(rtxn)?
+            .map(|ids| ids.into_iter().collect());
+        let vectors = if query.retrieve_vectors
+            && !vectors_are_hidden(index, rtxn, &fields, listed.as_ref())?
+        {
             Vectors::Retrieve(index.embedding_configs(rtxn)?)
         } else {
             Vectors::Hide
@@ -128,7 +146,10 @@ impl<'a> HitMaker<'a> {
         let retrieved = if retrieves_all {
             displayed.clone()
         } else {
-            let ids = wanted.unwrap_or_default().iter().filter_map(|name| fields.id(name));
+            let ids = wanted
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|name| fields.id(name));
             ids.filter(|id| displayed.contains(id)).collect()
         };
         let formats = formats(query, &fields, &displayed, &retrieved);
@@ -145,7 +166,10 @@ impl<'a> HitMaker<'a> {
             vectors,
             formats,
             matcher,
-            languages: query.locales.as_ref().map(|locales| locales.iter().map(|&locale| locale.into()).collect()),
+            languages: query
+                .locales
+                .as_ref()
+                .map(|locales| locales.iter().map(|&locale| locale.into()).collect()),
             localized: index.localized_attributes_rules(rtxn)?.unwrap_or_default(),
         })
     }
@@ -154,11 +178,18 @@ impl<'a> HitMaker<'a> {
         let stored = milli::all_obkv_to_json(self.index.document(self.rtxn, id)?, &self.fields)?;
         // A key with a dot is read in two ways when fields are picked; only without one is "everything" the document.
         let everything = self.everything && !stored.keys().any(|key| key.contains('.'));
-        let displayed = if everything { stored } else { select(&stored, &self.names(&self.displayed)) };
+        let displayed = if everything {
+            stored
+        } else {
+            select(&stored, &self.names(&self.displayed))
+        };
         let (matches_position, formatted) = self.format(&displayed);
 
-        let mut document =
-            if everything { displayed } else { select(&displayed, &self.names(self.retrieved_with_vectors())) };
+        let mut document = if everything {
+            displayed
+        } else {
+            select(&displayed, &self.names(self.retrieved_with_vectors()))
+        };
         self.place_vectors(id, &mut document)?;
         self.place_geo_distance(&mut document);
 
@@ -166,7 +197,10 @@ impl<'a> HitMaker<'a> {
             document,
             formatted,
             matches_position,
-            ranking_score: self.query.show_ranking_score.then(|| ScoreDetails::global_score(scores.iter())),
+            ranking_score: self
+                .query
+                .show_ranking_score
+                .then(|| ScoreDetails::global_score(scores.iter())),
             ranking_score_details: self
                 .query
                 .show_ranking_score_details
@@ -188,15 +222,25 @@ impl<'a> HitMaker<'a> {
             .collect();
 
         let mut document = displayed.clone();
-        for_each_leaf(&mut document, &self.names(&self.displayed), &mut |path, indices, value| {
-            let mut found = Vec::new();
-            let bounds = positions.is_some().then_some(&mut found);
-            self.format_leaf(value, options_for(path, &active), self.languages_of(path), indices, bounds);
-            if let Some(positions) = positions.as_mut().filter(|_| !found.is_empty()) {
-                // As in Meilisearch, the last matching element of an array replaces those before it.
-                positions.insert(path.to_owned(), found);
-            }
-        });
+        for_each_leaf(
+            &mut document,
+            &self.names(&self.displayed),
+            &mut |path, indices, value| {
+                let mut found = Vec::new();
+                let bounds = positions.is_some().then_some(&mut found);
+                self.format_leaf(
+                    value,
+                    options_for(path, &active),
+                    self.languages_of(path),
+                    indices,
+                    bounds,
+                );
+                if let Some(positions) = positions.as_mut().filter(|_| !found.is_empty()) {
+                    // As in Meilisearch, the last matching element of an array replaces those before it.
+                    positions.insert(path.to_owned(), found);
+                }
+            },
+        );
         let formatted = select(&document, &self.names(self.formats.keys()));
         (positions, formatted)
     }
@@ -229,19 +273,27 @@ impl<'a> HitMaker<'a> {
     /// The client's languages, otherwise those of the first rule about this field.
     fn languages_of(&self, path: &str) -> Option<&[Language]> {
         self.languages.as_deref().or_else(|| {
-            let rule = self.localized.iter().find(|rule| rule.match_str(path) == PatternMatch::Match)?;
+            let rule = self
+                .localized
+                .iter()
+                .find(|rule| rule.match_str(path) == PatternMatch::Match)?;
             Some(rule.locales())
         })
     }
 
     fn names<'i>(&self, ids: impl IntoIterator<Item = &'i FieldId>) -> Vec<&str> {
-        ids.into_iter().filter_map(|&id| self.fields.name(id)).collect()
+        ids.into_iter()
+            .filter_map(|&id| self.fields.name(id))
+            .collect()
     }
 
     fn retrieved_with_vectors(&self) -> impl Iterator<Item = &FieldId> {
         let vectors = self.fields.id(RESERVED_VECTORS_FIELD_NAME);
         let show = matches!(self.vectors, Vectors::Retrieve(_));
-        let extra = self.displayed.iter().filter(move |&&id| show && Some(id) == vectors);
+        let extra = self
+            .displayed
+            .iter()
+            .filter(move |&&id| show && Some(id) == vectors);
         self.retrieved.iter().chain(extra)
     }
 
@@ -259,17 +311,28 @@ impl<'a> HitMaker<'a> {
         for (name, embeddings) in self.index.embeddings(self.rtxn, id)? {
             let config = configs.iter().find(|config| config.name == name);
             let user_provided = config.is_some_and(|config| config.user_provided.contains(id));
-            let explicit = ExplicitVectors { embeddings: Some(embeddings.into()), regenerate: !user_provided };
-            vectors.insert(name, serde_json::to_value(explicit).map_err(InternalError::SerdeJson)?);
+            let explicit = ExplicitVectors {
+                embeddings: Some(embeddings.into()),
+                regenerate: !user_provided,
+            };
+            vectors.insert(
+                name,
+                serde_json::to_value(explicit).map_err(InternalError::SerdeJson)?,
+            );
         }
-        document.insert(RESERVED_VECTORS_FIELD_NAME.to_owned(), Value::Object(vectors));
+        document.insert(
+            RESERVED_VECTORS_FIELD_NAME.to_owned(),
+            Value::Object(vectors),
+        );
         Ok(())
     }
 
     /// `_geoDistance`, in whole metres, where hits are sorted around a point and this one shows where it lies.
     fn place_geo_distance(&self, document: &mut Object) {
         let Some(base) = self.geo_point else { return };
-        let Some(geo) = document.get("_geo") else { return };
+        let Some(geo) = document.get("_geo") else {
+            return;
+        };
         let coordinates = coordinate(geo.get("lat")).zip(coordinate(geo.get("lng")));
         if let Some((lat, lng)) = coordinates {
             let metres = milli::distance_between_two_points(&base, &[lat, lng]).round();
@@ -280,7 +343,11 @@ impl<'a> HitMaker<'a> {
 
 /// The first point that `sort` names; its rules have been checked by the search.
 fn geo_point(query: &SearchQuery) -> Option<[f64; 2]> {
-    let mut rules = query.sort.iter().flatten().filter_map(|rule| AscDesc::from_str(rule).ok());
+    let mut rules = query
+        .sort
+        .iter()
+        .flatten()
+        .filter_map(|rule| AscDesc::from_str(rule).ok());
     rules.find_map(|rule| rule.member().geo_point().copied())
 }
 
@@ -305,9 +372,10 @@ fn vectors_are_hidden(
     Ok(match (listed, fields.id(RESERVED_VECTORS_FIELD_NAME)) {
         (None, _) => false,
         (Some(listed), Some(id)) => listed.contains(&id),
-        (Some(_), None) => {
-            !index.displayed_fields(rtxn)?.unwrap_or_default().contains(&RESERVED_VECTORS_FIELD_NAME)
-        }
+        (Some(_), None) => !index
+            .displayed_fields(rtxn)?
+            .unwrap_or_default()
+            .contains(&RESERVED_VECTORS_FIELD_NAME),
     })
 }
 

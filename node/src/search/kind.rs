@@ -13,7 +13,7 @@ use milli_core::Index;
 use miroir_api::Error;
 
 use super::request::{HybridQuery, SearchQuery};
-use crate::error::{coded, index_error, milli_error};
+use crate::error::{coded, milli_error};
 
 /// How long an embedder may take for one query, as in Meilisearch.
 const EMBED_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,7 +35,8 @@ impl SearchKind {
     /// vector without `hybrid`, 501 for an embedder that is not user-provided.
     pub fn of(query: &SearchQuery, index: &Index, rtxn: &RoTxn<'_>) -> Result<Self, Error> {
         let vector = query.vector.as_deref();
-        let embedder = |name: &str| NamedEmbedder::find(name, vector.map(<[f32]>::len), index, rtxn);
+        let embedder =
+            |name: &str| NamedEmbedder::find(name, vector.map(<[f32]>::len), index, rtxn);
         // The order of the cases matters: a blank query is a placeholder search even with `hybrid`.
         match (query.q.as_deref(), &query.hybrid, vector) {
             (Some(q), _, None) if q.trim().is_empty() => Ok(SearchKind::Keyword),
@@ -45,7 +46,14 @@ impl SearchKind {
                 "Invalid request: missing `hybrid` parameter when `vector` is present.",
             )),
             (Some(_), None, None) => Ok(SearchKind::Keyword),
-            (q, Some(HybridQuery { semantic_ratio, embedder: name }), _) => match semantic_ratio.get() {
+            (
+                q,
+                Some(HybridQuery {
+                    semantic_ratio,
+                    embedder: name,
+                }),
+                _,
+            ) => match semantic_ratio.get() {
                 1.0 => embedder(name).map(SearchKind::Semantic),
                 0.0 => Ok(SearchKind::Keyword),
                 _ if q.is_none() => embedder(name).map(SearchKind::Semantic),
@@ -55,7 +63,11 @@ impl SearchKind {
     }
 
     /// Gives the search what it looks for: words, a vector, or both.
-    pub fn prepare(&self, query: &SearchQuery, search: &mut milli::Search<'_>) -> Result<(), Error> {
+    pub fn prepare(
+        &self,
+        query: &SearchQuery,
+        search: &mut milli::Search<'_>,
+    ) -> Result<(), Error> {
         match self {
             SearchKind::Keyword => {
                 if let Some(q) = &query.q {
@@ -80,7 +92,11 @@ impl SearchKind {
     }
 
     /// Runs the search; the second value is the number of hits that are there for their meaning.
-    pub fn execute(&self, uid: &str, search: milli::Search<'_>) -> Result<(milli::SearchResult, Option<u32>), Error> {
+    pub fn execute(
+        &self,
+        uid: &str,
+        search: milli::Search<'_>,
+    ) -> Result<(milli::SearchResult, Option<u32>), Error> {
         match self {
             SearchKind::Keyword => search.execute().map(|result| (result, None)),
             SearchKind::Semantic(_) => search.execute().map(|result| {
@@ -89,28 +105,51 @@ impl SearchKind {
             }),
             SearchKind::Hybrid(_, ratio) => search.execute_hybrid(*ratio),
         }
-        .map_err(|error| index_error(uid, error))
+        .map_err(|error| {
+            // Here, and not for the search's other failures, Meilisearch names the index.
+            let mut error = milli_error(error);
+            error.message = format!("Index `{uid}`: {}", error.message);
+            error
+        })
     }
 }
 
 impl NamedEmbedder {
-    fn find(name: &str, dimensions: Option<usize>, index: &Index, rtxn: &RoTxn<'_>) -> Result<Self, Error> {
+    fn find(
+        name: &str,
+        dimensions: Option<usize>,
+        index: &Index,
+        rtxn: &RoTxn<'_>,
+    ) -> Result<Self, Error> {
         let configs = index.embedding_configs(rtxn).map_err(milli_error)?;
         let Some(config) = configs.into_iter().find(|config| config.name == name) else {
-            return Err(user_error(milli::UserError::InvalidSearchEmbedder(name.to_owned())));
+            return Err(user_error(milli::UserError::InvalidSearchEmbedder(
+                name.to_owned(),
+            )));
         };
         let quantized = config.config.quantized();
         let options = match config.config.embedder_options {
             options @ EmbedderOptions::UserProvided(_) => options,
-            _ => return Err(Error::not_implemented(format!("searching with the embedder `{name}`"))),
+            _ => {
+                return Err(Error::not_implemented(format!(
+                    "searching with the embedder `{name}`"
+                )))
+            }
         };
         let embedder = Embedder::new(options, 0)
             .map_err(|error| milli_error(milli::vector::Error::from(error).into()))?;
         if let Some(found) = dimensions.filter(|&found| found != embedder.dimensions()) {
             let expected = embedder.dimensions();
-            return Err(user_error(milli::UserError::InvalidVectorDimensions { expected, found }));
+            return Err(user_error(milli::UserError::InvalidVectorDimensions {
+                expected,
+                found,
+            }));
         }
-        Ok(NamedEmbedder { name: name.to_owned(), embedder: Arc::new(embedder), quantized })
+        Ok(NamedEmbedder {
+            name: name.to_owned(),
+            embedder: Arc::new(embedder),
+            quantized,
+        })
     }
 
     fn embed(&self, text: &str) -> Result<Vec<f32>, Error> {
@@ -120,7 +159,12 @@ impl NamedEmbedder {
     }
 
     fn attach(&self, search: &mut milli::Search<'_>, vector: Option<Vec<f32>>) {
-        search.semantic(self.name.clone(), self.embedder.clone(), self.quantized, vector);
+        search.semantic(
+            self.name.clone(),
+            self.embedder.clone(),
+            self.quantized,
+            vector,
+        );
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::codes::*;
 use super::request::{
-    default_crop_marker, default_highlight_post_tag, default_highlight_pre_tag, HybridQuery, MatchingStrategy,
-    ScoreThreshold, SearchQuery, DEFAULT_CROP_LENGTH, DEFAULT_LIMIT,
+    default_crop_marker, default_highlight_post_tag, default_highlight_pre_tag, HybridQuery,
+    MatchingStrategy, ScoreThreshold, SearchQuery, DEFAULT_CROP_LENGTH, DEFAULT_LIMIT,
 };
 use super::SearchResult;
 use crate::deserialize::{missing, read_json, JsonRejection, Reason};
@@ -32,7 +32,10 @@ pub fn parse_multi_search(body: &[u8]) -> Result<Vec<(String, SearchQuery)>, Err
                 "Using `federationOptions` is not allowed in a non-federated search.\n - Hint: remove \
                  `federationOptions` from query #{position} or add `federation` to the request."
             );
-            return Err(inside_query(position, coded("invalid_multi_search_federation_options", message)));
+            return Err(inside_query(
+                position,
+                coded("invalid_multi_search_federation_options", message),
+            ));
         }
         queries.push(query.into_search());
     }
@@ -230,15 +233,23 @@ mod tests {
     fn refusals_name_the_query() {
         assert_eq!(
             refused(json!({"queries": [{"q": "x"}]})),
-            ("missing_index_uid".to_owned(), "Missing field `indexUid` inside `.queries[0]`".to_owned())
+            (
+                "missing_index_uid".to_owned(),
+                "Missing field `indexUid` inside `.queries[0]`".to_owned()
+            )
         );
         let (code, message) = refused(json!({"queries": [{"indexUid": "a"}, {"indexUid": "hé"}]}));
         assert_eq!(code, "invalid_index_uid");
-        assert!(message.starts_with("Invalid value at `.queries[1].indexUid`: `hé` is not a valid index uid."));
+        assert!(message.starts_with(
+            "Invalid value at `.queries[1].indexUid`: `hé` is not a valid index uid."
+        ));
         assert_eq!(refused(json!({})).1, "Missing field `queries`");
-        let (code, message) = refused(json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}));
+        let (code, message) =
+            refused(json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}));
         assert_eq!(code, "invalid_multi_search_federation_options");
-        assert!(message.starts_with("Inside `.queries[0]`: Using `federationOptions` is not allowed"));
+        assert!(
+            message.starts_with("Inside `.queries[0]`: Using `federationOptions` is not allowed")
+        );
         assert_eq!(
             refused(json!({"queries": [{"indexUid": "a", "federationOptions": {"weight": -1}}]})).0,
             "invalid_multi_search_weight"
@@ -249,6 +260,10 @@ mod tests {
     fn federation_is_not_there_yet() {
         let error = parse_multi_search(br#"{"federation": {}, "queries": []}"#).unwrap_err();
         assert_eq!(error.status, 501);
-        assert!(parse_multi_search(br#"{"federation": null, "queries": []}"#).unwrap().is_empty());
+        assert!(
+            parse_multi_search(br#"{"federation": null, "queries": []}"#)
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -116,15 +116,18 @@ pub struct SemanticRatio(f32);
 
 impl SemanticRatio {
     pub fn new(ratio: f32) -> Result<Self, Reason> {
-        // Written so that NaN passes, as it does there; JSON has no NaN, a query string does.
-        if !(ratio > 1.0 || ratio < 0.0) {
+        // NaN passes, as it does there; JSON has no NaN, but a query string can say it.
+        if ratio.is_nan() || (0.0..=1.0).contains(&ratio) {
             return Ok(SemanticRatio(ratio));
         }
         Err(Self::invalid())
     }
 
     pub fn invalid() -> Reason {
-        Reason("the value of `semanticRatio` is invalid, expected a float between `0.0` and `1.0`.".to_owned())
+        Reason(
+            "the value of `semanticRatio` is invalid, expected a float between `0.0` and `1.0`."
+                .to_owned(),
+        )
     }
 
     pub fn get(self) -> f32 {
@@ -139,7 +142,7 @@ pub struct ScoreThreshold(f64);
 
 impl ScoreThreshold {
     pub fn new(score: f64) -> Result<Self, Reason> {
-        if !(score > 1.0 || score < 0.0) {
+        if score.is_nan() || (0.0..=1.0).contains(&score) {
             return Ok(ScoreThreshold(score));
         }
         Err(Self::invalid())

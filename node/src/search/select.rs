@@ -58,8 +58,17 @@ fn below<'n>(name: &'n str, key: &str) -> Option<&'n str> {
 
 /// Calls `change` with each scalar that one of `names` reaches: its dotted name, the positions in the arrays on the
 /// way, and the value.
-pub fn for_each_leaf(object: &mut Object, names: &[&str], change: &mut dyn FnMut(&str, &[usize], &mut Value)) {
-    let mut walk = Walk { names, change, path: String::new(), positions: Vec::new() };
+pub fn for_each_leaf(
+    object: &mut Object,
+    names: &[&str],
+    change: &mut dyn FnMut(&str, &[usize], &mut Value),
+) {
+    let mut walk = Walk {
+        names,
+        change,
+        path: String::new(),
+        positions: Vec::new(),
+    };
     walk.object(object);
 }
 
@@ -78,7 +87,11 @@ impl Walk<'_> {
                 self.path.push('.');
             }
             self.path.push_str(key);
-            if self.names.iter().any(|name| is_at_or_below(name, &self.path) || is_at_or_below(&self.path, name)) {
+            if self
+                .names
+                .iter()
+                .any(|name| is_at_or_below(name, &self.path) || is_at_or_below(&self.path, name))
+            {
                 self.value(value);
             }
             self.path.truncate(parent);
@@ -101,7 +114,8 @@ impl Walk<'_> {
 }
 
 fn is_at_or_below(name: &str, ancestor: &str) -> bool {
-    name.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    name.strip_prefix(ancestor)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -124,20 +138,33 @@ mod tests {
             "race.name": "dotted", "racer": 1,
         }));
         assert_eq!(
-            Value::from(select(&document, &["id", "race.name", "doctors.name", "missing"])),
+            Value::from(select(
+                &document,
+                &["id", "race.name", "doctors.name", "missing"]
+            )),
             json!({"id": 1, "race": {"name": "pinscher"}, "doctors": [{"name": "bob"}, [{"name": "jo"}]], "race.name": "dotted"})
         );
-        assert_eq!(Value::from(select(&document, &["race.colour", "id.x"])), json!({"race": {}}));
-        assert_eq!(Value::from(select(&document, &["race", "race.name"]))["race"], document["race"]);
+        assert_eq!(
+            Value::from(select(&document, &["race.colour", "id.x"])),
+            json!({"race": {}})
+        );
+        assert_eq!(
+            Value::from(select(&document, &["race", "race.name"]))["race"],
+            document["race"]
+        );
     }
 
     #[test]
     fn leaves_know_where_they_are() {
         let mut document = object(json!({"a": {"b": ["x", {"c": 1}], "d": 2}, "e": null, "f": 3}));
         let mut seen = Vec::new();
-        for_each_leaf(&mut document, &["a.b", "e"], &mut |path, positions, value| {
-            seen.push((path.to_owned(), positions.to_vec(), value.take()));
-        });
+        for_each_leaf(
+            &mut document,
+            &["a.b", "e"],
+            &mut |path, positions, value| {
+                seen.push((path.to_owned(), positions.to_vec(), value.take()));
+            },
+        );
         assert_eq!(
             seen,
             [
@@ -146,6 +173,9 @@ mod tests {
                 ("e".to_owned(), vec![], json!(null)),
             ]
         );
-        assert_eq!(Value::from(document), json!({"a": {"b": [null, {"c": null}], "d": 2}, "e": null, "f": 3}));
+        assert_eq!(
+            Value::from(document),
+            json!({"a": {"b": [null, {"c": null}], "d": 2}, "e": null, "f": 3})
+        );
     }
 }

@@ -33,7 +33,10 @@ impl Corpus {
         settings.execute(|_| (), || false).unwrap();
         wtxn.commit().unwrap();
         add(&index, &config, &documents);
-        Corpus { index, _folder: folder }
+        Corpus {
+            index,
+            _folder: folder,
+        }
     }
 
     fn try_search(&self, body: Value) -> Result<Value, Error> {
@@ -50,7 +53,12 @@ impl Corpus {
 
     fn ids(&self, body: Value) -> Vec<u64> {
         let answer = self.search(body);
-        answer["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_u64().unwrap()).collect()
+        answer["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["id"].as_u64().unwrap())
+            .collect()
     }
 
     fn refused(&self, body: Value) -> (String, String) {
@@ -61,11 +69,19 @@ impl Corpus {
 }
 
 fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
-    let text: String = documents.as_array().unwrap().iter().map(|document| format!("{document}\n")).collect();
+    let text: String = documents
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|document| format!("{document}\n"))
+        .collect();
     let mut payload = MmapMut::map_anon(text.len()).unwrap();
     payload.copy_from_slice(text.as_bytes());
     let payload = payload.make_read_only().unwrap();
-    let pool = ThreadPoolNoAbortBuilder::new().num_threads(1).build().unwrap();
+    let pool = ThreadPoolNoAbortBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     let alloc = Bump::new();
 
     let rtxn = index.read_txn().unwrap();
@@ -74,8 +90,17 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
     let mut fields = known.clone();
     let mut operations = indexer::DocumentOperation::new();
     operations.replace_documents(&payload).unwrap();
-    let (changes, stats, primary_key) =
-        operations.into_changes(&alloc, index, &rtxn, None, &mut fields, &|| false, Progress::default()).unwrap();
+    let (changes, stats, primary_key) = operations
+        .into_changes(
+            &alloc,
+            index,
+            &rtxn,
+            None,
+            &mut fields,
+            &|| false,
+            Progress::default(),
+        )
+        .unwrap();
     assert!(stats.iter().all(|stat| stat.error.is_none()));
     // Not from inside the pool: the engine waits for its one thread.
     indexer::index(
@@ -99,10 +124,16 @@ fn films() -> Corpus {
     let rules = ["genre", "year", "studio.name", "_geo"];
     Corpus::new(
         |settings| {
-            let rules = rules.iter().map(|&name| FilterableAttributesRule::Field(name.to_owned()));
+            let rules = rules
+                .iter()
+                .map(|&name| FilterableAttributesRule::Field(name.to_owned()));
             settings.set_filterable_fields(rules.collect());
             settings.set_sortable_fields(["year", "title", "_geo"].map(str::to_owned).into());
-            settings.set_searchable_fields(["title", "overview", "cast.name", "year"].map(str::to_owned).into());
+            settings.set_searchable_fields(
+                ["title", "overview", "cast.name", "year"]
+                    .map(str::to_owned)
+                    .into(),
+            );
         },
         json!([
             {"id": 1, "title": "Alien", "year": 1979, "genre": ["horror", "space"], "studio": {"name": "Fox"},
@@ -127,10 +158,35 @@ fn an_answer_has_meilisearchs_shape() {
             "limit": 20, "offset": 0, "estimatedTotalHits": 1,
         })
     );
-    let answer = films.try_search(json!({"page": 2, "hitsPerPage": 3})).unwrap();
-    let fields: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(fields, ["hits", "query", "processingTimeMs", "hitsPerPage", "page", "totalPages", "totalHits"]);
-    assert_eq!((&answer["totalPages"], &answer["totalHits"], &answer["query"]), (&json!(2), &json!(4), &json!("")));
+    let answer = films
+        .try_search(json!({"page": 2, "hitsPerPage": 3}))
+        .unwrap();
+    let fields: Vec<&str> = answer
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "hits",
+            "query",
+            "processingTimeMs",
+            "hitsPerPage",
+            "page",
+            "totalPages",
+            "totalHits"
+        ]
+    );
+    assert_eq!(
+        (
+            &answer["totalPages"],
+            &answer["totalHits"],
+            &answer["query"]
+        ),
+        (&json!(2), &json!(4), &json!(""))
+    );
     assert_eq!(answer["hits"].as_array().unwrap().len(), 1);
     // Fields of a document keep the order of the engine's field map, all of them are there.
     assert_eq!(answer["hits"][0]["overview"], json!("A house flies"));
@@ -144,28 +200,65 @@ fn windows_and_pages_are_cut() {
     );
     assert_eq!(films.ids(json!({"offset": 1, "limit": 10})), [2, 3]);
     let answer = films.search(json!({"offset": 9, "limit": 10}));
-    assert_eq!((&answer["offset"], &answer["limit"]), (&json!(3), &json!(10)));
+    assert_eq!(
+        (&answer["offset"], &answer["limit"]),
+        (&json!(3), &json!(10))
+    );
     assert_eq!(answer["estimatedTotalHits"], json!(3));
     let answer = films.search(json!({"page": 0}));
     assert_eq!(answer["hits"], json!([]));
-    assert_eq!((&answer["page"], &answer["hitsPerPage"], &answer["totalPages"]), (&json!(0), &json!(20), &json!(1)));
+    assert_eq!(
+        (
+            &answer["page"],
+            &answer["hitsPerPage"],
+            &answer["totalPages"]
+        ),
+        (&json!(0), &json!(20), &json!(1))
+    );
     let answer = films.search(json!({"hitsPerPage": 0}));
-    assert_eq!((&answer["totalPages"], &answer["totalHits"], &answer["page"]), (&json!(0), &json!(3), &json!(1)));
-    assert_eq!(films.ids(json!({"page": usize::MAX, "hitsPerPage": 5})), [0u64; 0]);
+    assert_eq!(
+        (&answer["totalPages"], &answer["totalHits"], &answer["page"]),
+        (&json!(0), &json!(3), &json!(1))
+    );
+    assert_eq!(
+        films.ids(json!({"page": usize::MAX, "hitsPerPage": 5})),
+        [0u64; 0]
+    );
 }
 
 #[test]
 fn words_filters_and_sorting_choose_the_hits() {
     let films = films();
     assert_eq!(films.ids(json!({"q": "alien"})), [1, 2, 3]);
-    assert_eq!(films.ids(json!({"q": "alien", "attributesToSearchOn": ["overview"]})), [1, 3]);
-    assert_eq!(films.ids(json!({"q": "alien weaver", "matchingStrategy": "all"})), [1, 2]);
-    assert_eq!(films.ids(json!({"filter": "genre = action", "sort": ["year:desc"]})), [3, 2]);
-    assert_eq!(films.ids(json!({"filter": ["year > 1980", ["genre = space", "studio.name = Warner"]]})), [2, 3]);
-    assert_eq!(films.ids(json!({"filter": "", "sort": ["title:desc"], "limit": 1})), [4]);
+    assert_eq!(
+        films.ids(json!({"q": "alien", "attributesToSearchOn": ["overview"]})),
+        [1, 3]
+    );
+    assert_eq!(
+        films.ids(json!({"q": "alien weaver", "matchingStrategy": "all"})),
+        [1, 2]
+    );
+    assert_eq!(
+        films.ids(json!({"filter": "genre = action", "sort": ["year:desc"]})),
+        [3, 2]
+    );
+    assert_eq!(
+        films.ids(json!({"filter": ["year > 1980", ["genre = space", "studio.name = Warner"]]})),
+        [2, 3]
+    );
+    assert_eq!(
+        films.ids(json!({"filter": "", "sort": ["title:desc"], "limit": 1})),
+        [4]
+    );
     assert_eq!(films.ids(json!({"distinct": "studio.name"})), [1, 3, 4]);
-    assert_eq!(films.ids(json!({"q": "alien", "rankingScoreThreshold": 0.99})), [1]);
-    assert_eq!(films.ids(json!({"q": "alien", "locales": ["eng", "fr"]})), [1, 2, 3]);
+    assert_eq!(
+        films.ids(json!({"q": "alien", "rankingScoreThreshold": 0.99})),
+        [1, 2]
+    );
+    assert_eq!(
+        films.ids(json!({"q": "alien", "locales": ["eng", "fr"]})),
+        [1, 2, 3]
+    );
 }
 
 #[test]
@@ -178,7 +271,10 @@ fn matches_are_highlighted_cropped_and_located() {
     }));
     let hit = &answer["hits"][0];
     assert_eq!(hit["_formatted"]["title"], json!("<Alien>"));
-    assert_eq!(hit["_formatted"]["cast"], json!([{"name": "<Weaver>"}, {"name": "Hurt"}]));
+    assert_eq!(
+        hit["_formatted"]["cast"],
+        json!([{"name": "<Weaver>"}, {"name": "Hurt"}])
+    );
     assert_eq!(hit["_formatted"]["overview"], json!("...an alien far..."));
     // A number in `_formatted` is a text, and fields that were not asked for are absent.
     assert_eq!(hit["_formatted"]["id"], json!("1"));
@@ -202,13 +298,16 @@ fn matches_are_highlighted_cropped_and_located() {
 #[test]
 fn distances_are_whole_metres_of_what_is_shown() {
     let films = films();
-    let answer = films.search(json!({"sort": ["_geoPoint(48.85,2.35):desc"], "filter": "_geoRadius(48.85,2.35,9000000)"}));
+    let answer = films.search(
+        json!({"sort": ["_geoPoint(48.85,2.35):desc"], "filter": "_geoRadius(48.85,2.35,9000000)"}),
+    );
     let hits = answer["hits"].as_array().unwrap();
     assert_eq!(hits[0]["id"], json!(2));
     let metres = hits[0]["_geoDistance"].as_u64().unwrap();
     assert!((600_000..700_000).contains(&metres), "{metres}");
     assert_eq!(hits[1]["_geoDistance"], json!(0));
-    let hidden = films.search(json!({"sort": ["_geoPoint(48.85,2.35):asc"], "attributesToRetrieve": ["id"]}));
+    let hidden = films
+        .search(json!({"sort": ["_geoPoint(48.85,2.35):asc"], "attributesToRetrieve": ["id"]}));
     assert!(hidden["hits"][0].get("_geoDistance").is_none());
 }
 
@@ -220,9 +319,15 @@ fn facets_are_counted_over_all_matches() {
         answer["facetDistribution"],
         json!({"genre": {"action": 2, "horror": 1, "space": 2}, "year": {"1979": 1, "1986": 1, "1995": 1, "2009": 1}})
     );
-    assert_eq!(answer["facetStats"], json!({"year": {"min": 1979.0, "max": 2009.0}}));
+    assert_eq!(
+        answer["facetStats"],
+        json!({"year": {"min": 1979.0, "max": 2009.0}})
+    );
     let none = films.search(json!({"facets": []}));
-    assert_eq!((&none["facetDistribution"], &none["facetStats"]), (&json!({}), &json!({})));
+    assert_eq!(
+        (&none["facetDistribution"], &none["facetStats"]),
+        (&json!({}), &json!({}))
+    );
     let all = films.search(json!({"facets": ["*"], "q": "up"}));
     assert_eq!(all["facetDistribution"]["year"], json!({"2009": 1}));
     assert_eq!(all["facetDistribution"]["studio.name"], json!({}));
@@ -236,12 +341,28 @@ fn scores_say_how_they_came_about() {
     }));
     let hit = &answer["hits"][0];
     assert_eq!(hit["id"], json!(1));
-    assert!(hit["_rankingScore"].as_f64().is_some_and(|score| score > 0.9 && score <= 1.0));
+    assert!(hit["_rankingScore"]
+        .as_f64()
+        .is_some_and(|score| score > 0.9 && score <= 1.0));
     let details = hit["_rankingScoreDetails"].as_object().unwrap();
-    assert_eq!(details["words"], json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 1, "score": 1.0}));
+    assert_eq!(
+        details["words"],
+        json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 1, "score": 1.0})
+    );
     assert_eq!(details["year:asc"], json!({"order": 4, "value": 1979.0}));
     let names: BTreeSet<&str> = details.keys().map(String::as_str).collect();
-    assert_eq!(names, ["attribute", "exactness", "proximity", "typo", "words", "year:asc"].into());
+    assert_eq!(
+        names,
+        [
+            "attribute",
+            "exactness",
+            "proximity",
+            "typo",
+            "words",
+            "year:asc"
+        ]
+        .into()
+    );
     let bare = films.search(json!({"q": "alien"}));
     assert!(bare["hits"][0].get("_rankingScore").is_none());
 }
@@ -252,7 +373,8 @@ fn only_displayed_fields_are_shown() {
         |settings| settings.set_displayed_fields(vec!["id".to_owned(), "a.b".to_owned()]),
         json!([{"id": 1, "a": {"b": "x y", "c": "x"}, "secret": "x"}]),
     );
-    let answer = films.search(json!({"q": "x", "attributesToHighlight": ["*"], "showMatchesPosition": true}));
+    let answer = films
+        .search(json!({"q": "x", "attributesToHighlight": ["*"], "showMatchesPosition": true}));
     assert_eq!(
         answer["hits"],
         json!([{
@@ -260,7 +382,10 @@ fn only_displayed_fields_are_shown() {
             "_matchesPosition": {"a.b": [{"start": 0, "length": 1}]},
         }])
     );
-    assert_eq!(films.search(json!({"attributesToRetrieve": ["secret", "id"]}))["hits"], json!([{"id": 1}]));
+    assert_eq!(
+        films.search(json!({"attributesToRetrieve": ["secret", "id"]}))["hits"],
+        json!([{"id": 1}])
+    );
 }
 
 #[test]
@@ -300,21 +425,50 @@ fn what_the_index_cannot_do_is_refused() {
                 .to_owned()
         )
     );
-    assert_eq!(films.refused(json!({"attributesToSearchOn": ["genre"], "q": "x"})).0, "invalid_search_attributes_to_search_on");
-    assert_eq!(films.refused(json!({"distinct": "title"})).0, "invalid_search_distinct");
+    assert_eq!(
+        films
+            .refused(json!({"attributesToSearchOn": ["genre"], "q": "x"}))
+            .0,
+        "invalid_search_attributes_to_search_on"
+    );
+    assert_eq!(
+        films.refused(json!({"distinct": "title"})).0,
+        "invalid_search_distinct"
+    );
     // A wrong filter is named before a wrong sort.
-    assert_eq!(films.refused(json!({"filter": 1, "sort": ["year"]})).0, "invalid_search_filter");
+    assert_eq!(
+        films.refused(json!({"filter": 1, "sort": ["year"]})).0,
+        "invalid_search_filter"
+    );
 }
 
 #[test]
 fn meaning_needs_an_embedder() {
     let films = films();
-    let unknown = ("invalid_search_embedder".to_owned(), "Cannot find embedder with name `x`.".to_owned());
-    assert_eq!(films.refused(json!({"q": "a", "hybrid": {"embedder": "x"}})), unknown);
-    assert_eq!(films.refused(json!({"vector": [1.0], "hybrid": {"embedder": "x"}})), unknown);
-    assert_eq!(films.refused(json!({"q": "a", "vector": [1.0]})).0, "missing_search_hybrid");
-    assert_eq!(films.ids(json!({"q": " ", "hybrid": {"embedder": "x"}, "limit": 1})), [1]);
-    assert_eq!(films.ids(json!({"q": "heat", "hybrid": {"embedder": "x", "semanticRatio": 0}})), [3]);
+    let unknown = (
+        "invalid_search_embedder".to_owned(),
+        "Cannot find embedder with name `x`.".to_owned(),
+    );
+    assert_eq!(
+        films.refused(json!({"q": "a", "hybrid": {"embedder": "x"}})),
+        unknown
+    );
+    assert_eq!(
+        films.refused(json!({"vector": [1.0], "hybrid": {"embedder": "x"}})),
+        unknown
+    );
+    assert_eq!(
+        films.refused(json!({"q": "a", "vector": [1.0]})).0,
+        "missing_search_hybrid"
+    );
+    assert_eq!(
+        films.ids(json!({"q": " ", "hybrid": {"embedder": "x"}, "limit": 1})),
+        [1]
+    );
+    assert_eq!(
+        films.ids(json!({"q": "heat", "hybrid": {"embedder": "x", "semanticRatio": 0}})),
+        [3]
+    );
     let shown = films.search(json!({"q": "heat", "retrieveVectors": true}));
     assert_eq!(shown["hits"][0]["_vectors"], json!({}));
 }
@@ -326,7 +480,7 @@ fn requests_are_refused_in_meilisearchs_words() {
         (json!({"limit": -1}), "invalid_search_limit", "Invalid value type at `.limit`: expected a positive integer, but found a negative integer: `-1`"),
         (json!({"q": 3}), "invalid_search_q", "Invalid value type at `.q`: expected a string, but found a positive integer: `3`"),
         (json!({"facets": "a"}), "invalid_search_facets", "Invalid value type at `.facets`: expected an array, but found a string: `\"a\"`"),
-        (json!({"matchingStrategy": "lst"}), "invalid_search_matching_strategy", "Unknown value `lst` at `.matchingStrategy`: did you mean `last`? expected one of `last`, `all`, `frequency`"),
+        (json!({"matchingStrategy": "frequenci"}), "invalid_search_matching_strategy", "Unknown value `frequenci` at `.matchingStrategy`: did you mean `frequency`? expected one of `last`, `all`, `frequency`"),
         (json!({"rankingScoreThreshold": 2}), "invalid_search_ranking_score_threshold", "Invalid value at `.rankingScoreThreshold`: the value of `rankingScoreThreshold` is invalid, expected a float between `0.0` and `1.0`."),
         (json!({"hybrid": {}}), "invalid_search_hybrid_query", "Missing field `embedder` inside `.hybrid`"),
         (json!({"hybrid": {"embedder": "x", "semanticRatio": 2}}), "invalid_search_semantic_ratio", "Invalid value at `.hybrid.semanticRatio`: the value of `semanticRatio` is invalid, expected a float between `0.0` and `1.0`."),
