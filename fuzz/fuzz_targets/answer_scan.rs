@@ -1,0 +1,59 @@
+//! Answers of nodes: whatever they are, merging them ends in an error or in valid JSON without the hidden field.
+//!
+//! The first two bytes choose the options; the answers follow, with a zero byte between them.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use miroir_merge::{merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Merged, Paging, Spec};
+use serde::de::IgnoredAny;
+
+fuzz_target!(|input: &[u8]| {
+    let [flags, numbers, answers @ ..] = input else { return };
+    let answers: Vec<Bytes> = answers.split(|byte| *byte == 0).take(8).map(Bytes::copy_from_slice).collect();
+    let flag = |bit: u8| flags & (1 << bit) != 0;
+    let (skip, take) = (usize::from(numbers & 15), usize::from(numbers >> 4));
+    let spec = Spec {
+        paging: match flag(0) {
+            true => Paging::Offset { offset: skip, limit: take },
+            false => Paging::Pages { page: skip, hits_per_page: take },
+        },
+        max_total_hits: if flag(7) { 3 } else { 1000 },
+        cap_totals: flag(7),
+        show_score: flag(1),
+        show_details: flag(2),
+        ranked: flag(3),
+        distinct: flag(4).then_some("a.b"),
+        strip_fields: if flag(5) { &["a", "b.c"] } else { &[] },
+        facet_order: &|field| if field.len() % 2 == 0 { FacetOrder::Alpha } else { FacetOrder::Count },
+        max_values_per_facet: 2,
+        query: "a \"query\"",
+        processing_time_ms: 1,
+        request_uid: flag(6).then_some("0190"),
+    };
+    if let Ok(merged) = merge_search(&answers, &spec) {
+        valid(&merged);
+    }
+    if let Ok(merged) = merge_documents(&answers, skip, take) {
+        valid(&merged);
+    }
+    for answer in &answers {
+        if let Ok(page) = scan_documents(answer) {
+            for document in page.results {
+                assert!(serde_json::from_slice::<IgnoredAny>(&answer[document]).is_ok());
+            }
+        }
+        if let Ok(merged) = strip_document(answer) {
+            valid(&merged);
+        }
+    }
+});
+
+fn valid(merged: &Merged) {
+    let bytes = merged.to_bytes();
+    assert_eq!(bytes.len(), merged.len());
+    let text = std::str::from_utf8(&bytes).expect("a merged answer is UTF-8");
+    // `IgnoredAny` walks without recursion: depth is no error of ours.
+    let parsed = serde_json::from_str::<IgnoredAny>(text);
+    assert!(parsed.is_ok(), "{parsed:?}: {text}");
+}
