@@ -9,7 +9,8 @@
 //! - paths of joined words (D.3) need two query words that make a third one: such pairs are not drawn;
 //! - `matchingStrategy: frequency` (D.2), score thresholds (D.5) are not drawn; spellings of one facet value are always the same (B.5);
 //! - a one-letter prefix is not highlighted alike even by two equal nodes, so one letter comes only without highlighting;
-//! - which document stands for a group under an index's own `distinctAttribute` depends on ties, so there are none then.
+//! - which document stands for a group under an index's own `distinctAttribute`, and which are cut off by `maxTotalHits`, depends on
+//!   ties, so there are none then.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -19,6 +20,8 @@ use serde_json::{json, Map, Value};
 mod query;
 mod search;
 mod settings;
+
+pub use settings::{needs_no_ties, NO_TIES};
 
 /// An index and what is asked of it.
 #[derive(Clone, Debug)]

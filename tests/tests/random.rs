@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use miroir_tests::agree::agree;
 use miroir_tests::compare::Difference;
-use miroir_tests::draw::corpus;
+use miroir_tests::draw::{corpus, needs_no_ties, NO_TIES};
 use miroir_tests::fleet::{Fleet, Lone, Plan};
 use miroir_tests::http::{Call, Target};
 use miroir_tests::shrink::{as_scenario, shrink, Case};
@@ -47,9 +47,12 @@ fn random_searches_agree_with_one_node() {
         play(seed, &node, &clusters, &mut tally);
     }
     println!(
-        "random: {} answers compared, {} equal or equal up to ties, {} failed",
-        tally.compared, tally.agreed, tally.failed
+        "random: {} answers compared, {} equal up to ties ({} of them with hits), {} failed",
+        tally.compared, tally.agreed, tally.with_hits, tally.failed
     );
+    if tally.refused > 0 {
+        println!("  {} refused alike", tally.refused);
+    }
     for (reason, count) in &tally.known {
         println!("  {count} differ as engines do: {reason}");
     }
@@ -60,7 +63,9 @@ fn random_searches_agree_with_one_node() {
 struct Tally {
     compared: usize,
     agreed: usize,
+    with_hits: usize,
     failed: usize,
+    refused: usize,
     shrunk: usize,
     known: BTreeMap<&'static str, usize>,
 }
@@ -80,8 +85,12 @@ fn play(seed: u64, node: &Target, clusters: &[Target], tally: &mut Tally) {
     for (nth, ask) in corpus.asks.iter().enumerate() {
         for cluster in clusters {
             tally.compared += 1;
-            match judge(&index, ask, node, cluster) {
-                Verdict::Agree => tally.agreed += 1,
+            match judge(&index, &corpus.settings, ask, node, cluster) {
+                Verdict::Agree { with_hits } => {
+                    tally.agreed += 1;
+                    tally.with_hits += usize::from(with_hits);
+                }
+                Verdict::Refused => tally.refused += 1,
                 Verdict::Known(reason) => *tally.known.entry(reason).or_default() += 1,
                 Verdict::Differ(found) => {
                     tally.failed += 1;
@@ -131,13 +140,23 @@ fn fill(
 }
 
 enum Verdict {
-    Agree,
+    Agree {
+        with_hits: bool,
+    },
+    /// Both refuse the request alike: lawful, but nothing is shown by it.
+    Refused,
     /// They differ in a way that only the engine could change.
     Known(&'static str),
     Differ(Vec<String>),
 }
 
-fn judge(index: &str, ask: &Value, node: &Target, cluster: &Target) -> Verdict {
+fn judge(
+    index: &str,
+    settings: &Map<String, Value>,
+    ask: &Value,
+    node: &Target,
+    cluster: &Target,
+) -> Verdict {
     let call = call(index, ask);
     let (left, right) = match (node.call(&call), cluster.call(&call)) {
         (Ok(left), Ok(right)) => (left, right),
@@ -150,21 +169,28 @@ fn judge(index: &str, ask: &Value, node: &Target, cluster: &Target) -> Verdict {
         let names = [&mut TaskNames::default(), &mut TaskNames::default()];
         agree(&call, &left, &right, &ignore, names, node)
     };
-    let strict = match compare(&[]) {
-        Ok(found) if found.is_empty() && left.status == 200 => return Verdict::Agree,
-        Ok(found) => found
-            .iter()
-            .map(|d| d.to_string())
-            .chain((left.status != 200).then(|| format!("{} {}", left.status, left.body)))
-            .collect(),
+    let strict: Vec<String> = match compare(&[]) {
+        Ok(found) if found.is_empty() && left.status == 200 => {
+            return Verdict::Agree {
+                with_hits: any_hits(&left.body),
+            }
+        }
+        Ok(found) if found.is_empty() => return Verdict::Refused,
+        Ok(found) => found.iter().map(|d| d.to_string()).collect(),
         Err(reason) => return Verdict::Differ(vec![reason]),
     };
-    for known in KNOWN {
-        if (known.applies)(ask)
-            && compare(known.ignoring).is_ok_and(|found| found.is_empty())
-            && left.status == 200
-        {
+    let applying = KNOWN.iter().filter(|known| (known.applies)(settings, ask));
+    let mut ignoring = Vec::new();
+    let mut reasons = Vec::new();
+    // two effects can meet in one answer: they are tried alone first, then together
+    for known in applying {
+        if compare(known.ignoring).is_ok_and(|found| found.is_empty()) {
             return Verdict::Known(known.reason);
+        }
+        ignoring.extend(known.ignoring);
+        reasons.push(known.reason);
+        if reasons.len() > 1 && compare(&ignoring).is_ok_and(|found| found.is_empty()) {
+            return Verdict::Known(reasons[0]);
         }
     }
     Verdict::Differ(strict)
@@ -174,7 +200,7 @@ fn judge(index: &str, ask: &Value, node: &Target, cluster: &Target) -> Verdict {
 /// still agree, the order of hits included.
 struct Known {
     reason: &'static str,
-    applies: fn(&Value) -> bool,
+    applies: fn(&Map<String, Value>, &Value) -> bool,
     ignoring: &'static [&'static str],
 }
 
@@ -186,23 +212,43 @@ const RATIOS: &[&str] = &[
     "**._rankingScoreDetails.proximity.score",
 ];
 
-const KNOWN: &[Known] = &[Known {
-    reason:
-        "a score is a ratio to a maximum that depends on the words a node knows (MEILISEARCH C.5)",
-    applies: |ask| {
-        any_search(ask, |s| {
-            s["q"].is_string()
-                && (s["showRankingScore"] == true || s["showRankingScoreDetails"] == true)
-        })
+const KNOWN: &[Known] = &[
+    Known {
+        reason: "a score is a ratio to a maximum that depends on the words a node knows (MEILISEARCH C.5)",
+        applies: |_, ask| {
+            any_search(ask, |s| s["q"].is_string() && (s["showRankingScore"] == true || s["showRankingScoreDetails"] == true))
+        },
+        ignoring: RATIOS,
     },
-    ignoring: RATIOS,
-}];
+    Known {
+        reason: "facets under distinct count one document of a group, the one that was stored first (MEILISEARCH B.6)",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["facets"].is_array()),
+        ignoring: &["facetDistribution", "facetStats", "results.*.facetDistribution", "results.*.facetStats"],
+    },
+    Known {
+        reason: "the estimated total under distinct leaves out only the duplicates that were met (MEILISEARCH B.6)",
+        applies: is_distinct,
+        ignoring: &["estimatedTotalHits", "results.*.estimatedTotalHits"],
+    },
+];
+
+fn is_distinct(settings: &Map<String, Value>, ask: &Value) -> bool {
+    settings.contains_key("distinctAttribute") || any_search(ask, |s| s["distinct"].is_string())
+}
 
 fn any_search(ask: &Value, test: impl Fn(&Value) -> bool) -> bool {
     match ask["queries"].as_array() {
         Some(queries) => queries.iter().any(test),
         None => test(ask),
     }
+}
+
+fn any_hits(answer: &Value) -> bool {
+    let some = |a: &Value| a["hits"].as_array().is_some_and(|hits| !hits.is_empty());
+    some(answer)
+        || answer["results"]
+            .as_array()
+            .is_some_and(|results| results.iter().any(some))
 }
 
 fn call(index: &str, ask: &Value) -> Call {
@@ -221,6 +267,9 @@ fn report(case: Case, found: Vec<String>, node: &Target, cluster: &Target) {
     let mut last = found;
     let mut nth = 0;
     let small = shrink(case, 250, |case| {
+        if !is_fair(case) {
+            return false;
+        }
         nth += 1;
         let index = format!("shrink-{nth}");
         let filled = [node, cluster]
@@ -228,7 +277,7 @@ fn report(case: Case, found: Vec<String>, node: &Target, cluster: &Target) {
             .all(|t| fill(t, &index, &case.settings, &case.documents).is_ok());
         // a case that cannot be set up is another failure than the one looked for
         let failed = filled
-            && match judge(&index, &case.ask, node, cluster) {
+            && match judge(&index, &case.settings, &case.ask, node, cluster) {
                 Verdict::Differ(found) => {
                     last = found;
                     true
@@ -246,4 +295,12 @@ fn report(case: Case, found: Vec<String>, node: &Target, cluster: &Target) {
         last.join("\n  "),
         as_scenario(&small, "random")
     );
+}
+
+/// Whether a smaller case still keeps out what a cluster cannot know.
+fn is_fair(case: &Case) -> bool {
+    let rules = case.settings.get("rankingRules").and_then(Value::as_array);
+    let has_rule = rules.is_some_and(|rules| rules.iter().any(|r| r == NO_TIES));
+    let unique = case.documents.iter().all(|d| d.get("uniq").is_some());
+    !needs_no_ties(&case.settings) || (has_rule && unique)
 }

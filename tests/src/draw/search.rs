@@ -32,7 +32,8 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
             },
         );
     }
-    if rng.gen_bool(0.35) {
+    // without its ranking rule a sort is refused
+    if rng.gen_bool(0.35) && can_sort(settings) {
         s.insert("sort".into(), sort(rng, shape));
     }
     if rng.gen_bool(0.25) {
@@ -90,6 +91,11 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
         );
     }
     Value::Object(s)
+}
+
+fn can_sort(settings: &Map<String, Value>) -> bool {
+    let rules = settings.get("rankingRules").and_then(Value::as_array);
+    rules.is_none_or(|rules| rules.iter().any(|rule| rule == "sort"))
 }
 
 fn paging(rng: &mut StdRng, s: &mut Map<String, Value>) {
@@ -158,7 +164,7 @@ fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
         5 => format!("stock -1 TO {}", number % 4),
         6 => format!(
             "{} {}",
-            pick(rng, &["kind", "price", "mixed", "nested", "grades"]),
+            pick(rng, &["kind", "price", "mixed", "nested.a", "grades"]),
             pick(
                 rng,
                 &[

@@ -40,9 +40,6 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
             json!(["kind", "nested.b", "stock"].choose(rng)),
         );
     }
-    if let Some(rules) = ranking_rules(rng, distinct) {
-        s.insert("rankingRules".into(), json!(rules));
-    }
     if rng.gen_bool(0.3) {
         let count = rng.gen_range(1..=3);
         s.insert(
@@ -60,11 +57,15 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
         let order = ["alpha", "count"].choose(rng);
         s.insert("faceting".into(), json!({"maxValuesPerFacet": rng.gen_range(1..8), "sortFacetValuesBy": {"*": order, "tags": "count"}}));
     }
-    if rng.gen_bool(0.1) {
+    let cut = rng.gen_bool(0.1);
+    if cut {
         s.insert(
             "pagination".into(),
             json!({"maxTotalHits": rng.gen_range(5..40)}),
         );
+    }
+    if let Some(rules) = ranking_rules(rng, distinct || cut) {
+        s.insert("rankingRules".into(), json!(rules));
     }
     if rng.gen_bool(0.15) {
         s.insert("proximityPrecision".into(), json!("byAttribute"));
@@ -74,6 +75,14 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     }
     s
 }
+
+/// Whether ties would show in more than the order of hits: which document stands for its group, and which are past `maxTotalHits`.
+pub fn needs_no_ties(settings: &Map<String, Value>) -> bool {
+    settings.contains_key("distinctAttribute") || settings.contains_key("pagination")
+}
+
+/// The last ranking rule of an index without ties.
+pub const NO_TIES: &str = "uniq:asc";
 
 fn ranking_rules(rng: &mut StdRng, no_ties: bool) -> Option<Vec<String>> {
     let mut rules: Vec<String> = [
@@ -103,7 +112,7 @@ fn ranking_rules(rng: &mut StdRng, no_ties: bool) -> Option<Vec<String>> {
         }
     }
     if no_ties {
-        rules.push("uniq:asc".into());
+        rules.push(NO_TIES.into());
     }
     Some(rules)
 }
