@@ -18,7 +18,7 @@ use crate::flights::Flight;
 use crate::plane::Plane;
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
-use crate::tasks::{merge, Merged, Status, Task};
+use crate::tasks::{merge, progress, Merged, Status, Task};
 
 /// Ends that are on their way to the store.
 type Ending = Vec<BoxFuture<'static, Result<(), StoreError>>>;
@@ -47,7 +47,14 @@ pub(crate) async fn run_finisher(plane: Arc<Plane>) {
 
 /// One look at all running tasks, oldest first; says whether something waits for another look.
 async fn round(plane: &Plane) -> Result<bool, StoreError> {
-    let flights: Vec<Flight> = plane.flights.lock().values().cloned().collect();
+    // A bulk load has thousands of tasks on their way of which nothing is to be said.
+    let flights: Vec<Flight> = plane
+        .flights
+        .lock()
+        .values()
+        .filter(|flight| is_of_interest(flight))
+        .cloned()
+        .collect();
     let mut held_back = false;
     let mut held_indexes: HashSet<String> = HashSet::new();
     let mut running: Vec<Task> = Vec::new();
@@ -90,6 +97,11 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
     }
     settle(&mut ending).await?;
     Ok(held_back)
+}
+
+/// Ended, moved, or in the way of later ones.
+fn is_of_interest(flight: &Flight) -> bool {
+    flight.task.effect.is_barrier() || progress(&flight.parts) != Some(flight.task.status)
 }
 
 /// Waits for the store.

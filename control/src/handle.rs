@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use miroir_api::Error;
 use miroir_router::Publisher;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tower::ServiceExt;
 
 use crate::bootstrap::bootstrap;
@@ -89,10 +91,17 @@ fn run(
             }
         };
         for client in &plane.nodes {
-            tokio::spawn(poll::poll_node(Arc::clone(&plane), Arc::clone(client)));
-            tokio::spawn(health::watch(Arc::clone(client)));
+            let (of_plane, of_client) = (Arc::clone(&plane), Arc::clone(client));
+            keep_running("poll", move || {
+                poll::poll_node(Arc::clone(&of_plane), Arc::clone(&of_client))
+            });
+            let of_client = Arc::clone(client);
+            keep_running("health", move || health::watch(Arc::clone(&of_client)));
         }
-        tokio::spawn(finish::run_finisher(Arc::clone(&plane)));
+        let of_plane = Arc::clone(&plane);
+        keep_running("finish", move || {
+            finish::run_finisher(Arc::clone(&of_plane))
+        });
         let control = Control {
             router: routes::router(Arc::clone(&plane)),
             plane,
@@ -102,6 +111,23 @@ fn run(
         }
     });
     // Dropping the runtime ends the jobs.
+}
+
+/// Runs a job that never ends, again when it has panicked: one bad answer must not stop all tasks for good.
+fn keep_running<F>(name: &'static str, job: impl Fn() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    const PAUSE: Duration = Duration::from_millis(200);
+    tokio::spawn(async move {
+        while let Err(error) = tokio::spawn(job()).await {
+            if !error.is_panic() {
+                return;
+            }
+            tracing::error!(job = name, %error, "a background job panicked; starting it again");
+            sleep(PAUSE).await;
+        }
+    });
 }
 
 /// The cores' handle to the control plane. Its futures may be awaited on any executor.

@@ -17,6 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds the length of the query string.
 const UIDS_MAX: usize = 200;
+/// A node works in order, so what is far behind need not be asked about yet.
+const ASKED_MAX: usize = 2 * UIDS_MAX;
 
 /// Runs until the runtime stops.
 pub(crate) async fn poll_node(plane: Arc<Plane>, client: Arc<NodeClient>) {
@@ -42,10 +44,12 @@ pub(crate) async fn poll_node(plane: Arc<Plane>, client: Arc<NodeClient>) {
     }
 }
 
-/// Asks about everything that the node owes; says whether anything moved.
+/// Asks about the oldest tasks that the node owes; says whether anything moved.
 async fn ask(plane: &Plane, client: &NodeClient) -> bool {
     let mut moved = false;
-    for uids in plane.flights.pending(client.id()).chunks(UIDS_MAX) {
+    let mut pending = plane.flights.pending(client.id());
+    pending.truncate(ASKED_MAX);
+    for uids in pending.chunks(UIDS_MAX) {
         let list = uids
             .iter()
             .map(u32::to_string)

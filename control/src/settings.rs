@@ -6,6 +6,7 @@
 
 mod change;
 mod rewrite;
+mod subs;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use serde_json::{json, Value};
 use crate::nodes::NodeClient;
 
 pub(crate) use change::no_node;
-pub(crate) use rewrite::{Sub, SUBS};
+pub(crate) use subs::{Sub, SUBS};
 
 /// The user's own faceting, where nodes are told otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::catalogue::Effect;
 use crate::clock::Nanos;
 
 pub(crate) use filter::TaskFilter;
-pub(crate) use merge::{merge, Merged};
+pub(crate) use merge::{merge, progress, Merged};
 pub(crate) use view::{summary, view};
 
 pub(crate) type TaskUid = u32;

@@ -4,18 +4,17 @@
 //! of the index (does it exist, by which primary key is it split) is decided when the turn is granted, on the *planned*
 //! state, and cannot change while the turn is held.
 
+mod creation;
+
 use std::sync::Arc;
 
-use miroir_api::{Error, SHARD_FIELD};
+use miroir_api::Error;
 use miroir_router::{CopyState, Index, Layout, Shard};
-use reqwest::Method;
-use serde_json::json;
 
 use crate::catalogue::{Effect, Entry, IndexState};
 use crate::clock::now;
 use crate::indexes::check_uid;
 use crate::lane::Guard;
-use crate::nodes::{broadcast, Accepted, NodeRequest};
 use crate::plane::Plane;
 use crate::store::{CopyRow, IndexRow, NewTask};
 use crate::tasks::{merge, summary, Kind, Part, Role, Status, Task};
@@ -190,113 +189,6 @@ impl Plane {
         }
         if changed {
             self.publish(&catalogue);
-        }
-    }
-
-    /// Creates a missing index on every node, without a primary key (the parts of the write carry it, so that a write
-    /// that fails leaves an index without a key, as it does on one node), and makes the shard field filterable.
-    async fn create_for_write(
-        &self,
-        uid: &str,
-        counted: &mut bool,
-    ) -> Result<(Vec<Part>, Arc<Index>), Error> {
-        self.plan_creation(uid, IndexState::default(), counted)
-            .await?;
-        match self.create_on_nodes(uid).await {
-            Ok(parts) => {
-                let catalogue = self.catalogue();
-                self.publish(&catalogue);
-                let index = index_for(uid, catalogue.get(uid), &self.layout);
-                Ok((parts, Arc::new(index)))
-            }
-            Err(error) => {
-                self.undo_creation(uid).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Plans an index before a node hears of it: a crash in between leaves a trace to clean up by. Counts the turn
-    /// that could not be counted before, for want of an entry.
-    pub(crate) async fn plan_creation(
-        &self,
-        uid: &str,
-        state: IndexState,
-        counted: &mut bool,
-    ) -> Result<(), Error> {
-        let stored = {
-            let mut catalogue = self.catalogue();
-            let entry = catalogue.entry(uid, &self.layout, now());
-            entry.planned = Some(state);
-            if !*counted {
-                entry.turns += 1;
-                *counted = true;
-            }
-            self.store.put_index(IndexRow::from(&*entry))
-        };
-        Ok(stored.await?)
-    }
-
-    async fn create_on_nodes(&self, uid: &str) -> Result<Vec<Part>, Error> {
-        let create = NodeRequest::new(Method::POST, "/indexes", Some(json!({ "uid": uid })));
-        let created = broadcast(&self.nodes, &format!("Creating index `{uid}`"), &create).await?;
-        let mut parts = self.parts(&created, Role::AuxiliaryCreation);
-        parts.extend(self.make_filterable(uid).await?);
-        Ok(parts)
-    }
-
-    /// Makes the shard field filterable on every node, on an index whose settings are the defaults.
-    pub(crate) async fn make_filterable(&self, uid: &str) -> Result<Vec<Part>, Error> {
-        let body = json!({ "filterableAttributes": [SHARD_FIELD] });
-        let request = NodeRequest::new(
-            Method::PATCH,
-            format!("/indexes/{uid}/settings"),
-            Some(body),
-        );
-        let accepted =
-            broadcast(&self.nodes, &format!("Preparing index `{uid}`"), &request).await?;
-        Ok(self.parts(&accepted, Role::Auxiliary))
-    }
-
-    /// Node tasks as parts that stand for all shards of their node.
-    pub(crate) fn parts(&self, accepted: &[Accepted], role: Role) -> Vec<Part> {
-        accepted
-            .iter()
-            .filter_map(|(idx, uid)| {
-                Some(Part::new(
-                    self.node(*idx)?.id(),
-                    *uid,
-                    role,
-                    self.layout.shards_of(*idx),
-                ))
-            })
-            .collect()
-    }
-
-    /// Takes back the creation of an index for a write that was not accepted.
-    pub(crate) async fn undo_creation(&self, uid: &str) {
-        for client in &self.nodes {
-            let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
-            if let Err(error) = client.send(&request).await {
-                tracing::warn!(index = uid, node = client.id(), %error, "an index created for nothing was not removed");
-            }
-        }
-        let removed = {
-            let mut catalogue = self.catalogue();
-            let kept = catalogue.get_mut(uid).is_some_and(|entry| {
-                entry.planned = None;
-                entry.visible.is_some() || !entry.in_flight.is_empty()
-            });
-            if catalogue.get(uid).is_some_and(Entry::is_gone) {
-                catalogue.remove(uid);
-            }
-            self.publish(&catalogue);
-            (!kept).then(|| self.store.remove_index(uid.to_owned()))
-        };
-        if let Some(removed) = removed {
-            if let Err(error) = removed.await {
-                tracing::warn!(index = uid, %error, "the trace of an index created for nothing stays");
-            }
         }
     }
 

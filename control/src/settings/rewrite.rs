@@ -16,58 +16,9 @@ use miroir_router::{shard_code, Shard, SHARDS_MAX};
 use reqwest::Method;
 use serde_json::{json, Map, Value};
 
+use super::subs::Sub;
 use super::UserFaceting;
 use crate::nodes::NodeRequest;
-
-/// One sub-route of the settings.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Sub {
-    pub path: &'static str,
-    /// The key in the settings object.
-    pub key: &'static str,
-    /// The verb that changes it.
-    pub verb: Method,
-}
-
-const fn put(path: &'static str, key: &'static str) -> Sub {
-    Sub {
-        path,
-        key,
-        verb: Method::PUT,
-    }
-}
-
-const fn patch(path: &'static str, key: &'static str) -> Sub {
-    Sub {
-        path,
-        key,
-        verb: Method::PATCH,
-    }
-}
-
-/// Every sub-route that is served (MEILISEARCH A.6).
-pub(crate) static SUBS: [Sub; 20] = [
-    put("displayed-attributes", "displayedAttributes"),
-    put("searchable-attributes", "searchableAttributes"),
-    put("filterable-attributes", "filterableAttributes"),
-    put("sortable-attributes", "sortableAttributes"),
-    put("ranking-rules", "rankingRules"),
-    put("stop-words", "stopWords"),
-    put("non-separator-tokens", "nonSeparatorTokens"),
-    put("separator-tokens", "separatorTokens"),
-    put("dictionary", "dictionary"),
-    put("synonyms", "synonyms"),
-    put("distinct-attribute", "distinctAttribute"),
-    put("proximity-precision", "proximityPrecision"),
-    put("localized-attributes", "localizedAttributes"),
-    patch("typo-tolerance", "typoTolerance"),
-    patch("faceting", "faceting"),
-    patch("pagination", "pagination"),
-    patch("embedders", "embedders"),
-    put("search-cutoff-ms", "searchCutoffMs"),
-    put("facet-search", "facetSearch"),
-    put("prefix-search", "prefixSearch"),
-];
 
 /// A settings change, ready for the nodes.
 #[derive(Debug)]
@@ -295,6 +246,7 @@ fn hidden(secret: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SUBS;
     use super::*;
     use proptest::prelude::*;
 

@@ -21,18 +21,26 @@ pub(crate) struct Merged {
     pub created: bool,
 }
 
+/// The status of a task that still runs; `None` once every part has ended.
+pub(crate) fn progress(parts: &[Part]) -> Option<Status> {
+    if parts.iter().all(|part| part.status.is_finished()) {
+        return None;
+    }
+    let running = parts.iter().any(|part| part.status != Status::Enqueued);
+    Some(if running {
+        Status::Processing
+    } else {
+        Status::Enqueued
+    })
+}
+
 /// Merges `parts` of `task`; `now` stands in for times that no node gave.
 pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
     let started_at = parts.iter().filter_map(|part| part.started_at).min();
-    let finished = parts.iter().all(|part| part.status.is_finished());
-    if !finished {
-        let running = parts.iter().any(|part| part.status != Status::Enqueued);
+    if let Some(status) = progress(parts) {
+        let running = status == Status::Processing;
         return Merged {
-            status: if running {
-                Status::Processing
-            } else {
-                Status::Enqueued
-            },
+            status,
             started_at: if running {
                 started_at.or(task.started_at)
             } else {

@@ -25,6 +25,8 @@ struct State0 {
     version: String,
     down: bool,
     held: bool,
+    /// Answers 500 to every change.
+    broken: bool,
     /// Answers settings with this merged in: a node that does not do as it was told.
     lie: Option<Value>,
     indexes: Map<String, Value>,
@@ -69,6 +71,11 @@ impl Fake {
         if !held {
             state.run_all();
         }
+    }
+
+    /// Is healthy, and fails at every change.
+    pub fn set_broken(&self, broken: bool) {
+        self.state.lock().unwrap().broken = broken;
     }
 
     pub fn lie(&self, lie: Option<Value>) {
@@ -219,6 +226,9 @@ async fn answer(
         .is_none_or(|value| value != format!("Bearer {KEY}").as_str())
     {
         return refuse(403, "invalid_api_key");
+    }
+    if state.broken && method != Method::GET {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();

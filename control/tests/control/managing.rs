@@ -180,6 +180,36 @@ fn a_node_that_is_down_stops_a_change_before_anything_is_sent() {
 }
 
 #[test]
+fn a_change_that_reached_only_some_nodes_says_so() {
+    let cluster = Cluster::new(3, 1);
+    created(&cluster, "movies");
+    cluster.nodes[2].set_broken(true);
+    let stop_words = || Some(json!(["a"]));
+    let (status, error) = cluster.call("PUT", "/indexes/movies/settings/stop-words", stop_words());
+    assert_eq!((status, &error["code"]), (503, &json!("miroir_no_quorum")));
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("`n2`") && message.contains("2 of 3"),
+        "{message}"
+    );
+    cluster.nodes[2].set_broken(false);
+    let (_, task) = cluster.call("PUT", "/indexes/movies/settings/stop-words", stop_words());
+    assert_eq!(cluster.finished(&task)["status"], "succeeded");
+
+    // A creation that reached only some is taken back, and may be asked for again.
+    cluster.nodes[2].set_broken(true);
+    assert_eq!(
+        cluster
+            .call("POST", "/indexes", Some(json!({ "uid": "books" })))
+            .0,
+        503
+    );
+    assert!(cluster.nodes[0].index("books").is_none());
+    cluster.nodes[2].set_broken(false);
+    created(&cluster, "books");
+}
+
+#[test]
 fn a_node_that_did_not_do_as_told_fails_the_task() {
     let cluster = Cluster::new(2, 1);
     created(&cluster, "movies");

@@ -339,6 +339,23 @@ fn commit_held(cluster: &Cluster) -> Value {
 }
 
 #[test]
+fn a_crash_between_creation_and_commit_leaves_nothing() {
+    let mut cluster = Cluster::new(2, 1);
+    let turn = begin(&cluster, addition("movies", Some("id"), None));
+    assert!(cluster.nodes[1].index("movies").is_some());
+    cluster.stop();
+    drop(turn);
+    assert!(cluster.nodes[1].index("movies").is_some());
+    cluster.start().unwrap();
+    assert!(cluster
+        .nodes
+        .iter()
+        .all(|node| node.index("movies").is_none()));
+    assert!(cluster.control().publisher().current().indexes.is_empty());
+    assert_eq!(cluster.call("GET", "/indexes", None).1["total"], 0);
+}
+
+#[test]
 fn creating_an_index_for_a_write_needs_every_node() {
     let cluster = Cluster::new(3, 1);
     cluster.nodes[2].set_down(true);

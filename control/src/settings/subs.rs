@@ -1,0 +1,53 @@
+//! The sub-routes of the settings (MEILISEARCH A.6).
+
+use reqwest::Method;
+
+/// One sub-route of the settings.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sub {
+    pub path: &'static str,
+    /// The key in the settings object.
+    pub key: &'static str,
+    /// The verb that changes it.
+    pub verb: Method,
+}
+
+const fn put(path: &'static str, key: &'static str) -> Sub {
+    Sub {
+        path,
+        key,
+        verb: Method::PUT,
+    }
+}
+
+const fn patch(path: &'static str, key: &'static str) -> Sub {
+    Sub {
+        path,
+        key,
+        verb: Method::PATCH,
+    }
+}
+
+/// Every sub-route that is served (MEILISEARCH A.6).
+pub(crate) static SUBS: [Sub; 20] = [
+    put("displayed-attributes", "displayedAttributes"),
+    put("searchable-attributes", "searchableAttributes"),
+    put("filterable-attributes", "filterableAttributes"),
+    put("sortable-attributes", "sortableAttributes"),
+    put("ranking-rules", "rankingRules"),
+    put("stop-words", "stopWords"),
+    put("non-separator-tokens", "nonSeparatorTokens"),
+    put("separator-tokens", "separatorTokens"),
+    put("dictionary", "dictionary"),
+    put("synonyms", "synonyms"),
+    put("distinct-attribute", "distinctAttribute"),
+    put("proximity-precision", "proximityPrecision"),
+    put("localized-attributes", "localizedAttributes"),
+    patch("typo-tolerance", "typoTolerance"),
+    patch("faceting", "faceting"),
+    patch("pagination", "pagination"),
+    patch("embedders", "embedders"),
+    put("search-cutoff-ms", "searchCutoffMs"),
+    put("facet-search", "facetSearch"),
+    put("prefix-search", "prefixSearch"),
+];

@@ -1,0 +1,67 @@
+//! A task filter as SQL.
+
+use std::fmt::Write;
+
+use rusqlite::types::Value as Sql;
+
+use crate::tasks::TaskFilter;
+
+/// The filter as SQL, without paging. Values are bound, never spliced.
+pub(super) fn conditions(filter: &TaskFilter) -> (String, Vec<Sql>) {
+    let mut sql = String::from("1");
+    let mut values: Vec<Sql> = Vec::new();
+    let mut within = |column: &str, list: Option<Vec<Sql>>| {
+        if let Some(list) = list {
+            let marks = vec!["?"; list.len()].join(", ");
+            // Writing to a string cannot fail. An empty list matches nothing, which is what `IN ()` says.
+            let _ = write!(sql, " AND {column} IN ({marks})");
+            values.extend(list);
+        }
+    };
+    let integers = |list: &Option<Vec<u32>>| {
+        list.as_ref()
+            .map(|list| list.iter().map(|n| Sql::from(*n)).collect())
+    };
+    within("uid", integers(&filter.uids));
+    // A batch bears its task's number, once there is one.
+    within(
+        "(CASE WHEN started_at IS NULL THEN NULL ELSE uid END)",
+        integers(&filter.batch_uids),
+    );
+    // Nothing of ours is ever cancelled.
+    within("NULL", integers(&filter.canceled_by));
+    let words = |word: &str| Sql::from(word.to_owned());
+    within(
+        "kind",
+        filter
+            .kinds
+            .as_ref()
+            .map(|kinds| kinds.iter().map(|kind| words(kind.as_str())).collect()),
+    );
+    within(
+        "status",
+        filter
+            .statuses
+            .as_ref()
+            .map(|all| all.iter().map(|status| words(status.as_str())).collect()),
+    );
+    within(
+        "index_uid",
+        filter
+            .index_uids
+            .as_ref()
+            .map(|uids| uids.iter().map(|uid| words(uid)).collect()),
+    );
+    for (column, (after, before)) in ["enqueued_at", "started_at", "finished_at"]
+        .into_iter()
+        .zip(filter.after.into_iter().zip(filter.before))
+    {
+        for (operator, bound) in [('>', after), ('<', before)] {
+            if let Some(bound) = bound {
+                let _ = write!(sql, " AND {column} {operator} ?");
+                values.push(Sql::from(bound));
+            }
+        }
+    }
+    (sql, values)
+}
