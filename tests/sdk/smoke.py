@@ -53,9 +53,9 @@ assert index.get_document(7).title == "renamed"
 assert index.get_document(7).year == 1957
 done(index.delete_document(7))
 done(index.delete_documents(filter="genre = war"))
-assert index.get_stats().number_of_documents == 40, index.get_stats()
+assert index.get_stats().number_of_documents == 39, index.get_stats()
 documents = index.get_documents({"limit": 100})
-assert documents.total == 40 and len(documents.results) == 40
+assert documents.total == 39 and len(documents.results) == 39
 assert all("_miroir_shard" not in dict(document) for document in documents.results)
 
 tasks = client.get_tasks({"indexUids": ["sdk-python"], "limit": 3})
