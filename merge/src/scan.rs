@@ -6,8 +6,8 @@
 //! the whole buffer once with SIMD, which is cheaper than doing it string by string.
 //!
 //! It is fast without `unsafe` because strings, which are most of the bytes, are read eight at a time in one register
-//! (the "has a byte less than n" trick of Bit Twiddling Hacks), and because nesting is a stack of bits, not of calls: no
-//! payload can overflow it.
+//! (the "has a zero byte" trick of Bit Twiddling Hacks), and because nesting is a stack of bits, not of calls: no payload
+//! can overflow it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -114,13 +114,22 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub fn object<E: From<Malformed>>(
         &mut self,
-        mut visit: impl FnMut(&mut Self, Text<'a>, usize) -> Result<(), E>,
+        visit: impl FnMut(&mut Self, Text<'a>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
         self.take(b'{')?;
         if self.peek() == Some(b'}') {
             self.pos += 1;
             return Ok(());
         }
+        self.members(visit)
+    }
+
+    /// The same from a member on to the end of its object.
+    #[inline]
+    pub fn members<E: From<Malformed>>(
+        &mut self,
+        mut visit: impl FnMut(&mut Self, Text<'a>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
         loop {
             if self.peek() != Some(b'"') {
                 return Ok(self.malformed()?);
@@ -184,23 +193,15 @@ impl<'a> Scanner<'a> {
     pub fn string(&mut self) -> Result<Text<'a>, Malformed> {
         self.take(b'"')?;
         let start = self.pos;
-        let mut escaped = false;
-        loop {
-            self.pos = plain_end(self.bytes, self.pos);
-            match self.bytes.get(self.pos) {
-                Some(b'"') => {
-                    let raw = &self.bytes[start..self.pos];
-                    self.pos += 1;
-                    return Ok(Text { raw, escaped });
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                // A control character, or the end of the bytes.
-                _ => return self.malformed(),
-            }
-        }
+        let escaped = match self.string_rest() {
+            Ended::Plain => false,
+            Ended::Escaped => true,
+            Ended::Malformed => return self.malformed(),
+        };
+        Ok(Text {
+            raw: &self.bytes[start..self.pos - 1],
+            escaped,
+        })
     }
 
     /// Reads an unsigned integer that fits, or passes over any other value and gives `None`.
@@ -228,6 +229,33 @@ impl<'a> Scanner<'a> {
         &self.bytes[span]
     }
 
+    /// Goes behind the closing quote of the string whose opening quote has been passed.
+    fn string_rest(&mut self) -> Ended {
+        let mut ended = Ended::Plain;
+        loop {
+            self.pos = plain_end(self.bytes, self.pos);
+            match self.bytes.get(self.pos) {
+                Some(b'"') => {
+                    self.pos += 1;
+                    return ended;
+                }
+                Some(b'\\') if self.escape().is_ok() => ended = Ended::Escaped,
+                // A control character, or the end of the bytes.
+                _ => return Ended::Malformed,
+            }
+        }
+    }
+
+    /// Passes over the string whose opening quote is here.
+    #[inline]
+    fn skip_string(&mut self) -> Result<(), Malformed> {
+        self.pos += 1;
+        match self.string_rest() {
+            Ended::Malformed => self.malformed(),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     fn take(&mut self, wanted: u8) -> Result<(), Malformed> {
         if self.peek() == Some(wanted) {
@@ -243,9 +271,7 @@ impl<'a> Scanner<'a> {
         loop {
             // A value is expected.
             match self.peek() {
-                Some(b'"') => {
-                    self.string()?;
-                }
+                Some(b'"') => self.skip_string()?,
                 Some(b'{') => {
                     self.pos += 1;
                     if self.peek() == Some(b'}') {
@@ -295,14 +321,17 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn key(&mut self) -> Result<(), Malformed> {
-        self.string()?;
+        if self.peek() != Some(b'"') {
+            return self.malformed();
+        }
+        self.skip_string()?;
         self.take(b':')
     }
 
     #[inline]
     fn scalar(&mut self, first: u8) -> Result<(), Malformed> {
         match first {
-            b'"' => self.string().map(|_| ()),
+            b'"' => self.skip_string(),
             b'-' | b'0'..=b'9' => self.digits(),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
@@ -380,6 +409,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// How a string ended.
+enum Ended {
+    Plain,
+    /// There were escapes in it.
+    Escaped,
+    Malformed,
+}
+
 /// The open brackets, one bit each (set: an object). 64 levels cost nothing, more cost a bit a level.
 #[derive(Default)]
 struct Open {
@@ -417,9 +454,9 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Where the run of bytes that mean themselves in a string ends: at a quote, a backslash, a control character or the end.
-#[inline]
+#[inline(always)]
 fn plain_end(bytes: &[u8], mut pos: usize) -> usize {
-    while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk::<8>()) {
+    for chunk in bytes.get(pos..).unwrap_or_default().as_chunks::<8>().0 {
         let special = special_bytes(u64::from_le_bytes(*chunk));
         if special != 0 {
             return pos + special.trailing_zeros() as usize / 8;
@@ -435,16 +472,15 @@ fn plain_end(bytes: &[u8], mut pos: usize) -> usize {
     pos
 }
 
-/// The high bit of each byte that ends a plain run. Borrows can set wrong bits, but only above a right one, and only the
-/// lowest is used.
-#[inline]
+/// The high bit of each byte that ends a plain run. For a byte below 0x80, subtracting 1 sets the high bit only of a zero,
+/// which is what equal bytes become by exclusive or; other bytes are masked out together. Borrows can set wrong bits,
+/// but only above a right one, and only the lowest is used.
+#[inline(always)]
 fn special_bytes(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    (quote | backslash | control) & !word & HIGH
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Merging the answers to one search.
 //!
-//! Each answer is walked once for its spans; details are read into keys only when a hit reaches the front of its
-//! node's list, and only the hits of the page are looked into again, to cut out what the client did not ask for. A heap
-//! over the nodes' front hits (one entry a node) yields the global order. Each node's own order is kept: it is right by construction,
-//! and it knows more than the details tell (geo buckets, words of an exact match).
+//! Each answer is looked at once for its spans: its totals and facets, then its hits one by one, as far as the page needs them
+//! (a node sends a whole page, of which it contributes a part). A hit's details are read into a key when it reaches the
+//! front of its node's list, and the hits of the page are looked into once more, to cut out what the client did not ask for. A
+//! heap over the nodes' front hits (one entry a node) yields the global order. Each node's own order is kept: it is right by
+//! construction, and it knows more than the details tell (geo buckets, words of an exact match).
 
 mod answer;
 mod distinct;
@@ -76,7 +77,7 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
     let scanned: Vec<Answer> = answers
         .iter()
         .enumerate()
-        .map(|(node, bytes)| Answer::scan(bytes, node, spec.ranked))
+        .map(|(node, bytes)| Answer::scan(bytes, node))
         .collect::<Result<_, _>>()?;
     let total: u64 = scanned
         .iter()
@@ -165,7 +166,7 @@ fn merge_hits(
         hit: true,
     };
 
-    let mut queue = Queue::new(answers, scanned)?;
+    let mut queue = Queue::new(answers, scanned, spec.ranked)?;
     let mut seen = spec.distinct.map(Seen::new);
     let mut ranges = Ranges::new();
     let (mut duplicates, mut passed, mut written) = (0, 0, 0);

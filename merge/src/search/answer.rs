@@ -1,12 +1,19 @@
 use std::ops::Range;
 
-use crate::scan::{Malformed, Scanner};
+use memchr::memmem;
+
+use crate::scan::{Malformed, Scanner, Text};
 use crate::MergeError;
+
+/// How every Meilisearch search answer begins, and what stands between its hits and its other fields.
+const HEAD: &[u8] = b"{\"hits\":[";
+const TAIL: &[u8] = b"],\"query\":";
 
 /// The spans of one node's answer.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    pub hits: Vec<Hit>,
+    /// What stands between the brackets of `hits`.
+    pub hits: Range<usize>,
     /// `estimatedTotalHits` or `totalHits`.
     pub total: u64,
     /// The object `facetDistribution`.
@@ -15,82 +22,161 @@ pub(super) struct Answer {
     pub stats: Option<Range<usize>>,
 }
 
+/// The hits of an answer that have not been looked at yet.
+#[derive(Clone, Debug)]
+pub(super) struct Hits {
+    left: Range<usize>,
+    started: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Hit {
     pub span: Range<usize>,
-    /// The object `_rankingScoreDetails`; not there when the hits are not ranked.
+    /// The object `_rankingScoreDetails`; not looked for when the hits are not ranked.
     pub details: Option<Range<usize>>,
 }
 
 impl Answer {
-    /// Finds the spans in one pass, which also checks that the bytes are JSON.
-    pub fn scan(bytes: &[u8], node: usize, ranked: bool) -> Result<Self, MergeError> {
+    /// Finds the spans. Hits that no page needs are not even looked at, where the answer is written as Meilisearch writes it.
+    pub fn scan(bytes: &[u8], node: usize) -> Result<Self, MergeError> {
         if simdutf8::basic::from_utf8(bytes).is_err() {
             return Err(MergeError::bad(node, "it is not UTF-8"));
         }
+        match Self::from_tail(bytes) {
+            Some(answer) => Ok(answer),
+            None => Self::from_start(bytes, node),
+        }
+    }
+
+    /// Goes straight to the fields behind the hits. They hold no array that is followed by a field `query`, so the last such place is
+    /// the end of the hits; were it a place within a document, the braces would not come out even.
+    fn from_tail(bytes: &[u8]) -> Option<Self> {
+        let end = memmem::rfind(bytes, TAIL).filter(|_| bytes.starts_with(HEAD))?;
+        let mut answer = Answer {
+            hits: HEAD.len()..end,
+            ..Answer::default()
+        };
+        let mut total = None;
+        let mut scanner = Scanner::within(bytes, end + 2..bytes.len());
+        scanner
+            .members(|scanner, key, _| {
+                if key.is("hits") {
+                    return scanner.malformed();
+                }
+                answer.read_field(scanner, key, &mut total)
+            })
+            .and_then(|()| scanner.end())
+            .ok()?;
+        answer.total = total?;
+        // `{"hits":[]` itself holds the `]` of an empty list.
+        (HEAD.len() <= end).then_some(answer)
+    }
+
+    /// Reads the whole answer, whatever the order of its fields.
+    fn from_start(bytes: &[u8], node: usize) -> Result<Self, MergeError> {
         let mut answer = Answer::default();
-        let mut found = (false, false);
+        let (mut hits, mut total) = (None, None);
         let mut scanner = Scanner::new(bytes);
         scanner
             .object(|scanner, key, _| {
-                match key.raw {
-                    // Twice would be two lists in one.
-                    b"hits" if found.0 => return scanner.malformed(),
-                    b"hits" => {
-                        answer.scan_hits(scanner, ranked)?;
-                        found.0 = true;
-                    }
-                    b"estimatedTotalHits" | b"totalHits" => {
-                        found.1 = true;
-                        answer.total = match scanner.unsigned()? {
-                            Some(total) => total,
-                            None => return scanner.malformed(),
-                        };
-                    }
-                    b"facetDistribution" => answer.facets = object_span(scanner)?,
-                    b"facetStats" => answer.stats = object_span(scanner)?,
-                    _ => {
-                        scanner.value()?;
-                    }
+                if !key.is("hits") {
+                    return answer.read_field(scanner, key, &mut total);
                 }
+                // Twice would be two lists in one.
+                if hits.is_some() || scanner.peek() != Some(b'[') {
+                    return scanner.malformed();
+                }
+                let span = scanner.value()?;
+                hits = Some(span.start + 1..span.end - 1);
                 Ok(())
             })
             .and_then(|()| scanner.end())
             .map_err(|error| unreadable(node, error))?;
-        match found {
-            (true, true) => {}
-            (false, _) => return Err(MergeError::bad(node, "it has no `hits`")),
-            (_, false) => return Err(MergeError::bad(node, "it has no total of hits")),
-        }
-        if ranked && answer.hits.iter().any(|hit| hit.details.is_none()) {
-            return Err(MergeError::bad(node, "a hit has no `_rankingScoreDetails`"));
-        }
+        answer.hits = hits.ok_or_else(|| MergeError::bad(node, "it has no `hits`"))?;
+        answer.total = total.ok_or_else(|| MergeError::bad(node, "it has no total of hits"))?;
         Ok(answer)
     }
 
-    fn scan_hits(&mut self, scanner: &mut Scanner, ranked: bool) -> Result<(), Malformed> {
-        scanner.array(|scanner| {
-            let start = scanner.pos();
-            let mut details = None;
-            if ranked {
-                scanner.object(|scanner, key, _| {
-                    let value = scanner.value()?;
-                    if key.raw == b"_rankingScoreDetails" {
-                        details = Some(value);
-                    }
-                    Ok::<(), Malformed>(())
-                })?;
-            } else if scanner.peek() == Some(b'{') {
+    fn read_field(
+        &mut self,
+        scanner: &mut Scanner,
+        key: Text,
+        total: &mut Option<u64>,
+    ) -> Result<(), Malformed> {
+        match key.raw {
+            b"estimatedTotalHits" | b"totalHits" => match scanner.unsigned()? {
+                Some(number) => *total = Some(number),
+                None => return scanner.malformed(),
+            },
+            b"facetDistribution" => self.facets = object_span(scanner)?,
+            b"facetStats" => self.stats = object_span(scanner)?,
+            _ => {
                 scanner.value()?;
-            } else {
-                return scanner.malformed();
             }
-            self.hits.push(Hit {
-                span: start..scanner.pos(),
-                details,
-            });
-            Ok(())
-        })
+        }
+        Ok(())
+    }
+}
+
+impl Hits {
+    pub fn of(answer: &Answer) -> Self {
+        Hits {
+            left: answer.hits.clone(),
+            started: false,
+        }
+    }
+
+    /// Finds the next hit and, where hits are ranked, its details.
+    pub fn next(
+        &mut self,
+        bytes: &[u8],
+        node: usize,
+        ranked: bool,
+    ) -> Result<Option<Hit>, MergeError> {
+        let mut scanner = Scanner::within(bytes, self.left.clone());
+        let hit = self
+            .read(&mut scanner, ranked)
+            .map_err(|error| unreadable(node, error))?;
+        match &hit {
+            Some(Hit { details: None, .. }) if ranked => {
+                return Err(MergeError::bad(node, "a hit has no `_rankingScoreDetails`"));
+            }
+            _ => {}
+        }
+        self.left.start = scanner.pos();
+        self.started = true;
+        Ok(hit)
+    }
+
+    fn read(&self, scanner: &mut Scanner, ranked: bool) -> Result<Option<Hit>, Malformed> {
+        match scanner.peek() {
+            None => return Ok(None),
+            Some(b',') if self.started => scanner.go_to(scanner.pos() + 1),
+            Some(_) if !self.started => {}
+            _ => return scanner.malformed(),
+        }
+        if scanner.peek() != Some(b'{') {
+            return scanner.malformed();
+        }
+        if !ranked {
+            return Ok(Some(Hit {
+                span: scanner.value()?,
+                details: None,
+            }));
+        }
+        let start = scanner.pos();
+        let mut details = None;
+        scanner.object(|scanner, key, _| {
+            let value = scanner.value()?;
+            if key.raw == b"_rankingScoreDetails" {
+                details = Some(value);
+            }
+            Ok::<(), Malformed>(())
+        })?;
+        Ok(Some(Hit {
+            span: start..scanner.pos(),
+            details,
+        }))
     }
 }
 
@@ -108,5 +194,41 @@ fn object_span(scanner: &mut Scanner) -> Result<Option<Range<usize>>, Malformed>
         Some(b'{') => scanner.value().map(Some),
         Some(b'n') => scanner.value().map(|_| None),
         _ => scanner.malformed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_find_the_same() {
+        let in_hits = r#"{"a":[1],"query":"],\"query\":"}"#;
+        for (text, quick) in [
+            (r#"{"hits":[],"query":"","totalHits":3}"#.to_owned(), true),
+            (
+                format!(r#"{{"hits":[{in_hits}],"query":"],","facetStats":{{}},"totalHits":3}}"#),
+                true,
+            ),
+            // Nothing behind the hits, another order, another spacing.
+            (format!(r#"{{"hits":[{in_hits}],"totalHits":3}}"#), false),
+            (
+                format!(r#"{{"query":"","totalHits":3,"hits":[{in_hits}]}}"#),
+                false,
+            ),
+            (r#"{ "hits":[],"query":"","totalHits":3}"#.to_owned(), false),
+        ] {
+            let whole = Answer::from_start(text.as_bytes(), 0).unwrap();
+            assert_eq!(whole.total, 3);
+            let found = Answer::from_tail(text.as_bytes());
+            assert_eq!(found.is_some(), quick, "{text}");
+            if let Some(found) = found {
+                assert_eq!(
+                    (found.hits, found.stats),
+                    (whole.hits, whole.stats),
+                    "{text}"
+                );
+            }
+        }
     }
 }

@@ -3,55 +3,60 @@ use std::collections::BinaryHeap;
 
 use bytes::Bytes;
 
-use super::answer::{Answer, Hit};
+use super::answer::{Answer, Hit, Hits};
 use crate::rank::{RankError, RankKey};
 use crate::MergeError;
 
 /// The nodes' lists as one list in global order: a heap with the first hit of each node that is not taken yet.
 pub(super) struct Queue<'a> {
     answers: &'a [Bytes],
-    scanned: &'a [Answer],
+    lists: Vec<Hits>,
+    ranked: bool,
     heads: BinaryHeap<Head<'a>>,
 }
 
 struct Head<'a> {
     key: RankKey<'a>,
     node: usize,
-    index: usize,
+    hit: Hit,
 }
 
 impl<'a> Queue<'a> {
-    pub fn new(answers: &'a [Bytes], scanned: &'a [Answer]) -> Result<Self, MergeError> {
+    pub fn new(answers: &'a [Bytes], scanned: &[Answer], ranked: bool) -> Result<Self, MergeError> {
+        let lists = scanned.iter().map(Hits::of).collect();
         let mut queue = Queue {
             answers,
-            scanned,
+            lists,
+            ranked,
             heads: BinaryHeap::with_capacity(answers.len()),
         };
         for node in 0..answers.len() {
-            queue.put(node, 0)?;
+            queue.put(node)?;
         }
         Ok(queue)
     }
 
     /// Takes the best hit that is left, with its node.
-    pub fn next(&mut self) -> Result<Option<(usize, &'a Hit)>, MergeError> {
-        let Some(Head { node, index, .. }) = self.heads.pop() else {
+    pub fn next(&mut self) -> Result<Option<(usize, Hit)>, MergeError> {
+        let Some(Head { node, hit, .. }) = self.heads.pop() else {
             return Ok(None);
         };
-        self.put(node, index + 1)?;
-        Ok(Some((node, &self.scanned[node].hits[index])))
+        self.put(node)?;
+        Ok(Some((node, hit)))
     }
 
-    fn put(&mut self, node: usize, index: usize) -> Result<(), MergeError> {
-        let Some(hit) = self.scanned[node].hits.get(index) else {
+    fn put(&mut self, node: usize) -> Result<(), MergeError> {
+        let bytes = &self.answers[node];
+        let Some(hit) = self.lists[node].next(bytes, node, self.ranked)? else {
             return Ok(());
         };
         let key = match &hit.details {
-            Some(details) => RankKey::read(&self.answers[node], details.clone())
-                .map_err(|error| refused(node, error))?,
+            Some(details) => {
+                RankKey::read(bytes, details.clone()).map_err(|error| refused(node, error))?
+            }
             None => RankKey::default(),
         };
-        self.heads.push(Head { key, node, index });
+        self.heads.push(Head { key, node, hit });
         Ok(())
     }
 }
@@ -65,7 +70,7 @@ fn refused(node: usize, error: RankError) -> MergeError {
     }
 }
 
-/// The greatest head is the best hit: fewer is better in a key's order and in a node's position.
+/// The greatest head is the best hit: less is better in a key's order and in a node's position.
 impl Ord for Head<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         other
