@@ -79,7 +79,7 @@ impl<F: Future> Future for CatchPanic<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// A task as the reactor holds it. Written out because nested async functions hold their arguments twice each: a
+    /// A task as the reactor holds it. Written out because nested async functions hold their arguments twice each: an
     /// idle connection of the example server took 20.5 KiB and now takes 8.4.
     struct Task<F> {
         #[pin]
