@@ -1,6 +1,8 @@
 //! CSV as JSON documents, with Meilisearch's typing rules (`document_formats.rs`, `read_csv`): a column's type stands behind the last
 //! colon of its name (`number`, `boolean`, `string`; anything else belongs to the name), and an empty cell is null.
 
+use std::collections::HashMap;
+
 use miroir_api::Error;
 
 use super::malformed::csv_error;
@@ -58,7 +60,9 @@ pub(super) fn walk(
 
 /// The members' names as JSON strings, and the columns.
 fn read_header(header: &csv::StringRecord) -> (Vec<Vec<u8>>, Vec<Column>) {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    // A client may send a great many columns.
+    let mut places: HashMap<&str, usize> = HashMap::new();
     let mut columns = Vec::new();
     for cell in header {
         let (name, kind) = match cell.rsplit_once(':') {
@@ -67,21 +71,15 @@ fn read_header(header: &csv::StringRecord) -> (Vec<Vec<u8>>, Vec<Column>) {
             Some((name, "boolean")) => (name, Type::Boolean),
             _ => (cell, Type::Text),
         };
-        let place = names
-            .iter()
-            .position(|known| *known == name)
-            .unwrap_or_else(|| {
-                names.push(name);
-                names.len() - 1
-            });
+        let place = *places.entry(name).or_insert_with(|| {
+            let mut json = Vec::new();
+            write_string(&mut json, name);
+            names.push(json);
+            names.len() - 1
+        });
         columns.push(Column { place, kind });
     }
-    let quoted = |name: &&str| {
-        let mut json = Vec::new();
-        write_string(&mut json, name);
-        json
-    };
-    (names.iter().map(quoted).collect(), columns)
+    (names, columns)
 }
 
 fn write_cell(json: &mut Vec<u8>, kind: Type, cell: &str, line: usize) -> Result<(), Error> {
