@@ -20,9 +20,13 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Additions, updates and deletions by id, in order.
-    Documents { primary_key: Option<String> },
+    Documents {
+        primary_key: Option<String>,
+    },
     /// Deletions by id or by filter only.
-    Deletions { by_filter: bool },
+    Deletions {
+        by_filter: bool,
+    },
     /// The index is emptied; every document task of the batch comes to this.
     Clear,
     Settings,
@@ -45,7 +49,9 @@ pub fn next_batch<'a>(
     let mut waiting = waiting.into_iter();
     let first = waiting.next()?;
     let mut plan = match first {
-        Work::AddDocuments { primary_key, .. } => Plan::Documents { primary_key: primary_key.clone() },
+        Work::AddDocuments { primary_key, .. } => Plan::Documents {
+            primary_key: primary_key.clone(),
+        },
         Work::DeleteDocuments { .. } => Plan::Deletions { by_filter: false },
         Work::DeleteByFilter { .. } => Plan::Deletions { by_filter: true },
         Work::ClearDocuments => Plan::Clear,
@@ -65,7 +71,9 @@ pub fn next_batch<'a>(
             if !exists && may_create == Some(false) && creates(work) == Some(true) {
                 break;
             }
-            let Some(next) = join(&plan, work, exists, index_primary_key) else { break };
+            let Some(next) = join(&plan, work, exists, index_primary_key) else {
+                break;
+            };
             plan = next;
             len += 1;
             if plan == Plan::DeleteIndex {
@@ -73,7 +81,11 @@ pub fn next_batch<'a>(
             }
         }
     }
-    Some(Batch { plan, len, creates_index })
+    Some(Batch {
+        plan,
+        len,
+        creates_index,
+    })
 }
 
 /// Whether a task creates a missing index; `None` for tasks to which the question does not apply.
@@ -89,32 +101,53 @@ fn stands_alone(plan: &Plan, index_primary_key: Option<&str>) -> bool {
     match plan {
         Plan::CreateIndex | Plan::UpdateIndex | Plan::DeleteIndex => true,
         // An addition that names another key than the index's fails, and must not take others with it.
-        Plan::Documents { primary_key: Some(key) } => index_primary_key.is_some_and(|own| own != key),
+        Plan::Documents {
+            primary_key: Some(key),
+        } => index_primary_key.is_some_and(|own| own != key),
         _ => false,
     }
 }
 
 /// The plan with `work` added, or `None` when it has to wait for the next batch.
-fn join(plan: &Plan, work: &Work, index_exists: bool, index_primary_key: Option<&str>) -> Option<Plan> {
+fn join(
+    plan: &Plan,
+    work: &Work,
+    index_exists: bool,
+    index_primary_key: Option<&str>,
+) -> Option<Plan> {
     match (plan, work) {
         (_, Work::DeleteIndex) => Some(Plan::DeleteIndex),
 
-        (Plan::Clear, Work::ClearDocuments | Work::DeleteDocuments { .. } | Work::DeleteByFilter { .. }) => {
+        (
+            Plan::Clear,
+            Work::ClearDocuments | Work::DeleteDocuments { .. } | Work::DeleteByFilter { .. },
+        ) => Some(Plan::Clear),
+
+        (Plan::Documents { .. } | Plan::Deletions { .. }, Work::ClearDocuments) => {
             Some(Plan::Clear)
         }
-
-        (Plan::Documents { .. } | Plan::Deletions { .. }, Work::ClearDocuments) => Some(Plan::Clear),
-        (Plan::Documents { primary_key }, Work::AddDocuments { primary_key: named, .. }) => {
-            joint_key(primary_key.as_deref(), named.as_deref(), index_primary_key)
-                .map(|primary_key| Plan::Documents { primary_key })
-        }
+        (
+            Plan::Documents { primary_key },
+            Work::AddDocuments {
+                primary_key: named, ..
+            },
+        ) => joint_key(primary_key.as_deref(), named.as_deref(), index_primary_key)
+            .map(|primary_key| Plan::Documents { primary_key }),
         (Plan::Documents { .. }, Work::DeleteDocuments { .. }) => Some(plan.clone()),
 
-        (Plan::Deletions { by_filter }, Work::DeleteDocuments { .. }) => Some(Plan::Deletions { by_filter: *by_filter }),
-        (Plan::Deletions { .. }, Work::DeleteByFilter { .. }) => Some(Plan::Deletions { by_filter: true }),
-        (Plan::Deletions { by_filter: false }, Work::AddDocuments { primary_key, .. }) if index_exists => {
+        (Plan::Deletions { by_filter }, Work::DeleteDocuments { .. }) => Some(Plan::Deletions {
+            by_filter: *by_filter,
+        }),
+        (Plan::Deletions { .. }, Work::DeleteByFilter { .. }) => {
+            Some(Plan::Deletions { by_filter: true })
+        }
+        (Plan::Deletions { by_filter: false }, Work::AddDocuments { primary_key, .. })
+            if index_exists =>
+        {
             let clash = matches!((primary_key, index_primary_key), (Some(named), Some(own)) if named != own);
-            (!clash).then(|| Plan::Documents { primary_key: primary_key.clone() })
+            (!clash).then(|| Plan::Documents {
+                primary_key: primary_key.clone(),
+            })
         }
 
         (Plan::Settings, Work::UpdateSettings { .. }) => Some(Plan::Settings),
@@ -132,7 +165,11 @@ fn join(plan: &Plan, work: &Work, index_exists: bool, index_primary_key: Option<
 }
 
 /// The primary key of a batch after an addition that names `named`; `None` when they cannot share a batch.
-fn joint_key(batch: Option<&str>, named: Option<&str>, index: Option<&str>) -> Option<Option<String>> {
+fn joint_key(
+    batch: Option<&str>,
+    named: Option<&str>,
+    index: Option<&str>,
+) -> Option<Option<String>> {
     match (batch, named, index) {
         (batch, None, _) => Some(batch.map(String::from)),
         (_, Some(named), Some(own)) => (named == own).then(|| Some(named.to_owned())),
@@ -150,11 +187,19 @@ mod tests {
 
     fn add(primary_key: Option<&str>) -> Work {
         let primary_key = primary_key.map(String::from);
-        Work::AddDocuments { method: Method::Replace, payload: Payload::Inline(String::new()), documents: 0, primary_key }
+        Work::AddDocuments {
+            method: Method::Replace,
+            payload: Payload::Inline(String::new()),
+            documents: 0,
+            primary_key,
+        }
     }
 
     fn settings(reset: bool) -> Work {
-        Work::UpdateSettings { settings: Box::new(Settings::default()), reset }
+        Work::UpdateSettings {
+            settings: Box::new(Settings::default()),
+            reset,
+        }
     }
 
     fn plan(waiting: &[Work], exists: bool, key: Option<&str>) -> (Plan, usize) {
@@ -164,14 +209,31 @@ mod tests {
 
     #[test]
     fn additions_and_deletions_by_id_mix() {
-        let waiting = [add(None), Work::DeleteDocuments { ids: vec![] }, add(None), settings(false), add(None)];
-        assert_eq!(plan(&waiting, true, Some("id")), (Plan::Documents { primary_key: None }, 3));
+        let waiting = [
+            add(None),
+            Work::DeleteDocuments { ids: vec![] },
+            add(None),
+            settings(false),
+            add(None),
+        ];
+        assert_eq!(
+            plan(&waiting, true, Some("id")),
+            (Plan::Documents { primary_key: None }, 3)
+        );
     }
 
     #[test]
     fn keys_do_not_interfere() {
         assert_eq!(plan(&[add(None), add(Some("id"))], true, None).1, 1);
-        assert_eq!(plan(&[add(Some("id")), add(Some("id")), add(Some("no"))], true, None).1, 2);
+        assert_eq!(
+            plan(
+                &[add(Some("id")), add(Some("id")), add(Some("no"))],
+                true,
+                None
+            )
+            .1,
+            2
+        );
         assert_eq!(plan(&[add(Some("no")), add(None)], true, Some("id")).1, 1);
     }
 
@@ -188,8 +250,14 @@ mod tests {
     #[test]
     fn deletions_of_a_missing_index_stay_apart() {
         let waiting = [Work::DeleteDocuments { ids: vec![] }, add(None)];
-        assert_eq!(plan(&waiting, false, None), (Plan::Deletions { by_filter: false }, 1));
-        assert_eq!(plan(&waiting, true, None), (Plan::Documents { primary_key: None }, 2));
+        assert_eq!(
+            plan(&waiting, false, None),
+            (Plan::Deletions { by_filter: false }, 1)
+        );
+        assert_eq!(
+            plan(&waiting, true, None),
+            (Plan::Documents { primary_key: None }, 2)
+        );
         assert!(!next_batch(&waiting, false, None).unwrap().creates_index);
         assert_eq!(plan(&[settings(true), settings(false)], false, None).1, 1);
     }

@@ -27,26 +27,51 @@ pub struct Browse {
 impl Browse {
     /// The ids in their text form; 400 `invalid_document_ids` for what can be no id.
     pub fn checked_ids(&self) -> Result<Option<Vec<String>>, Error> {
-        let Some(ids) = &self.ids else { return Ok(None) };
-        let check = |(index, id): (usize, &Value)| {
-            validate_document_id_value(id.clone())
-                .map_err(|error| coded("invalid_document_ids", format!("In `.ids[{index}]`: {error}")))
+        let Some(ids) = &self.ids else {
+            return Ok(None);
         };
-        ids.iter().enumerate().map(check).collect::<Result<_, _>>().map(Some)
+        let check = |(index, id): (usize, &Value)| {
+            validate_document_id_value(id.clone()).map_err(|error| {
+                coded(
+                    "invalid_document_ids",
+                    format!("In `.ids[{index}]`: {error}"),
+                )
+            })
+        };
+        ids.iter()
+            .enumerate()
+            .map(check)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 
 /// One document by its id, or 404 `document_not_found`.
-pub fn one(index: &Index, id: &str, fields: Option<&[String]>, vectors: bool) -> Result<Object, Error> {
+pub fn one(
+    index: &Index,
+    id: &str,
+    fields: Option<&[String]>,
+    vectors: bool,
+) -> Result<Object, Error> {
     let rtxn = index.read_txn().map_err(heed_error)?;
-    let internal = index.external_documents_ids().get(&rtxn, id).map_err(heed_error)?;
+    let internal = index
+        .external_documents_ids()
+        .get(&rtxn, id)
+        .map_err(heed_error)?;
     let internal = internal.ok_or_else(|| Error::document_not_found(id))?;
     let documents = read(index, &rtxn, [internal], fields, vectors)?;
-    documents.into_iter().next().ok_or_else(|| Error::document_not_found(id))
+    documents
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::document_not_found(id))
 }
 
 /// A page of documents in the order of their internal ids, and how many there are in all.
-pub fn browse(index: &Index, browse: &Browse, ids: Option<&[String]>) -> Result<(usize, Vec<Object>), Error> {
+pub fn browse(
+    index: &Index,
+    browse: &Browse,
+    ids: Option<&[String]>,
+) -> Result<(usize, Vec<Object>), Error> {
     let rtxn = index.read_txn().map_err(heed_error)?;
     let filter = match &browse.filter {
         Some(filter) => parse_filter(filter, "invalid_document_filter")?,
@@ -64,11 +89,16 @@ pub fn browse(index: &Index, browse: &Browse, ids: Option<&[String]>) -> Result<
         None => index.documents_ids(&rtxn).map_err(heed_error)?,
     };
     if let Some(filter) = filter {
-        found &= filter.evaluate(&rtxn, index).map_err(document_filter_error)?;
+        found &= filter
+            .evaluate(&rtxn, index)
+            .map_err(document_filter_error)?;
     }
     let total = found.len() as usize;
     let page = found.into_iter().skip(browse.offset).take(browse.limit);
-    Ok((total, read(index, &rtxn, page, browse.fields.as_deref(), browse.vectors)?))
+    Ok((
+        total,
+        read(index, &rtxn, page, browse.fields.as_deref(), browse.vectors)?,
+    ))
 }
 
 fn read(
@@ -80,7 +110,8 @@ fn read(
 ) -> Result<Vec<Object>, Error> {
     let names = index.fields_ids_map(rtxn).map_err(heed_error)?;
     let all: Vec<_> = names.iter().map(|(id, _)| id).collect();
-    let mut kept: Option<Vec<&str>> = fields.map(|fields| fields.iter().map(String::as_str).collect());
+    let mut kept: Option<Vec<&str>> =
+        fields.map(|fields| fields.iter().map(String::as_str).collect());
     if let (Some(kept), true) = (&mut kept, vectors) {
         kept.push("_vectors");
     }
@@ -114,9 +145,17 @@ fn with_generated(
     };
     let configs = index.embedding_configs(rtxn).map_err(milli_error)?;
     for (name, embeddings) in index.embeddings(rtxn, id).map_err(milli_error)? {
-        let provided = configs.iter().any(|config| config.name == name && config.user_provided.contains(id));
-        let shown = ExplicitVectors { embeddings: Some(embeddings.into()), regenerate: !provided };
-        vectors.insert(name, serde_json::to_value(shown).map_err(|e| Error::internal(e.to_string()))?);
+        let provided = configs
+            .iter()
+            .any(|config| config.name == name && config.user_provided.contains(id));
+        let shown = ExplicitVectors {
+            embeddings: Some(embeddings.into()),
+            regenerate: !provided,
+        };
+        vectors.insert(
+            name,
+            serde_json::to_value(shown).map_err(|e| Error::internal(e.to_string()))?,
+        );
     }
     Ok(vectors)
 }

@@ -24,7 +24,7 @@ use roaring::RoaringBitmap;
 use serde_json::json;
 
 use crate::batch::Plan;
-use crate::error::{heed_error, index_error, io_error, milli_error};
+use crate::error::{heed_error, io_error, milli_error, task_error};
 use crate::files::Files;
 use crate::queue::Job;
 use crate::settings::{self, Settings};
@@ -58,12 +58,23 @@ impl Engine {
     pub fn new(threads: usize, memory: Option<usize>) -> Result<Engine, Error> {
         let pool = || {
             let builder = ThreadPoolNoAbortBuilder::new().thread_name(|i| format!("indexing-{i}"));
-            builder.num_threads(threads).build().map_err(|e| Error::internal(e.to_string()))
+            builder
+                .num_threads(threads)
+                .build()
+                .map_err(|e| Error::internal(e.to_string()))
         };
         // One pool in the configuration, for the settings' indexer, and one of our own: the configuration keeps its
         // pool as an option.
-        let config = IndexerConfig { thread_pool: Some(pool()?), max_memory: memory, ..IndexerConfig::default() };
-        Ok(Engine { config, pool: pool()?, embedders: Mutex::default() })
+        let config = IndexerConfig {
+            thread_pool: Some(pool()?),
+            max_memory: memory,
+            ..IndexerConfig::default()
+        };
+        Ok(Engine {
+            config,
+            pool: pool()?,
+            embedders: Mutex::default(),
+        })
     }
 
     /// Applies a batch of tasks of one index and gives each its status, details and error.
@@ -77,9 +88,16 @@ impl Engine {
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), Failure> {
         let mut wtxn = index.write_txn().map_err(heed_error)?;
-        let mut run = Run { engine: self, uid, index, stop };
+        let mut run = Run {
+            engine: self,
+            uid,
+            index,
+            stop,
+        };
         match plan {
-            Plan::Documents { primary_key } => run.documents(&mut wtxn, primary_key.as_deref(), jobs, files)?,
+            Plan::Documents { primary_key } => {
+                run.documents(&mut wtxn, primary_key.as_deref(), jobs, files)?
+            }
             Plan::Deletions { .. } => run.deletions(&mut wtxn, jobs)?,
             Plan::Clear => run.clear(&mut wtxn, jobs)?,
             Plan::Settings => run.settings(&mut wtxn, jobs)?,
@@ -96,31 +114,56 @@ impl Engine {
     }
 
     /// Sets the primary key of an index.
-    pub fn set_primary_key(&self, uid: &str, index: &Index, primary_key: &str) -> Result<(), Error> {
+    pub fn set_primary_key(
+        &self,
+        uid: &str,
+        index: &Index,
+        primary_key: &str,
+    ) -> Result<(), Error> {
         let mut wtxn = index.write_txn().map_err(heed_error)?;
         let mut builder = SettingsBuilder::new(&mut wtxn, index, &self.config);
         builder.set_primary_key(primary_key.to_owned());
-        builder.execute(|_| (), || false).map_err(|e| index_error(uid, e))?;
+        builder
+            .execute(|_| (), || false)
+            .map_err(|e| task_error(uid, e))?;
         wtxn.commit().map_err(heed_error)
     }
 
     /// The embedders that an index is configured with; empty for most.
-    fn embedders(&self, uid: &str, configs: Vec<IndexEmbeddingConfig>) -> Result<EmbeddingConfigs, Error> {
+    fn embedders(
+        &self,
+        uid: &str,
+        configs: Vec<IndexEmbeddingConfig>,
+    ) -> Result<EmbeddingConfigs, Error> {
         let mut found = HashMap::new();
         for IndexEmbeddingConfig { name, config, .. } in configs {
-            let prompt = config.prompt.try_into().map_err(milli::Error::from).map_err(|e| index_error(uid, e))?;
-            let mut known = self.embedders.lock().unwrap_or_else(PoisonError::into_inner);
+            let prompt = config
+                .prompt
+                .try_into()
+                .map_err(milli::Error::from)
+                .map_err(|e| task_error(uid, e))?;
+            let mut known = self
+                .embedders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let embedder = match known.get(&config.embedder_options) {
                 Some(embedder) => embedder.clone(),
                 None => {
                     let embedder = Embedder::new(config.embedder_options.clone(), 0)
-                        .map_err(|e| index_error(uid, milli::vector::Error::from(e).into()))?;
+                        .map_err(|e| task_error(uid, milli::vector::Error::from(e).into()))?;
                     let embedder = Arc::new(embedder);
                     known.insert(config.embedder_options, embedder.clone());
                     embedder
                 }
             };
-            found.insert(name, (embedder, Arc::new(prompt), config.quantized.unwrap_or_default()));
+            found.insert(
+                name,
+                (
+                    embedder,
+                    Arc::new(prompt),
+                    config.quantized.unwrap_or_default(),
+                ),
+            );
         }
         Ok(EmbeddingConfigs::new(found))
     }
@@ -137,8 +180,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn fail(&self, error: milli::Error) -> Failure {
         match error {
-            milli::Error::InternalError(milli::InternalError::AbortedIndexation) => Failure::Aborted,
-            error => Failure::Error(index_error(self.uid, error)),
+            milli::Error::InternalError(milli::InternalError::AbortedIndexation) => {
+                Failure::Aborted
+            }
+            error => Failure::Error(task_error(self.uid, error)),
         }
     }
 
@@ -156,7 +201,9 @@ impl<'a> Run<'a> {
         for job in jobs.iter() {
             match &job.work {
                 Work::AddDocuments { method, .. } => {
-                    let Some(payload) = payloads.next() else { break };
+                    let Some(payload) = payloads.next() else {
+                        break;
+                    };
                     match method {
                         Method::Replace => indexer.replace_documents(payload),
                         Method::Update => indexer.update_documents(payload),
@@ -164,8 +211,10 @@ impl<'a> Run<'a> {
                     .map_err(|e| self.fail(e))?;
                 }
                 Work::DeleteDocuments { ids } => {
-                    let ids: bumpalo::collections::Vec<_> =
-                        ids.iter().map(|id| &*alloc.alloc_str(id)).collect_in(&alloc);
+                    let ids: bumpalo::collections::Vec<_> = ids
+                        .iter()
+                        .map(|id| &*alloc.alloc_str(id))
+                        .collect_in(&alloc);
                     indexer.delete_documents(ids.into_bump_slice());
                 }
                 _ => return Err(Error::internal("not a document operation").into()),
@@ -177,7 +226,15 @@ impl<'a> Run<'a> {
         let mut fields = known_fields.clone();
         let progress = Progress::default();
         let (changes, stats, primary_key) = indexer
-            .into_changes(&alloc, self.index, &rtxn, primary_key, &mut fields, &self.stop, progress.clone())
+            .into_changes(
+                &alloc,
+                self.index,
+                &rtxn,
+                primary_key,
+                &mut fields,
+                &self.stop,
+                progress.clone(),
+            )
             .map_err(|e| self.fail(e))?;
 
         for (stats, job) in stats.into_iter().zip(jobs.iter_mut()) {
@@ -194,7 +251,10 @@ impl<'a> Run<'a> {
         if jobs.iter().all(|job| job.task.error.is_some()) {
             return Ok(());
         }
-        let configs = self.index.embedding_configs(wtxn).map_err(|e| self.fail(e))?;
+        let configs = self
+            .index
+            .embedding_configs(wtxn)
+            .map_err(|e| self.fail(e))?;
         let embedders = self.engine.embedders(self.uid, configs)?;
         indexer::index(
             wtxn,
@@ -232,7 +292,7 @@ impl<'a> Run<'a> {
                     });
                     match found {
                         Ok(found) => doomed |= found,
-                        Err(error) => fail_job(job, &index_error(self.uid, error)),
+                        Err(error) => fail_job(job, &task_error(self.uid, error)),
                     }
                 }
                 _ => return Err(Error::internal("not a deletion").into()),
@@ -251,12 +311,17 @@ impl<'a> Run<'a> {
         let known_fields = self.index.fields_ids_map(&rtxn).map_err(heed_error)?;
         let mut fields = known_fields.clone();
         let primary_key = self.index.primary_key(&rtxn).map_err(heed_error)?;
-        let primary_key = primary_key.ok_or_else(|| Error::internal("documents without a primary key"))?;
-        let primary_key = PrimaryKey::new_or_insert(primary_key, &mut fields).map_err(|e| self.fail(e.into()))?;
+        let primary_key =
+            primary_key.ok_or_else(|| Error::internal("documents without a primary key"))?;
+        let primary_key =
+            PrimaryKey::new_or_insert(primary_key, &mut fields).map_err(|e| self.fail(e.into()))?;
         let mut indexer = indexer::DocumentDeletion::new();
         indexer.delete_documents_by_docids(doomed);
         let changes = indexer.into_changes(&alloc, primary_key);
-        let configs = self.index.embedding_configs(wtxn).map_err(|e| self.fail(e))?;
+        let configs = self
+            .index
+            .embedding_configs(wtxn)
+            .map_err(|e| self.fail(e))?;
         let embedders = self.engine.embedders(self.uid, configs)?;
         indexer::index(
             wtxn,
@@ -278,9 +343,13 @@ impl<'a> Run<'a> {
 
     /// Empties the index. The first clearing counts what there was, all others 0.
     fn clear(&mut self, wtxn: &mut RwTxn<'a>, jobs: &mut [Job]) -> Result<(), Failure> {
-        let mut count =
-            milli::update::ClearDocuments::new(wtxn, self.index).execute().map_err(|e| self.fail(e))?;
-        for job in jobs.iter_mut().filter(|job| !matches!(job.work, Work::UpdateSettings { .. })) {
+        let mut count = milli::update::ClearDocuments::new(wtxn, self.index)
+            .execute()
+            .map_err(|e| self.fail(e))?;
+        for job in jobs
+            .iter_mut()
+            .filter(|job| !matches!(job.work, Work::UpdateSettings { .. }))
+        {
             job.task.status = Status::Succeeded;
             if matches!(job.work, Work::ClearDocuments) {
                 set_detail(job, "deletedDocuments", std::mem::take(&mut count));

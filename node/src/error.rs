@@ -61,12 +61,11 @@ pub fn document_filter_error(error: milli::Error) -> Error {
     }
 }
 
-/// As [`milli_error`], with the index named first, as the scheduler does for failed tasks and failed searches.
-///
-/// A filter that a task carries is a filter on documents.
-pub fn index_error(uid: &str, error: milli::Error) -> Error {
+/// As [`milli_error`], for a task: the index is named first, and the filter that a task carries is one on documents.
+pub fn task_error(uid: &str, error: milli::Error) -> Error {
+    use milli::UserError::{InvalidFilter, InvalidFilterExpression};
     let mut error = match &error {
-        milli::Error::UserError(milli::UserError::InvalidFilter(_) | milli::UserError::InvalidFilterExpression(..)) => {
+        milli::Error::UserError(InvalidFilter(_) | InvalidFilterExpression(..)) => {
             coded("invalid_document_filter", error.to_string())
         }
         _ => milli_error(error),

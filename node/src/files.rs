@@ -26,7 +26,10 @@ impl Files {
         let used = queue.payloads()?;
         for found in fs::read_dir(&folder).map_err(|e| io_error(&e))? {
             let found = found.map_err(|e| io_error(&e))?;
-            let id = found.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok());
+            let id = found
+                .file_name()
+                .to_str()
+                .and_then(|name| Uuid::parse_str(name).ok());
             if id.is_some_and(|id| !used.contains(&id)) {
                 fs::remove_file(found.path()).map_err(|e| io_error(&e))?;
             }
@@ -53,7 +56,10 @@ impl Files {
             self.remove(id);
             io_error(&error)
         })?;
-        Ok(Payload::File { id, bytes: ndjson.len() as u64 })
+        Ok(Payload::File {
+            id,
+            bytes: ndjson.len() as u64,
+        })
     }
 
     /// The NDJSON of a payload.

@@ -55,10 +55,18 @@ impl From<Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], self.0.to_body()).into_response();
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (
+            status,
+            [(header::CONTENT_TYPE, "application/json")],
+            self.0.to_body(),
+        )
+            .into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
         }
         response
     }
@@ -68,36 +76,65 @@ impl IntoResponse for Refusal {
 pub fn router(app: Arc<App>) -> Router {
     let mut guarded = Router::new()
         .route("/indexes", get(indexes::list).post(indexes::create))
-        .route("/indexes/{uid}", get(indexes::one).patch(indexes::update).delete(indexes::delete))
+        .route(
+            "/indexes/{uid}",
+            get(indexes::one)
+                .patch(indexes::update)
+                .delete(indexes::delete),
+        )
         .route("/indexes/{uid}/stats", get(indexes::stats))
         .route(
             "/indexes/{uid}/documents",
-            get(documents::list).post(documents::replace).put(documents::update).delete(documents::clear),
+            get(documents::list)
+                .post(documents::replace)
+                .put(documents::update)
+                .delete(documents::clear),
         )
-        .route("/indexes/{uid}/documents/delete-batch", post(documents::delete_batch))
-        .route("/indexes/{uid}/documents/delete", post(documents::delete_by_filter))
+        .route(
+            "/indexes/{uid}/documents/delete-batch",
+            post(documents::delete_batch),
+        )
+        .route(
+            "/indexes/{uid}/documents/delete",
+            post(documents::delete_by_filter),
+        )
         .route("/indexes/{uid}/documents/fetch", post(documents::fetch))
         .route("/indexes/{uid}/documents/edit", post(documents::edit))
-        .route("/indexes/{uid}/documents/{id}", get(documents::one).delete(documents::delete))
+        .route(
+            "/indexes/{uid}/documents/{id}",
+            get(documents::one).delete(documents::delete),
+        )
         .route("/indexes/{uid}/search", get(search::get).post(search::post))
         .route("/multi-search", post(search::multi))
-        .route("/indexes/{uid}/settings", get(settings::all).patch(settings::update).delete(settings::reset))
+        .route(
+            "/indexes/{uid}/settings",
+            get(settings::all)
+                .patch(settings::update)
+                .delete(settings::reset),
+        )
         .route("/tasks", get(tasks::list).delete(tasks::delete))
         .route("/tasks/cancel", post(tasks::cancel))
         .route("/tasks/{uid}", get(tasks::one))
         .route("/stats", get(system::stats))
         .route("/version", get(system::version))
-        .route("/experimental-features", get(system::features).patch(system::unwilling));
+        .route(
+            "/experimental-features",
+            get(system::features).patch(system::unwilling),
+        );
     for part in PARTS {
         let path = format!("/indexes/{{uid}}/settings/{}", part.route);
-        let update = move |state, path, headers, body| settings::update_part(part, state, path, headers, body);
+        let update = move |state, path, headers, body| {
+            settings::update_part(part, state, path, headers, body)
+        };
         let methods = match part.verb {
             Verb::Put => put(update),
             Verb::Patch => patch(update),
         };
         let methods = methods
             .merge(get(move |state, path| settings::part(part, state, path)))
-            .merge(delete(move |state, path| settings::reset_part(part, state, path)));
+            .merge(delete(move |state, path| {
+                settings::reset_part(part, state, path)
+            }));
         guarded = guarded.route(&path, methods);
     }
     for path in system::NOT_HERE {
@@ -119,10 +156,16 @@ async fn authorize(State(app): Shared, request: Request, next: Next) -> Response
 }
 
 fn allowed(master_key: Option<&str>, headers: &HeaderMap) -> Result<(), Error> {
-    let Some(master_key) = master_key else { return Ok(()) };
-    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(master_key) = master_key else {
+        return Ok(());
+    };
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let Some(rest) = header.strip_prefix("Bearer") else {
-        let message = "The Authorization header is missing. It must use the bearer authorization method.";
+        let message =
+            "The Authorization header is missing. It must use the bearer authorization method.";
         return Err(coded("missing_authorization_header", message));
     };
     // In constant time, so that answering times do not spell the key.
@@ -146,12 +189,21 @@ where
 {
     let app = app.clone();
     let done = tokio::task::spawn_blocking(move || work(&app)).await;
-    done.unwrap_or_else(|crash| Err(Error::internal(crash.to_string()))).map_err(Refusal)
+    done.unwrap_or_else(|crash| Err(Error::internal(crash.to_string())))
+        .map_err(Refusal)
 }
 
 /// Registers a task and answers with its summary.
-async fn enqueue(app: &Arc<App>, status: StatusCode, index_uid: Option<String>, work: Work) -> Answer {
-    let task = blocking(app, move |app| app.scheduler.register(index_uid.as_deref(), &work)).await?;
+async fn enqueue(
+    app: &Arc<App>,
+    status: StatusCode,
+    index_uid: Option<String>,
+    work: Work,
+) -> Answer {
+    let task = blocking(app, move |app| {
+        app.scheduler.register(index_uid.as_deref(), &work)
+    })
+    .await?;
     json(status, &TaskSummary::from(task))
 }
 
@@ -178,8 +230,16 @@ mod tests {
         assert_eq!(with("Bearer secret"), Ok(()));
         assert_eq!(with("Bearer secreT"), Err("invalid_api_key".into()));
         assert_eq!(with("Bearer"), Err("invalid_api_key".into()));
-        assert_eq!(with("Basic secret"), Err("missing_authorization_header".into()));
-        assert_eq!(allowed(Some("secret"), &HeaderMap::new()).unwrap_err().status, 401);
+        assert_eq!(
+            with("Basic secret"),
+            Err("missing_authorization_header".into())
+        );
+        assert_eq!(
+            allowed(Some("secret"), &HeaderMap::new())
+                .unwrap_err()
+                .status,
+            401
+        );
         assert!(allowed(None, &HeaderMap::new()).is_ok());
     }
 }

@@ -41,13 +41,30 @@ impl Indexes {
         let map = queue.map()?;
         for found in fs::read_dir(&folder).map_err(|e| io_error(&e))? {
             let found = found.map_err(|e| io_error(&e))?;
-            let named = found.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok());
+            let named = found
+                .file_name()
+                .to_str()
+                .and_then(|name| Uuid::parse_str(name).ok());
             if named.is_some_and(|id| !map.values().any(|used| *used == id)) {
                 fs::remove_dir_all(found.path()).map_err(|e| io_error(&e))?;
             }
         }
-        let entries = map.into_iter().map(|(uid, folder)| (uid, Entry { folder, index: OnceLock::new() })).collect();
-        Ok(Indexes { folder, entries: RwLock::new(entries) })
+        let entries = map
+            .into_iter()
+            .map(|(uid, folder)| {
+                (
+                    uid,
+                    Entry {
+                        folder,
+                        index: OnceLock::new(),
+                    },
+                )
+            })
+            .collect();
+        Ok(Indexes {
+            folder,
+            entries: RwLock::new(entries),
+        })
     }
 
     /// The index, or 404 `index_not_found`.
@@ -70,7 +87,9 @@ impl Indexes {
         }
         // An LMDB environment must be open only once in a process: whoever opens it holds the map.
         let entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = entries.get(uid) else { return Ok(None) };
+        let Some(entry) = entries.get(uid) else {
+            return Ok(None);
+        };
         if let Some(index) = entry.index.get() {
             return Ok(Some(index.clone()));
         }
@@ -88,8 +107,14 @@ impl Indexes {
 
     /// Names an index.
     pub fn insert(&self, uid: &str, folder: Uuid, index: Index) {
-        let entry = Entry { folder, index: OnceLock::from(index) };
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), entry);
+        let entry = Entry {
+            folder,
+            index: OnceLock::from(index),
+        };
+        self.entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), entry);
     }
 
     /// The index, made and named durably where it is missing.
@@ -98,15 +123,25 @@ impl Indexes {
             return Ok(index);
         }
         let (folder, index) = self.create()?;
-        queue.change_map(&MapChange::Insert { uid: uid.to_owned(), folder })?;
+        queue.change_map(&MapChange::Insert {
+            uid: uid.to_owned(),
+            folder,
+        })?;
         self.insert(uid, folder, index.clone());
         Ok(index)
     }
 
     /// Takes the name away; the folder goes when [`Self::discard`] is called after the map on disk has changed.
     pub fn remove(&self, uid: &str) -> Option<Removed> {
-        let entry = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(uid)?;
-        Some(Removed { path: self.path(entry.folder), index: entry.index.into_inner() })
+        let entry = self
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid)?;
+        Some(Removed {
+            path: self.path(entry.folder),
+            index: entry.index.into_inner(),
+        })
     }
 
     /// Removes a deleted index's folder. Searches that still read it keep its file until they end.
@@ -122,7 +157,12 @@ impl Indexes {
 
     /// The names, in order.
     pub fn names(&self) -> Vec<String> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 
     fn path(&self, folder: Uuid) -> PathBuf {

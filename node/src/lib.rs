@@ -58,7 +58,10 @@ pub enum RunError {
     #[error("cannot use the folder {}: {source} (choose another with --db-path)", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot open the data in {}: {source}", path.display())]
-    Data { path: PathBuf, source: miroir_api::Error },
+    Data {
+        path: PathBuf,
+        source: miroir_api::Error,
+    },
     #[error("another node uses the data in {} (choose another folder with --db-path)", path.display())]
     Taken { path: PathBuf },
     #[error("cannot start: {0}")]
@@ -79,10 +82,15 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let options = options.with_environment();
     let listener = listen(&options.http_addr)?;
     let (scheduler, _lock) = open(&options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let worker = {
         let scheduler = scheduler.clone();
-        thread::Builder::new().name("scheduler".to_owned()).spawn(move || scheduler.run())?
+        thread::Builder::new()
+            .name("scheduler".to_owned())
+            .spawn(move || scheduler.run())?
     };
     let app = Arc::new(App {
         scheduler: scheduler.clone(),
@@ -109,20 +117,30 @@ fn listen(address: &str) -> Result<TcpListener, RunError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source| RunError::Listen { address: address.to_owned(), source })
+    bind().map_err(|source| RunError::Listen {
+        address: address.to_owned(),
+        source,
+    })
 }
 
 fn open(options: &Options) -> Result<(Arc<Scheduler>, std::fs::File), RunError> {
     let path = &options.db_path;
-    let folder_error = |source| RunError::Folder { path: path.clone(), source };
+    let folder_error = |source| RunError::Folder {
+        path: path.clone(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(folder_error)?;
     // Two nodes on one folder would each remove what the other writes.
     let lock = std::fs::File::create(path.join("lock")).map_err(folder_error)?;
-    lock.try_lock().map_err(|_| RunError::Taken { path: path.clone() })?;
-    let threads = options.max_indexing_threads.filter(|threads| *threads > 0).unwrap_or_else(|| {
-        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-        (cores / 2).max(1)
-    });
+    lock.try_lock()
+        .map_err(|_| RunError::Taken { path: path.clone() })?;
+    let threads = options
+        .max_indexing_threads
+        .filter(|threads| *threads > 0)
+        .unwrap_or_else(|| {
+            let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+            (cores / 2).max(1)
+        });
     let open = || {
         let queue = Queue::open(&path.join("tasks.db"))?;
         let indexes = Indexes::open(path.join("indexes"), &queue)?;
@@ -130,7 +148,10 @@ fn open(options: &Options) -> Result<(Arc<Scheduler>, std::fs::File), RunError> 
         let engine = Engine::new(threads, options.max_indexing_memory.map(|size| size.0))?;
         Ok(Scheduler::new(queue, indexes, files, engine))
     };
-    let scheduler = open().map_err(|source| RunError::Data { path: path.clone(), source })?;
+    let scheduler = open().map_err(|source| RunError::Data {
+        path: path.clone(),
+        source,
+    })?;
     Ok((scheduler, lock))
 }
 

@@ -10,11 +10,17 @@ use argh::FromArgs;
 #[argh(subcommand, name = "node")]
 pub struct Options {
     /// where to listen (MEILI_HTTP_ADDR, else localhost:7700)
-    #[argh(option, default = "env(\"MEILI_HTTP_ADDR\").unwrap_or_else(|| \"localhost:7700\".to_owned())")]
+    #[argh(
+        option,
+        default = "env(\"MEILI_HTTP_ADDR\").unwrap_or_else(|| \"localhost:7700\".to_owned())"
+    )]
     pub http_addr: String,
 
     /// the folder of the data (MEILI_DB_PATH, else ./data.ms)
-    #[argh(option, default = "env(\"MEILI_DB_PATH\").unwrap_or_else(|| \"data.ms\".to_owned()).into()")]
+    #[argh(
+        option,
+        default = "env(\"MEILI_DB_PATH\").unwrap_or_else(|| \"data.ms\".to_owned()).into()"
+    )]
     pub db_path: PathBuf,
 
     /// what clients have to present (MEILI_MASTER_KEY); without it everybody may do everything
@@ -22,7 +28,10 @@ pub struct Options {
     pub master_key: Option<String>,
 
     /// the largest body, decompressed, in bytes or with a unit (MEILI_HTTP_PAYLOAD_SIZE_LIMIT, else 100 MB)
-    #[argh(option, default = "env_size(\"MEILI_HTTP_PAYLOAD_SIZE_LIMIT\").unwrap_or(Size(100_000_000))")]
+    #[argh(
+        option,
+        default = "env_size(\"MEILI_HTTP_PAYLOAD_SIZE_LIMIT\").unwrap_or(Size(100_000_000))"
+    )]
     pub http_payload_size_limit: Size,
 
     /// memory for indexing, in bytes or with a unit (MEILI_MAX_INDEXING_MEMORY, else the engine's small default)
@@ -35,7 +44,10 @@ pub struct Options {
 
     /// how much to log: ERROR, WARN, INFO, DEBUG, TRACE or OFF (MEILI_LOG_LEVEL, else INFO); read by the program that
     /// sets logging up
-    #[argh(option, default = "env(\"MEILI_LOG_LEVEL\").unwrap_or_else(|| \"INFO\".to_owned())")]
+    #[argh(
+        option,
+        default = "env(\"MEILI_LOG_LEVEL\").unwrap_or_else(|| \"INFO\".to_owned())"
+    )]
     pub log_level: String,
 }
 
@@ -43,8 +55,12 @@ impl Options {
     /// The options with what stands in the environment where the command line says nothing.
     pub fn with_environment(mut self) -> Options {
         self.master_key = self.master_key.or_else(|| env("MEILI_MASTER_KEY"));
-        self.max_indexing_memory = self.max_indexing_memory.or_else(|| env_size("MEILI_MAX_INDEXING_MEMORY"));
-        self.max_indexing_threads = self.max_indexing_threads.or_else(|| env_parsed("MEILI_MAX_INDEXING_THREADS"));
+        self.max_indexing_memory = self
+            .max_indexing_memory
+            .or_else(|| env_size("MEILI_MAX_INDEXING_MEMORY"));
+        self.max_indexing_threads = self
+            .max_indexing_threads
+            .or_else(|| env_parsed("MEILI_MAX_INDEXING_THREADS"));
         self
     }
 }
@@ -72,7 +88,9 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Size, String> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -82,9 +100,15 @@ impl FromStr for Size {
             "kib" => 1 << 10,
             "mib" => 1 << 20,
             "gib" => 1 << 30,
-            other => return Err(format!("unknown unit `{other}`, expected one of B, KB, MB, GB, KiB, MiB, GiB")),
+            other => {
+                return Err(format!(
+                    "unknown unit `{other}`, expected one of B, KB, MB, GB, KiB, MiB, GiB"
+                ))
+            }
         };
-        let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a size such as `100 MB`"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("`{text}` is not a size such as `100 MB`"))?;
         Ok(Size((number * scale as f64) as usize))
     }
 }

@@ -43,7 +43,10 @@ pub struct Documents {
 /// Checks `body` and turns it into NDJSON. An empty body is `missing_payload`, a broken one `malformed_payload`.
 pub fn read(body: &[u8], format: Format) -> Result<Documents, Error> {
     if body.is_empty() {
-        return Err(coded("missing_payload", format!("A {format} payload is missing.")));
+        return Err(coded(
+            "missing_payload",
+            format!("A {format} payload is missing."),
+        ));
     }
     match format {
         Format::Json => read_json(body),
@@ -54,7 +57,10 @@ pub fn read(body: &[u8], format: Format) -> Result<Documents, Error> {
 }
 
 fn read_json(body: &[u8]) -> Result<Documents, DocumentError> {
-    let mut documents = Documents { ndjson: Vec::with_capacity(body.len()), count: 0 };
+    let mut documents = Documents {
+        ndjson: Vec::with_capacity(body.len()),
+        count: 0,
+    };
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {
         let Objects(objects) = serde_json::from_slice(body)?;
@@ -69,7 +75,10 @@ fn read_json(body: &[u8]) -> Result<Documents, DocumentError> {
 }
 
 fn read_ndjson(body: &[u8]) -> Result<Documents, DocumentError> {
-    let mut documents = Documents { ndjson: Vec::with_capacity(body.len()), count: 0 };
+    let mut documents = Documents {
+        ndjson: Vec::with_capacity(body.len()),
+        count: 0,
+    };
     for object in serde_json::Deserializer::from_slice(body).into_iter::<Object>() {
         documents.push(object?.0);
     }
@@ -77,10 +86,15 @@ fn read_ndjson(body: &[u8]) -> Result<Documents, DocumentError> {
 }
 
 fn read_csv(body: &[u8], delimiter: u8) -> Result<Documents, DocumentError> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(body);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .from_reader(body);
     let headers = reader.headers()?.clone();
     let columns: Vec<(&str, Cell)> = headers.iter().map(column).collect();
-    let mut documents = Documents { ndjson: Vec::with_capacity(body.len() * 2), count: 0 };
+    let mut documents = Documents {
+        ndjson: Vec::with_capacity(body.len() * 2),
+        count: 0,
+    };
     let mut record = csv::StringRecord::new();
     let mut line = 0;
     while reader.read_record(&mut record)? {
@@ -131,17 +145,25 @@ impl Cell {
             Cell::Text if text.is_empty() => Ok(Value::Null),
             Cell::Text => Ok(Value::from(text)),
             _ if trimmed.is_empty() => Ok(Value::Null),
-            Cell::Boolean => trimmed.parse::<bool>().map(Value::from).map_err(|error| DocumentError::ParseBool {
-                error,
-                line,
-                value: text.to_owned(),
-            }),
+            Cell::Boolean => {
+                trimmed
+                    .parse::<bool>()
+                    .map(Value::from)
+                    .map_err(|error| DocumentError::ParseBool {
+                        error,
+                        line,
+                        value: text.to_owned(),
+                    })
+            }
             Cell::Number => trimmed.parse::<i64>().map(Value::from).or_else(|_| {
-                trimmed.parse::<f64>().map(Value::from).map_err(|error| DocumentError::ParseFloat {
-                    error,
-                    line,
-                    value: text.to_owned(),
-                })
+                trimmed
+                    .parse::<f64>()
+                    .map(Value::from)
+                    .map_err(|error| DocumentError::ParseFloat {
+                        error,
+                        line,
+                        value: text.to_owned(),
+                    })
             }),
         }
     }
@@ -168,7 +190,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
         }
         let raw = <&RawValue>::deserialize(deserializer)?;
         let mut inner = serde_json::Deserializer::from_str(raw.get());
-        inner.deserialize_map(Keys).map_err(serde::de::Error::custom)?;
+        inner
+            .deserialize_map(Keys)
+            .map_err(serde::de::Error::custom)?;
         Ok(Object(raw))
     }
 }
@@ -204,7 +228,9 @@ fn malformed(format: Format, error: DocumentError) -> Error {
     let message = match error {
         DocumentError::Json(error) => {
             let mut text = match error.classify() {
-                serde_json::error::Category::Data => "data are neither an object nor a list of objects".to_owned(),
+                serde_json::error::Category::Data => {
+                    "data are neither an object nor a list of objects".to_owned()
+                }
                 _ => error.to_string(),
             };
             if text.len() > HEAD + TAIL + 3 {
@@ -226,23 +252,41 @@ mod tests {
 
     fn ndjson(body: &str, format: Format) -> Result<(String, u64), String> {
         let documents = read(body.as_bytes(), format).map_err(|error| error.message)?;
-        Ok((String::from_utf8(documents.ndjson).unwrap(), documents.count))
+        Ok((
+            String::from_utf8(documents.ndjson).unwrap(),
+            documents.count,
+        ))
     }
 
     #[test]
     fn json_is_a_list_or_one_object() {
-        assert_eq!(ndjson(r#" [{"a":1}, {"b":[2]}] "#, Format::Json).unwrap(), ("{\"a\":1}\n{\"b\":[2]}\n".into(), 2));
+        assert_eq!(
+            ndjson(r#" [{"a":1}, {"b":[2]}] "#, Format::Json).unwrap(),
+            ("{\"a\":1}\n{\"b\":[2]}\n".into(), 2)
+        );
         assert_eq!(ndjson(r#"{"a":1}"#, Format::Json).unwrap().1, 1);
         assert_eq!(ndjson("[]", Format::Json).unwrap().1, 0);
-        assert!(ndjson("3", Format::Json).unwrap_err().contains("neither an object nor a list of objects"));
-        assert!(ndjson("[3]", Format::Json).unwrap_err().contains("neither an object nor a list of objects"));
-        assert!(ndjson(r#"[{"a":1}"#, Format::Json).unwrap_err().contains("EOF while parsing a list"));
-        assert_eq!(ndjson("", Format::Json).unwrap_err(), "A json payload is missing.");
+        assert!(ndjson("3", Format::Json)
+            .unwrap_err()
+            .contains("neither an object nor a list of objects"));
+        assert!(ndjson("[3]", Format::Json)
+            .unwrap_err()
+            .contains("neither an object nor a list of objects"));
+        assert!(ndjson(r#"[{"a":1}"#, Format::Json)
+            .unwrap_err()
+            .contains("EOF while parsing a list"));
+        assert_eq!(
+            ndjson("", Format::Json).unwrap_err(),
+            "A json payload is missing."
+        );
     }
 
     #[test]
     fn ndjson_needs_no_newline_at_the_end() {
-        assert_eq!(ndjson("{\"a\":1}\n\n{\"a\":2}", Format::Ndjson).unwrap().1, 2);
+        assert_eq!(
+            ndjson("{\"a\":1}\n\n{\"a\":2}", Format::Ndjson).unwrap().1,
+            2
+        );
         assert!(ndjson("{\"a\":1}\n{", Format::Ndjson).is_err());
     }
 
@@ -251,8 +295,14 @@ mod tests {
         let csv = "id:number,ok:boolean,name,x:y\n1, true ,Ann,\n2.5,,\"B, C\",z\n";
         let expected = "{\"id\":1,\"ok\":true,\"name\":\"Ann\",\"x:y\":null}\n\
                         {\"id\":2.5,\"ok\":null,\"name\":\"B, C\",\"x:y\":\"z\"}\n";
-        assert_eq!(ndjson(csv, Format::Csv { delimiter: b',' }).unwrap(), (expected.into(), 2));
+        assert_eq!(
+            ndjson(csv, Format::Csv { delimiter: b',' }).unwrap(),
+            (expected.into(), 2)
+        );
         let error = ndjson("id:number\nx\n", Format::Csv { delimiter: b',' }).unwrap_err();
-        assert!(error.contains("Error parsing number \"x\" at line 1"), "{error}");
+        assert!(
+            error.contains("Error parsing number \"x\" at line 1"),
+            "{error}"
+        );
     }
 }

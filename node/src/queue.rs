@@ -87,13 +87,19 @@ impl Queue {
         writer.execute_batch(SCHEMA).map_err(sql_error)?;
         let last = |column: &str| {
             let sql = format!("SELECT max({column}) FROM tasks");
-            writer.query_row(&sql, [], |row| row.get::<_, Option<u32>>(0)).map_err(sql_error)
+            writer
+                .query_row(&sql, [], |row| row.get::<_, Option<u32>>(0))
+                .map_err(sql_error)
         };
         let after = |last: Option<u32>| last.map_or(0, |uid| uid + 1);
         let (next_task, next_batch) = (after(last("uid")?), after(last("batch_uid")?));
         let reader = connect(path)?;
         Ok(Queue {
-            writer: Mutex::new(Writer { connection: writer, next_task, next_batch }),
+            writer: Mutex::new(Writer {
+                connection: writer,
+                next_task,
+                next_batch,
+            }),
             reader: Mutex::new(reader),
             processing: Mutex::new(None),
         })
@@ -128,7 +134,11 @@ impl Queue {
             nanos(task.enqueued_at),
             work_text
         ];
-        writer.connection.prepare_cached(sql).and_then(|mut s| s.execute(row)).map_err(sql_error)?;
+        writer
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.execute(row))
+            .map_err(sql_error)?;
         writer.next_task += 1;
         Ok(task)
     }
@@ -136,21 +146,40 @@ impl Queue {
     /// The tasks that `filter` lets through, one page of them.
     pub fn list(&self, filter: &Filter) -> Result<Page, Error> {
         let processing = self.processing();
-        let sql = filter.sql(processing.as_ref().map(|p| (p.batch_uid, nanos(p.started_at), p.tasks.as_slice())));
+        let sql = filter.sql(
+            processing
+                .as_ref()
+                .map(|p| (p.batch_uid, nanos(p.started_at), p.tasks.as_slice())),
+        );
         let reader = lock(&self.reader);
         let total = reader
-            .query_row(&sql.count, rusqlite::params_from_iter(&sql.values), |row| row.get(0))
+            .query_row(&sql.count, rusqlite::params_from_iter(&sql.values), |row| {
+                row.get(0)
+            })
             .map_err(sql_error)?;
-        let mut statement = reader.prepare(&format!("SELECT {COLUMNS} {}", sql.page)).map_err(sql_error)?;
-        let rows = statement.query_map(rusqlite::params_from_iter(&sql.values), task_of).map_err(sql_error)?;
+        let mut statement = reader
+            .prepare(&format!("SELECT {COLUMNS} {}", sql.page))
+            .map_err(sql_error)?;
+        let rows = statement
+            .query_map(rusqlite::params_from_iter(&sql.values), task_of)
+            .map_err(sql_error)?;
         let tasks: Result<Vec<Task>, _> = rows.collect();
-        let tasks = tasks.map_err(sql_error)?.into_iter().map(|task| overlay(task, processing.as_ref())).collect();
+        let tasks = tasks
+            .map_err(sql_error)?
+            .into_iter()
+            .map(|task| overlay(task, processing.as_ref()))
+            .collect();
         Ok(Page { tasks, total })
     }
 
     /// The uids that `filter` lets through, ascending.
     pub fn uids(&self, filter: &Filter) -> Result<Vec<u32>, Error> {
-        let mut uids: Vec<u32> = self.list(filter)?.tasks.into_iter().map(|task| task.uid).collect();
+        let mut uids: Vec<u32> = self
+            .list(filter)?
+            .tasks
+            .into_iter()
+            .map(|task| task.uid)
+            .collect();
         uids.sort_unstable();
         Ok(uids)
     }
@@ -162,15 +191,24 @@ impl Queue {
         let reader = lock(&self.reader);
         let sql = format!("SELECT {COLUMNS} FROM tasks WHERE uid = ?1");
         let mut statement = reader.prepare_cached(&sql).map_err(sql_error)?;
-        let task = statement.query_row([uid], task_of).optional().map_err(sql_error)?;
+        let task = statement
+            .query_row([uid], task_of)
+            .optional()
+            .map_err(sql_error)?;
         Ok(task.map(|task| overlay(task, processing.as_ref())))
     }
 
     /// Whether the batch under way is one of this index.
     pub fn is_processing_index(&self, index_uid: &str) -> Result<bool, Error> {
-        let Some(processing) = self.processing() else { return Ok(false) };
-        let Some(first) = processing.tasks.first() else { return Ok(false) };
-        Ok(self.get(*first)?.is_some_and(|task| task.index_uid.as_deref() == Some(index_uid)))
+        let Some(processing) = self.processing() else {
+            return Ok(false);
+        };
+        let Some(first) = processing.tasks.first() else {
+            return Ok(false);
+        };
+        Ok(self
+            .get(*first)?
+            .is_some_and(|task| task.index_uid.as_deref() == Some(index_uid)))
     }
 
     /// What runs next: the last waiting cancelation alone, else all waiting deletions of tasks, else the waiting tasks
@@ -178,13 +216,19 @@ impl Queue {
     pub fn waiting(&self, max: usize) -> Result<Vec<Job>, Error> {
         let writer = lock(&self.writer);
         let find = |clause: &str, values: &[&dyn rusqlite::ToSql]| -> Result<Vec<Job>, Error> {
-            let sql = format!("SELECT {COLUMNS}, work FROM tasks WHERE status = 'enqueued' {clause}");
+            let sql =
+                format!("SELECT {COLUMNS}, work FROM tasks WHERE status = 'enqueued' {clause}");
             let mut statement = writer.connection.prepare_cached(&sql).map_err(sql_error)?;
             let rows = statement.query_map(values, job_of).map_err(sql_error)?;
             rows.collect::<Result<_, _>>().map_err(sql_error)
         };
-        let Some(oldest) = find("ORDER BY uid LIMIT 1", &[])?.pop() else { return Ok(Vec::new()) };
-        let cancelations = find("AND kind = 'taskCancelation' ORDER BY uid DESC LIMIT 1", &[])?;
+        let Some(oldest) = find("ORDER BY uid LIMIT 1", &[])?.pop() else {
+            return Ok(Vec::new());
+        };
+        let cancelations = find(
+            "AND kind = 'taskCancelation' ORDER BY uid DESC LIMIT 1",
+            &[],
+        )?;
         if !cancelations.is_empty() {
             return Ok(cancelations);
         }
@@ -192,17 +236,26 @@ impl Queue {
         if !deletions.is_empty() {
             return Ok(deletions);
         }
-        find("AND index_uid = ?1 ORDER BY uid LIMIT ?2", &[&oldest.task.index_uid, &(max as i64)])
+        find(
+            "AND index_uid = ?1 ORDER BY uid LIMIT ?2",
+            &[&oldest.task.index_uid, &(max as i64)],
+        )
     }
 
     /// The tasks among `uids` that wait.
     pub fn waiting_among(&self, uids: &[u32]) -> Result<Vec<Job>, Error> {
         let writer = lock(&self.writer);
-        let sql = format!("SELECT {COLUMNS}, work FROM tasks WHERE status = 'enqueued' AND uid = ?1");
+        let sql =
+            format!("SELECT {COLUMNS}, work FROM tasks WHERE status = 'enqueued' AND uid = ?1");
         let mut statement = writer.connection.prepare_cached(&sql).map_err(sql_error)?;
         let mut jobs = Vec::new();
         for uid in uids {
-            jobs.extend(statement.query_row([uid], job_of).optional().map_err(sql_error)?);
+            jobs.extend(
+                statement
+                    .query_row([uid], job_of)
+                    .optional()
+                    .map_err(sql_error)?,
+            );
         }
         Ok(jobs)
     }
@@ -213,7 +266,11 @@ impl Queue {
         let batch_uid = writer.next_batch;
         writer.next_batch += 1;
         let started_at = OffsetDateTime::now_utc();
-        *lock(&self.processing) = Some(Processing { batch_uid, started_at, tasks });
+        *lock(&self.processing) = Some(Processing {
+            batch_uid,
+            started_at,
+            tasks,
+        });
         (batch_uid, started_at)
     }
 
@@ -224,7 +281,8 @@ impl Queue {
 
     /// Whether one of `tasks` is being worked on.
     pub fn is_processing(&self, tasks: &[u32]) -> bool {
-        self.processing().is_some_and(|p| p.tasks.iter().any(|uid| tasks.contains(uid)))
+        self.processing()
+            .is_some_and(|p| p.tasks.iter().any(|uid| tasks.contains(uid)))
     }
 
     /// Writes the ends of a batch's tasks, the map's change and the deletion of `deleted` in one transaction.
@@ -236,7 +294,9 @@ impl Queue {
                        started_at = ?7, finished_at = ?8, work = NULL WHERE uid = ?1";
             let mut statement = transaction.prepare_cached(sql).map_err(sql_error)?;
             for task in ended {
-                let text = |value: &Option<serde_json::Value>| value.as_ref().map(|value| value.to_string());
+                let text = |value: &Option<serde_json::Value>| {
+                    value.as_ref().map(|value| value.to_string())
+                };
                 let row = params![
                     task.uid,
                     task.batch_uid,
@@ -249,7 +309,9 @@ impl Queue {
                 ];
                 statement.execute(row).map_err(sql_error)?;
             }
-            let mut statement = transaction.prepare_cached("DELETE FROM tasks WHERE uid = ?1").map_err(sql_error)?;
+            let mut statement = transaction
+                .prepare_cached("DELETE FROM tasks WHERE uid = ?1")
+                .map_err(sql_error)?;
             for uid in deleted {
                 statement.execute([uid]).map_err(sql_error)?;
             }
@@ -269,8 +331,12 @@ impl Queue {
     /// The map from index names to folders.
     pub fn map(&self) -> Result<HashMap<String, Uuid>, Error> {
         let reader = lock(&self.reader);
-        let mut statement = reader.prepare("SELECT uid, folder FROM indexes").map_err(sql_error)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, parse::<Uuid>(row, 1)?))).map_err(sql_error)?;
+        let mut statement = reader
+            .prepare("SELECT uid, folder FROM indexes")
+            .map_err(sql_error)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, parse::<Uuid>(row, 1)?)))
+            .map_err(sql_error)?;
         rows.collect::<Result<_, _>>().map_err(sql_error)
     }
 
@@ -283,7 +349,11 @@ impl Queue {
         let mut statement = reader.prepare(&sql).map_err(sql_error)?;
         let rows = statement.query_map([], job_of).map_err(sql_error)?;
         let jobs: Result<Vec<Job>, _> = rows.collect();
-        Ok(jobs.map_err(sql_error)?.iter().filter_map(|job| job.work.payload_file()).collect())
+        Ok(jobs
+            .map_err(sql_error)?
+            .iter()
+            .filter_map(|job| job.work.payload_file())
+            .collect())
     }
 
     fn processing(&self) -> Option<Processing> {
@@ -293,9 +363,15 @@ impl Queue {
 
 fn connect(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(path).map_err(sql_error)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(sql_error)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(sql_error)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(sql_error)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(sql_error)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(sql_error)?;
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(sql_error)?;
     Ok(connection)
 }
 
@@ -306,7 +382,9 @@ fn write_map(connection: &Connection, change: &MapChange) -> Result<(), Error> {
             let sql = "INSERT OR REPLACE INTO indexes (uid, folder) VALUES (?1, ?2)";
             connection.execute(sql, params![uid, folder.to_string()])
         }
-        MapChange::Remove { uid } => connection.execute("DELETE FROM indexes WHERE uid = ?1", [uid]),
+        MapChange::Remove { uid } => {
+            connection.execute("DELETE FROM indexes WHERE uid = ?1", [uid])
+        }
     };
     written.map(|_| ()).map_err(sql_error)
 }
@@ -324,11 +402,16 @@ fn overlay(mut task: Task, processing: Option<&Processing>) -> Task {
 }
 
 fn job_of(row: &Row) -> rusqlite::Result<Job> {
-    Ok(Job { task: task_of(row)?, work: json(row, 11)?.ok_or(rusqlite::Error::InvalidQuery)? })
+    Ok(Job {
+        task: task_of(row)?,
+        work: json(row, 11)?.ok_or(rusqlite::Error::InvalidQuery)?,
+    })
 }
 
 fn task_of(row: &Row) -> rusqlite::Result<Task> {
-    let named = |column| rusqlite::Error::InvalidColumnType(column, "name".to_owned(), rusqlite::types::Type::Text);
+    let named = |column| {
+        rusqlite::Error::InvalidColumnType(column, "name".to_owned(), rusqlite::types::Type::Text)
+    };
     Ok(Task {
         uid: row.get(0)?,
         batch_uid: row.get(1)?,
@@ -345,18 +428,27 @@ fn task_of(row: &Row) -> rusqlite::Result<Task> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &Row, column: usize) -> rusqlite::Result<Option<T>> {
-    let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| unreadable(column, error))
+    let Some(text) = row.get::<_, Option<String>>(column)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| unreadable(column, error))
 }
 
 fn parse<T: std::str::FromStr>(row: &Row, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    row.get::<_, String>(column)?.parse().map_err(|error| unreadable(column, error))
+    row.get::<_, String>(column)?
+        .parse()
+        .map_err(|error| unreadable(column, error))
 }
 
-fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+fn unreadable(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
@@ -386,11 +478,19 @@ mod tests {
     use super::*;
 
     fn add(queue: &Queue, index: &str) -> u32 {
-        queue.register(Some(index), &Work::ClearDocuments).unwrap().uid
+        queue
+            .register(Some(index), &Work::ClearDocuments)
+            .unwrap()
+            .uid
     }
 
     fn end(task: &Task, status: Status) -> Task {
-        Task { status, batch_uid: Some(0), finished_at: Some(OffsetDateTime::now_utc()), ..task.clone() }
+        Task {
+            status,
+            batch_uid: Some(0),
+            finished_at: Some(OffsetDateTime::now_utc()),
+            ..task.clone()
+        }
     }
 
     #[test]
@@ -402,7 +502,10 @@ mod tests {
         assert_eq!(uids, [0, 1, 2]);
 
         let jobs = queue.waiting(10).unwrap();
-        assert_eq!(jobs.iter().map(|job| job.task.uid).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(
+            jobs.iter().map(|job| job.task.uid).collect::<Vec<_>>(),
+            [0, 2]
+        );
         queue.begin(vec![0, 2]);
         assert_eq!(queue.get(2).unwrap().unwrap().status, Status::Processing);
         assert_eq!(queue.get(1).unwrap().unwrap().status, Status::Enqueued);
@@ -421,8 +524,13 @@ mod tests {
         add(&queue, "a");
         let task = queue.waiting(1).unwrap().pop().unwrap().task;
         queue.begin(vec![0]);
-        let change = MapChange::Insert { uid: "a".to_owned(), folder: Uuid::nil() };
-        queue.finish(&[end(&task, Status::Succeeded)], &change, &[]).unwrap();
+        let change = MapChange::Insert {
+            uid: "a".to_owned(),
+            folder: Uuid::nil(),
+        };
+        queue
+            .finish(&[end(&task, Status::Succeeded)], &change, &[])
+            .unwrap();
         assert!(queue.waiting(1).unwrap().is_empty());
 
         let restarted = Queue::open(&path).unwrap();
@@ -436,9 +544,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = Queue::open(&folder.path().join("tasks.db")).unwrap();
         add(&queue, "a");
-        queue.register(None, &Work::DeleteTasks { query: "?uids=0".into(), tasks: vec![0] }).unwrap();
-        queue.register(None, &Work::CancelTasks { query: "?uids=0".into(), tasks: vec![0] }).unwrap();
-        let next: Vec<u32> = queue.waiting(9).unwrap().iter().map(|job| job.task.uid).collect();
+        queue
+            .register(
+                None,
+                &Work::DeleteTasks {
+                    query: "?uids=0".into(),
+                    tasks: vec![0],
+                },
+            )
+            .unwrap();
+        queue
+            .register(
+                None,
+                &Work::CancelTasks {
+                    query: "?uids=0".into(),
+                    tasks: vec![0],
+                },
+            )
+            .unwrap();
+        let next: Vec<u32> = queue
+            .waiting(9)
+            .unwrap()
+            .iter()
+            .map(|job| job.task.uid)
+            .collect();
         assert_eq!(next, [2]);
     }
 }

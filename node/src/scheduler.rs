@@ -52,7 +52,13 @@ struct Ended {
 
 impl Ended {
     fn new(jobs: Vec<Job>) -> Ended {
-        Ended { jobs, change: MapChange::None, removed: None, canceled: Vec::new(), deleted: Vec::new() }
+        Ended {
+            jobs,
+            change: MapChange::None,
+            removed: None,
+            canceled: Vec::new(),
+            deleted: Vec::new(),
+        }
     }
 }
 
@@ -119,7 +125,10 @@ impl Scheduler {
                 .0;
         }
         while !*awake && limit.is_none() {
-            awake = self.wake.wait(awake).unwrap_or_else(PoisonError::into_inner);
+            awake = self
+                .wake
+                .wait(awake)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         *awake = false;
     }
@@ -132,9 +141,12 @@ impl Scheduler {
             return Ok(false);
         }
         let batch = self.batch_of(&mut jobs)?;
-        let (batch_uid, started_at) = self.queue.begin(jobs.iter().map(|job| job.task.uid).collect());
+        let (batch_uid, started_at) = self
+            .queue
+            .begin(jobs.iter().map(|job| job.task.uid).collect());
         let outcome = catch_unwind(AssertUnwindSafe(|| self.process(batch, jobs.clone())));
-        let ended = match outcome.unwrap_or_else(|panic| Err(Failure::Error(crash(panic.as_ref())))) {
+        let ended = match outcome.unwrap_or_else(|panic| Err(Failure::Error(crash(panic.as_ref()))))
+        {
             Ok(ended) => ended,
             Err(Failure::Aborted) => {
                 self.queue.abort();
@@ -153,14 +165,24 @@ impl Scheduler {
         Ok(true)
     }
 
-    fn finish(&self, mut ended: Ended, batch_uid: u32, started_at: OffsetDateTime) -> Result<(), Error> {
+    fn finish(
+        &self,
+        mut ended: Ended,
+        batch_uid: u32,
+        started_at: OffsetDateTime,
+    ) -> Result<(), Error> {
         let finished_at = Some(OffsetDateTime::now_utc());
         for job in ended.jobs.iter_mut().chain(&mut ended.canceled) {
             job.task.batch_uid = Some(batch_uid);
             job.task.started_at = Some(started_at);
             job.task.finished_at = finished_at;
         }
-        let tasks: Vec<Task> = ended.jobs.iter().chain(&ended.canceled).map(|job| job.task.clone()).collect();
+        let tasks: Vec<Task> = ended
+            .jobs
+            .iter()
+            .chain(&ended.canceled)
+            .map(|job| job.task.clone())
+            .collect();
         self.queue.finish(&tasks, &ended.change, &ended.deleted)?;
         if let Some(removed) = ended.removed {
             self.indexes.discard(removed);
@@ -175,7 +197,9 @@ impl Scheduler {
 
     /// Cuts `jobs` down to the next batch of their index; `None` for tasks about tasks.
     fn batch_of(&self, jobs: &mut Vec<Job>) -> Result<Option<Batch>, Error> {
-        let Some(uid) = jobs[0].task.index_uid.clone() else { return Ok(None) };
+        let Some(uid) = jobs[0].task.index_uid.clone() else {
+            return Ok(None);
+        };
         let mut bytes = 0;
         let fits = jobs.iter().position(|job| {
             if let Work::AddDocuments { payload, .. } = &job.work {
@@ -188,11 +212,18 @@ impl Scheduler {
         let primary_key = match &index {
             Some(index) => {
                 let rtxn = index.read_txn().map_err(heed_error)?;
-                index.primary_key(&rtxn).map_err(heed_error)?.map(String::from)
+                index
+                    .primary_key(&rtxn)
+                    .map_err(heed_error)?
+                    .map(String::from)
             }
             None => None,
         };
-        let batch = next_batch(jobs.iter().map(|job| &job.work), index.is_some(), primary_key.as_deref());
+        let batch = next_batch(
+            jobs.iter().map(|job| &job.work),
+            index.is_some(),
+            primary_key.as_deref(),
+        );
         if let Some(batch) = &batch {
             jobs.truncate(batch.len);
         }
@@ -210,7 +241,10 @@ impl Scheduler {
             Plan::CreateIndex => Ok(self.create_index(&uid, jobs)?),
             Plan::UpdateIndex => {
                 let index = self.indexes.get(&uid)?;
-                if let Work::UpdateIndex { primary_key: Some(primary_key) } = &jobs[0].work {
+                if let Work::UpdateIndex {
+                    primary_key: Some(primary_key),
+                } = &jobs[0].work
+                {
                     self.engine.set_primary_key(&uid, &index, primary_key)?;
                 }
                 jobs[0].task.status = Status::Succeeded;
@@ -222,8 +256,12 @@ impl Scheduler {
                     true => self.indexes.get_or_create(&uid, &self.queue)?,
                     false => self.indexes.get(&uid)?,
                 };
-                let stop = || self.interrupted.load(Ordering::Relaxed) || self.stopping.load(Ordering::Relaxed);
-                self.engine.apply(&uid, &index, plan, &mut jobs, &self.files, &stop)?;
+                let stop = || {
+                    self.interrupted.load(Ordering::Relaxed)
+                        || self.stopping.load(Ordering::Relaxed)
+                };
+                self.engine
+                    .apply(&uid, &index, plan, &mut jobs, &self.files, &stop)?;
                 Ok(Ended::new(jobs))
             }
         }
@@ -231,15 +269,27 @@ impl Scheduler {
 
     fn create_index(&self, uid: &str, mut jobs: Vec<Job>) -> Result<Ended, Error> {
         if self.indexes.find(uid)?.is_some() {
-            return Err(coded("index_already_exists", format!("Index `{uid}` already exists.")));
+            return Err(coded(
+                "index_already_exists",
+                format!("Index `{uid}` already exists."),
+            ));
         }
         let (folder, index) = self.indexes.create()?;
-        if let Work::CreateIndex { primary_key: Some(primary_key) } = &jobs[0].work {
+        if let Work::CreateIndex {
+            primary_key: Some(primary_key),
+        } = &jobs[0].work
+        {
             self.engine.set_primary_key(uid, &index, primary_key)?;
         }
         self.indexes.insert(uid, folder, index);
         jobs[0].task.status = Status::Succeeded;
-        Ok(Ended { change: MapChange::Insert { uid: uid.to_owned(), folder }, ..Ended::new(jobs) })
+        Ok(Ended {
+            change: MapChange::Insert {
+                uid: uid.to_owned(),
+                folder,
+            },
+            ..Ended::new(jobs)
+        })
     }
 
     fn delete_index(&self, uid: &str, mut jobs: Vec<Job>, created: bool) -> Result<Ended, Error> {
@@ -261,7 +311,13 @@ impl Scheduler {
                 _ => job.task.details.take().map(failed_details),
             };
         }
-        Ok(Ended { change: MapChange::Remove { uid: uid.to_owned() }, removed, ..Ended::new(jobs) })
+        Ok(Ended {
+            change: MapChange::Remove {
+                uid: uid.to_owned(),
+            },
+            removed,
+            ..Ended::new(jobs)
+        })
     }
 
     fn cancel(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {
@@ -277,15 +333,24 @@ impl Scheduler {
             }
         }
         count(&mut jobs[0], "canceledTasks", canceled.len());
-        Ok(Ended { canceled, ..Ended::new(jobs) })
+        Ok(Ended {
+            canceled,
+            ..Ended::new(jobs)
+        })
     }
 
     fn delete_tasks(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {
         let mut deleted: Vec<u32> = Vec::new();
         for job in &mut jobs {
-            let Work::DeleteTasks { tasks, .. } = &job.work else { continue };
+            let Work::DeleteTasks { tasks, .. } = &job.work else {
+                continue;
+            };
             let ended = Some(vec![Status::Succeeded, Status::Failed, Status::Canceled]);
-            let filter = Filter { uids: Some(tasks.clone()), statuses: ended, ..Filter::default() };
+            let filter = Filter {
+                uids: Some(tasks.clone()),
+                statuses: ended,
+                ..Filter::default()
+            };
             let before = deleted.len();
             for uid in self.queue.uids(&filter)? {
                 if !deleted.contains(&uid) {
@@ -295,7 +360,10 @@ impl Scheduler {
             let found = deleted.len() - before;
             count(job, "deletedTasks", found);
         }
-        Ok(Ended { deleted, ..Ended::new(jobs) })
+        Ok(Ended {
+            deleted,
+            ..Ended::new(jobs)
+        })
     }
 }
 
@@ -308,6 +376,11 @@ fn count(job: &mut Job, name: &str, count: usize) {
 
 fn crash(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&'static str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("Box<dyn Any>");
-    coded("internal", format!("An unexpected crash occurred when processing the task: {text}"))
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("Box<dyn Any>");
+    coded(
+        "internal",
+        format!("An unexpected crash occurred when processing the task: {text}"),
+    )
 }

@@ -23,9 +23,10 @@ use crate::deserialize::{codes::*, JsonRejection};
 use crate::error::{coded, milli_error};
 
 pub use apply::apply;
-pub use locales::{LocalizedRule, Locale};
+pub use locales::{Locale, LocalizedRule};
 pub use parts::{
-    Embedder, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance, Wildcard,
+    Embedder, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance,
+    Wildcard,
 };
 pub use view::view;
 
@@ -166,13 +167,16 @@ parts! {
 impl Settings {
     /// Checks what cannot be said in types: the embedders' configurations.
     pub fn validated(mut self) -> Result<Settings, Error> {
-        let Setting::Set(embedders) = &mut self.embedders else { return Ok(self) };
+        let Setting::Set(embedders) = &mut self.embedders else {
+            return Ok(self);
+        };
         for (name, embedder) in embedders {
             if let Setting::Set(config) = &embedder.0 {
                 refuse_composite(config)?;
             }
             let config = std::mem::take(&mut embedder.0);
-            embedder.0 = milli::update::validate_embedding_settings(config, name).map_err(milli_error)?;
+            embedder.0 =
+                milli::update::validate_embedding_settings(config, name).map_err(milli_error)?;
         }
         Ok(self)
     }
@@ -187,7 +191,9 @@ impl Settings {
 
     /// Masks API keys, leaving the first letters of long ones.
     pub fn hide_secrets(&mut self) {
-        let Setting::Set(embedders) = &mut self.embedders else { return };
+        let Setting::Set(embedders) = &mut self.embedders else {
+            return;
+        };
         for embedder in embedders.values_mut() {
             if let Setting::Set(config) = &mut embedder.0 {
                 if let Setting::Set(key) = &mut config.api_key {

@@ -109,7 +109,9 @@ mod id_text {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -117,24 +119,48 @@ mod id_text {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase")]
 pub enum Work {
-    AddDocuments { method: Method, payload: Payload, documents: u64, primary_key: Option<String> },
-    DeleteDocuments { ids: Vec<String> },
-    DeleteByFilter { filter: Value },
+    AddDocuments {
+        method: Method,
+        payload: Payload,
+        documents: u64,
+        primary_key: Option<String>,
+    },
+    DeleteDocuments {
+        ids: Vec<String>,
+    },
+    DeleteByFilter {
+        filter: Value,
+    },
     ClearDocuments,
     /// `reset` tells a DELETE from an update: it does not create a missing index.
-    UpdateSettings { settings: Box<Settings>, reset: bool },
-    CreateIndex { primary_key: Option<String> },
-    UpdateIndex { primary_key: Option<String> },
+    UpdateSettings {
+        settings: Box<Settings>,
+        reset: bool,
+    },
+    CreateIndex {
+        primary_key: Option<String>,
+    },
+    UpdateIndex {
+        primary_key: Option<String>,
+    },
     DeleteIndex,
-    CancelTasks { query: String, tasks: Vec<u32> },
-    DeleteTasks { query: String, tasks: Vec<u32> },
+    CancelTasks {
+        query: String,
+        tasks: Vec<u32>,
+    },
+    DeleteTasks {
+        query: String,
+        tasks: Vec<u32>,
+    },
 }
 
 impl Work {
     pub fn kind(&self) -> Kind {
         match self {
             Work::AddDocuments { .. } => Kind::DocumentAdditionOrUpdate,
-            Work::DeleteDocuments { .. } | Work::DeleteByFilter { .. } | Work::ClearDocuments => Kind::DocumentDeletion,
+            Work::DeleteDocuments { .. } | Work::DeleteByFilter { .. } | Work::ClearDocuments => {
+                Kind::DocumentDeletion
+            }
             Work::UpdateSettings { .. } => Kind::SettingsUpdate,
             Work::CreateIndex { .. } => Kind::IndexCreation,
             Work::UpdateIndex { .. } => Kind::IndexUpdate,
@@ -147,7 +173,9 @@ impl Work {
     /// The details of a task that has not ended.
     pub fn details(&self) -> Value {
         match self {
-            Work::AddDocuments { documents, .. } => json!({"receivedDocuments": documents, "indexedDocuments": null}),
+            Work::AddDocuments { documents, .. } => {
+                json!({"receivedDocuments": documents, "indexedDocuments": null})
+            }
             Work::DeleteDocuments { ids } => {
                 json!({"providedIds": ids.len(), "deletedDocuments": null, "originalFilter": null})
             }
@@ -157,7 +185,9 @@ impl Work {
             }
             Work::ClearDocuments | Work::DeleteIndex => json!({"deletedDocuments": null}),
             Work::UpdateSettings { settings, .. } => settings.to_details(),
-            Work::CreateIndex { primary_key } | Work::UpdateIndex { primary_key } => json!({"primaryKey": primary_key}),
+            Work::CreateIndex { primary_key } | Work::UpdateIndex { primary_key } => {
+                json!({"primaryKey": primary_key})
+            }
             Work::CancelTasks { query, tasks } => {
                 json!({"matchedTasks": tasks.len(), "canceledTasks": null, "originalFilter": query})
             }
@@ -170,7 +200,10 @@ impl Work {
     /// The payload file that this task owns.
     pub fn payload_file(&self) -> Option<Uuid> {
         match self {
-            Work::AddDocuments { payload: Payload::File { id, .. }, .. } => Some(*id),
+            Work::AddDocuments {
+                payload: Payload::File { id, .. },
+                ..
+            } => Some(*id),
             _ => None,
         }
     }
@@ -178,7 +211,12 @@ impl Work {
 
 /// The details of a task that came to nothing: what was counted becomes 0.
 pub fn failed_details(mut details: Value) -> Value {
-    for name in ["indexedDocuments", "deletedDocuments", "canceledTasks", "deletedTasks"] {
+    for name in [
+        "indexedDocuments",
+        "deletedDocuments",
+        "canceledTasks",
+        "deletedTasks",
+    ] {
         if let Some(count) = details.get_mut(name) {
             *count = 0.into();
         }
@@ -237,7 +275,10 @@ impl From<Task> for TaskView {
             canceled_by: task.canceled_by,
             details: task.details,
             error: task.error,
-            duration: task.started_at.zip(task.finished_at).and_then(|(start, end)| iso_duration(end - start)),
+            duration: task
+                .started_at
+                .zip(task.finished_at)
+                .and_then(|(start, end)| iso_duration(end - start)),
             enqueued_at: task.enqueued_at,
             started_at: task.started_at,
             finished_at: task.finished_at,
@@ -276,9 +317,16 @@ fn iso_duration(duration: time::Duration) -> Option<String> {
     if duration.is_negative() {
         return None;
     }
-    let (days, seconds) = (duration.whole_seconds() / SECONDS_A_DAY, duration.whole_seconds() % SECONDS_A_DAY);
+    let (days, seconds) = (
+        duration.whole_seconds() / SECONDS_A_DAY,
+        duration.whole_seconds() % SECONDS_A_DAY,
+    );
     let nanos = duration.subsec_nanoseconds();
-    let date = if days > 0 { format!("{days}D") } else { String::new() };
+    let date = if days > 0 {
+        format!("{days}D")
+    } else {
+        String::new()
+    };
     let time = match nanos {
         0 if seconds == 0 && days > 0 => String::new(),
         0 => format!("T{seconds}S"),

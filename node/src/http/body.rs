@@ -11,15 +11,21 @@ use crate::error::coded;
 
 /// The whole body, decompressed as its `Content-Encoding` says.
 pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
-    let bytes = Limited::new(body, bytes_max).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            too_large(bytes_max)
-        } else {
-            Error::bad_request("The provided payload is incomplete and cannot be parsed")
-        }
-    })?;
+    let bytes = Limited::new(body, bytes_max)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large(bytes_max)
+            } else {
+                Error::bad_request("The provided payload is incomplete and cannot be parsed")
+            }
+        })?;
     let bytes = bytes.to_bytes();
-    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let coding = headers
+        .get(header::CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     match coding.trim().to_ascii_lowercase().as_str() {
         "gzip" => unpack(flate2::read::MultiGzDecoder::new(&bytes[..]), bytes_max),
         "deflate" => unpack(flate2::read::ZlibDecoder::new(&bytes[..]), bytes_max),
@@ -34,12 +40,21 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<V
 }
 
 /// The body of a route that takes JSON only.
-pub async fn read_json(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
+pub async fn read_json(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Error> {
     const ACCEPTED: &[&str] = &["application/json"];
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Err(missing_content_type(ACCEPTED)) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Err(missing_content_type(ACCEPTED));
+    };
     let is_json = |(_, subtype): (String, String)| subtype == "json" || subtype.ends_with("+json");
     if !media_type(headers).is_some_and(is_json) {
-        return Err(invalid_content_type(value.to_str().unwrap_or("unknown"), ACCEPTED));
+        return Err(invalid_content_type(
+            value.to_str().unwrap_or("unknown"),
+            ACCEPTED,
+        ));
     }
     read(headers, body, bytes_max).await
 }
@@ -71,13 +86,20 @@ pub fn invalid_content_type(found: &str, accepted: &[&str]) -> Error {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn unpack(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let allowed = bytes_max as u64 + 1;
-    reader.take(allowed).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+    reader
+        .take(allowed)
+        .read_to_end(&mut bytes)
+        .map_err(|error| broken(&error))?;
     if bytes.len() > bytes_max {
         return Err(too_large(bytes_max));
     }
@@ -85,13 +107,16 @@ fn unpack(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, Error> {
 }
 
 fn broken(error: &io::Error) -> Error {
-    Error::bad_request(format!("The payload does not follow its Content-Encoding: {error}"))
+    Error::bad_request(format!(
+        "The payload does not follow its Content-Encoding: {error}"
+    ))
 }
 
 fn too_large(bytes_max: usize) -> Error {
     let size = binary_size(bytes_max);
-    let message =
-        format!("The provided payload reached the size limit. The maximum accepted payload size is {size}.");
+    let message = format!(
+        "The provided payload reached the size limit. The maximum accepted payload size is {size}."
+    );
     coded("payload_too_large", message)
 }
 
@@ -116,7 +141,9 @@ mod tests {
     fn packed(coding: &'static str, bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(read(&headers, Body::from(bytes), max))
     }
 
@@ -128,10 +155,21 @@ mod tests {
         let gzip = gzip.finish().unwrap();
         assert_eq!(packed("gzip", gzip.clone(), 1000).unwrap(), text);
         assert_eq!(packed("gzip", gzip.clone(), 89).unwrap_err().status, 413);
-        assert_eq!(packed("gzip", gzip[..10].to_vec(), 1000).unwrap_err().status, 400);
-        assert_eq!(packed("zstd", zstd::encode_all(&text[..], 1).unwrap(), 1000).unwrap(), text);
+        assert_eq!(
+            packed("gzip", gzip[..10].to_vec(), 1000)
+                .unwrap_err()
+                .status,
+            400
+        );
+        assert_eq!(
+            packed("zstd", zstd::encode_all(&text[..], 1).unwrap(), 1000).unwrap(),
+            text
+        );
         assert_eq!(packed("identity", text.clone(), 90).unwrap(), text);
-        assert_eq!(packed("identity", text, 89).unwrap_err().code, "payload_too_large");
+        assert_eq!(
+            packed("identity", text, 89).unwrap_err().code,
+            "payload_too_large"
+        );
     }
 
     #[test]

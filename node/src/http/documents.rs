@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::query::{index_uid, List, DEFAULT_LIMIT};
 use super::{blocking, body, enqueue, json, Answer, Paged, Shared};
-use crate::deserialize::{codes::*, json_value, missing, read_json, read_query, JsonRejection, Param, QueryRejection};
+use crate::deserialize::{
+    codes::*, json_value, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
+};
 use crate::documents::{self, Browse};
 use crate::error::coded;
 use crate::payload::{self, Format};
@@ -28,17 +30,33 @@ struct AddQuery {
 }
 
 fn ascii_delimiter(c: char) -> Result<Option<u8>, QueryRejection<InvalidDocumentCsvDelimiter>> {
-    u8::try_from(c).ok().filter(u8::is_ascii).map(Some).ok_or_else(|| {
-        let message = format!("csv delimiter must be an ascii character. Found: `{c}`");
-        QueryRejection::new("invalid_document_csv_delimiter", message)
-    })
+    u8::try_from(c)
+        .ok()
+        .filter(u8::is_ascii)
+        .map(Some)
+        .ok_or_else(|| {
+            let message = format!("csv delimiter must be an ascii character. Found: `{c}`");
+            QueryRejection::new("invalid_document_csv_delimiter", message)
+        })
 }
 
-pub async fn replace(state: Shared, path: Path<String>, query: RawQuery, headers: HeaderMap, body: Body) -> Answer {
+pub async fn replace(
+    state: Shared,
+    path: Path<String>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     add(Method::Replace, state, path, query, headers, body).await
 }
 
-pub async fn update(state: Shared, path: Path<String>, query: RawQuery, headers: HeaderMap, body: Body) -> Answer {
+pub async fn update(
+    state: Shared,
+    path: Path<String>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     add(Method::Update, state, path, query, headers, body).await
 }
 
@@ -50,14 +68,22 @@ async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let AddQuery { primary_key, csv_delimiter } = read_query(&query.unwrap_or_default())?;
+    let AddQuery {
+        primary_key,
+        csv_delimiter,
+    } = read_query(&query.unwrap_or_default())?;
     let uid = index_uid(uid)?;
     let format = format_of(&headers, csv_delimiter)?;
     let body = body::read(&headers, body, app.body_bytes_max).await?;
     let task = blocking(&app, move |app| {
         let documents = payload::read(&body, format)?;
         let payload = app.scheduler.files.keep(documents.ndjson)?;
-        let work = Work::AddDocuments { method, payload, documents: documents.count, primary_key };
+        let work = Work::AddDocuments {
+            method,
+            payload,
+            documents: documents.count,
+            primary_key,
+        };
         app.scheduler.register(Some(&uid), &work).inspect_err(|_| {
             if let Some(id) = work.payload_file() {
                 app.scheduler.files.remove(id);
@@ -68,15 +94,22 @@ async fn add(
 }
 
 fn format_of(headers: &HeaderMap, csv_delimiter: Option<u8>) -> Result<Format, Error> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Err(body::missing_content_type(ACCEPTED)) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Err(body::missing_content_type(ACCEPTED));
+    };
     let Some((kind, subtype)) = body::media_type(headers) else {
-        return Err(body::invalid_content_type(value.to_str().unwrap_or("unknown"), ACCEPTED));
+        return Err(body::invalid_content_type(
+            value.to_str().unwrap_or("unknown"),
+            ACCEPTED,
+        ));
     };
     let essence = format!("{kind}/{subtype}");
     match (essence.as_str(), csv_delimiter) {
         ("application/json", None) => Ok(Format::Json),
         ("application/x-ndjson", None) => Ok(Format::Ndjson),
-        ("text/csv", delimiter) => Ok(Format::Csv { delimiter: delimiter.unwrap_or(b',') }),
+        ("text/csv", delimiter) => Ok(Format::Csv {
+            delimiter: delimiter.unwrap_or(b','),
+        }),
         ("application/json" | "application/x-ndjson", Some(_)) => {
             let message = format!(
                 "The Content-Type `{essence}` does not support the use of a csv delimiter. The csv delimiter can only \
@@ -90,16 +123,29 @@ fn format_of(headers: &HeaderMap, csv_delimiter: Option<u8>) -> Result<Format, E
 
 pub async fn delete(State(app): Shared, Path((uid, id)): Path<(String, String)>) -> Answer {
     let uid = index_uid(uid)?;
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::DeleteDocuments { ids: vec![id] }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid),
+        Work::DeleteDocuments { ids: vec![id] },
+    )
+    .await
 }
 
-pub async fn delete_batch(State(app): Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn delete_batch(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let ids: Vec<Value> = json_value(&body)?;
     let uid = index_uid(uid)?;
     // Every value is taken for an id in its text form; what is no id deletes nothing.
     let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), String::from);
-    let work = Work::DeleteDocuments { ids: ids.iter().map(text).collect() };
+    let work = Work::DeleteDocuments {
+        ids: ids.iter().map(text).collect(),
+    };
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }
 
@@ -110,14 +156,29 @@ struct DeleteByFilter {
     filter: Value,
 }
 
-pub async fn delete_by_filter(State(app): Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn delete_by_filter(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let DeleteByFilter { filter } = read_json(&body)?;
     let uid = index_uid(uid)?;
     if parse_filter(&filter, "invalid_document_filter")?.is_none() {
-        return Err(coded("invalid_document_filter", "Sending an empty filter is forbidden.").into());
+        return Err(coded(
+            "invalid_document_filter",
+            "Sending an empty filter is forbidden.",
+        )
+        .into());
     }
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::DeleteByFilter { filter }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid),
+        Work::DeleteByFilter { filter },
+    )
+    .await
 }
 
 /// Editing by function is an experimental feature that is off by default in Meilisearch, and always off here.
@@ -146,7 +207,10 @@ pub async fn one(
     Path((uid, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let OneQuery { fields, retrieve_vectors: Param(vectors) } = read_query(&query.unwrap_or_default())?;
+    let OneQuery {
+        fields,
+        retrieve_vectors: Param(vectors),
+    } = read_query(&query.unwrap_or_default())?;
     let uid = index_uid(uid)?;
     let document = blocking(&app, move |app| {
         let index = app.scheduler.indexes.get(&uid)?;
@@ -185,7 +249,9 @@ pub async fn list(state: Shared, path: Path<String>, RawQuery(query): RawQuery) 
         vectors: query.retrieve_vectors.0,
         ids: query.ids.map(ids),
         // A filter may be written as JSON or as an expression.
-        filter: query.filter.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+        filter: query
+            .filter
+            .map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
     };
     browsed(state, path, browse).await
 }
@@ -207,10 +273,34 @@ struct FetchBody {
     filter: Option<Value>,
 }
 
-pub async fn fetch(State(app): Shared, path: Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn fetch(
+    State(app): Shared,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
-    let FetchBody { offset, limit, fields, retrieve_vectors, ids, filter } = read_json(&body)?;
-    browsed(State(app), path, Browse { offset, limit, fields, vectors: retrieve_vectors, ids, filter }).await
+    let FetchBody {
+        offset,
+        limit,
+        fields,
+        retrieve_vectors,
+        ids,
+        filter,
+    } = read_json(&body)?;
+    browsed(
+        State(app),
+        path,
+        Browse {
+            offset,
+            limit,
+            fields,
+            vectors: retrieve_vectors,
+            ids,
+            filter,
+        },
+    )
+    .await
 }
 
 async fn browsed(State(app): Shared, Path(uid): Path<String>, browse: Browse) -> Answer {
@@ -220,7 +310,12 @@ async fn browsed(State(app): Shared, Path(uid): Path<String>, browse: Browse) ->
         let ids = browse.checked_ids()?;
         let index = app.scheduler.indexes.get(&uid)?;
         let (total, results) = documents::browse(&index, &browse, ids.as_deref())?;
-        Ok(Paged { results, offset, limit, total })
+        Ok(Paged {
+            results,
+            offset,
+            limit,
+            total,
+        })
     });
     json(StatusCode::OK, &page.await?)
 }

@@ -13,7 +13,9 @@ use time::OffsetDateTime;
 
 use super::query::{index_uid, IndexUid, DEFAULT_LIMIT};
 use super::{blocking, body, enqueue, json, Answer, App, Paged, Shared};
-use crate::deserialize::{codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection};
+use crate::deserialize::{
+    codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
+};
 use crate::error::{heed_error, milli_error};
 use crate::tasks::Work;
 
@@ -35,7 +37,10 @@ impl IndexView {
             uid,
             created_at: index.created_at(&rtxn).map_err(milli_error)?,
             updated_at: index.updated_at(&rtxn).map_err(milli_error)?,
-            primary_key: index.primary_key(&rtxn).map_err(heed_error)?.map(String::from),
+            primary_key: index
+                .primary_key(&rtxn)
+                .map_err(heed_error)?
+                .map(String::from),
         })
     }
 }
@@ -50,7 +55,10 @@ struct ListQuery {
 }
 
 pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
-    let ListQuery { offset: Param(offset), limit: Param(limit) } = read_query(&query.unwrap_or_default())?;
+    let ListQuery {
+        offset: Param(offset),
+        limit: Param(limit),
+    } = read_query(&query.unwrap_or_default())?;
     let page = blocking(&app, move |app| {
         let names = app.scheduler.indexes.names();
         let total = names.len();
@@ -61,7 +69,12 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
                 results.push(IndexView::new(uid, &index)?);
             }
         }
-        Ok(Paged { results, offset, limit, total })
+        Ok(Paged {
+            results,
+            offset,
+            limit,
+            total,
+        })
     });
     json(StatusCode::OK, &page.await?)
 }
@@ -78,7 +91,13 @@ struct CreateBody {
 pub async fn create(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let CreateBody { uid, primary_key } = read_json(&body)?;
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid.0), Work::CreateIndex { primary_key }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid.0),
+        Work::CreateIndex { primary_key },
+    )
+    .await
 }
 
 pub async fn one(State(app): Shared, Path(uid): Path<String>) -> Answer {
@@ -107,15 +126,33 @@ fn immutable(field: &str, accepted: &[&str], at: ValuePointerRef) -> JsonRejecti
             return take_cf_content(JsonRejection::error::<Infallible>(None, kind, at));
         }
     };
-    let accepted = accepted.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    JsonRejection::new(code, format!("Immutable field `{field}`: expected one of {accepted}"))
+    let accepted = accepted
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    JsonRejection::new(
+        code,
+        format!("Immutable field `{field}`: expected one of {accepted}"),
+    )
 }
 
-pub async fn update(State(app): Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn update(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let UpdateBody { primary_key } = read_json(&body)?;
     let uid = index_uid(uid)?;
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::UpdateIndex { primary_key }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid),
+        Work::UpdateIndex { primary_key },
+    )
+    .await
 }
 
 pub async fn delete(State(app): Shared, Path(uid): Path<String>) -> Answer {
@@ -138,7 +175,10 @@ pub struct IndexStats {
 impl IndexStats {
     pub fn new(app: &App, uid: &str, index: &Index) -> Result<IndexStats, Error> {
         let rtxn = index.read_txn().map_err(heed_error)?;
-        let documents = index.documents_stats(&rtxn).map_err(heed_error)?.unwrap_or_default();
+        let documents = index
+            .documents_stats(&rtxn)
+            .map_err(heed_error)?
+            .unwrap_or_default();
         let vectors = index.arroy_stats(&rtxn).map_err(milli_error)?;
         Ok(IndexStats {
             number_of_documents: index.number_of_documents(&rtxn).map_err(milli_error)?,

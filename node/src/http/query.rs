@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use deserr::{take_cf_content, DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef};
+use deserr::{
+    take_cf_content, DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, ValueKind,
+    ValuePointerRef,
+};
 use miroir_api::Error;
 
 use crate::deserialize::{FromParam, Reason};
@@ -38,7 +41,9 @@ impl FromParam for IndexUid {
 
 /// The name of an index that stands in a path.
 pub fn index_uid(uid: String) -> Result<String, Error> {
-    IndexUid::try_new(uid).map(|uid| uid.0).map_err(|reason| coded("invalid_index_uid", reason.0))
+    IndexUid::try_new(uid)
+        .map(|uid| uid.0)
+        .map_err(|reason| coded("invalid_index_uid", reason.0))
 }
 
 /// A comma-separated list, `*` for all.
@@ -75,7 +80,10 @@ where
     T: FromParam,
     E: DeserializeError + MergeWithError<Reason>,
 {
-    fn deserialize_from_value<V: IntoValue>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<Self, E> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: deserr::Value<V>,
+        at: ValuePointerRef,
+    ) -> Result<Self, E> {
         let text = string::<V, E>(value, at)?;
         if text.is_empty() {
             return Ok(List::Some(Vec::new()));
@@ -83,7 +91,11 @@ where
         let parts: Vec<&str> = text.split(',').map(str::trim).collect();
         let mut values = Vec::with_capacity(parts.len());
         for (index, part) in parts.iter().enumerate().filter(|(_, part)| **part != "*") {
-            let place = if parts.len() > 1 { at.push_index(index) } else { at };
+            let place = if parts.len() > 1 {
+                at.push_index(index)
+            } else {
+                at
+            };
             match T::from_param(part) {
                 Ok(value) => values.push(value),
                 Err(reason) => match E::merge(None, reason, place) {
@@ -91,7 +103,11 @@ where
                 },
             }
         }
-        Ok(if parts.contains(&"*") { List::All } else { List::Some(values) })
+        Ok(if parts.contains(&"*") {
+            List::All
+        } else {
+            List::Some(values)
+        })
     }
 }
 
@@ -122,20 +138,31 @@ where
     T: FromParam,
     E: DeserializeError + MergeWithError<Reason>,
 {
-    fn deserialize_from_value<V: IntoValue>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<Self, E> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: deserr::Value<V>,
+        at: ValuePointerRef,
+    ) -> Result<Self, E> {
         let text = string::<V, E>(value, at)?;
         if text == "*" {
             return Ok(Star::Any);
         }
-        T::from_param(&text).map(Star::Some).map_err(|reason| take_cf_content(E::merge(None, reason, at)))
+        T::from_param(&text)
+            .map(Star::Some)
+            .map_err(|reason| take_cf_content(E::merge(None, reason, at)))
     }
 }
 
-fn string<V: IntoValue, E: DeserializeError>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<String, E> {
+fn string<V: IntoValue, E: DeserializeError>(
+    value: deserr::Value<V>,
+    at: ValuePointerRef,
+) -> Result<String, E> {
     match value {
         deserr::Value::String(text) => Ok(text),
         actual => {
-            let kind = ErrorKind::IncorrectValueKind { actual, accepted: &[ValueKind::String] };
+            let kind = ErrorKind::IncorrectValueKind {
+                actual,
+                accepted: &[ValueKind::String],
+            };
             Err(take_cf_content(E::error(None, kind, at)))
         }
     }

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::query::index_uid;
 use super::{blocking, body, Answer, Shared};
 use crate::search::{
-    inside_query, parse_multi_search, parse_search_get, parse_search_post, search, IndexedResult, SearchQuery,
+    inside_query, parse_multi_search, parse_search_get, parse_search_post, search, IndexedResult,
+    SearchQuery,
 };
 
 pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
@@ -16,14 +17,21 @@ pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQue
     run(state, index_uid(uid)?, query).await
 }
 
-pub async fn post(state: Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn post(
+    state: Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, state.body_bytes_max).await?;
     let query = parse_search_post(&body)?;
     run(state, index_uid(uid)?, query).await
 }
 
 async fn run(State(app): Shared, uid: String, query: SearchQuery) -> Answer {
-    let result = blocking(&app, move |app| search(&app.scheduler.indexes.get(&uid)?, &uid, query));
+    let result = blocking(&app, move |app| {
+        search(&app.scheduler.indexes.get(&uid)?, &uid, query)
+    });
     super::json(StatusCode::OK, &result.await?)
 }
 
@@ -38,8 +46,12 @@ pub async fn multi(State(app): Shared, headers: HeaderMap, body: Body) -> Answer
                 error.status = 400;
                 inside_query(position, error)
             })?;
-            let result = search(&index, &uid, query).map_err(|error| inside_query(position, error))?;
-            results.push(IndexedResult { index_uid: uid, result });
+            let result =
+                search(&index, &uid, query).map_err(|error| inside_query(position, error))?;
+            results.push(IndexedResult {
+                index_uid: uid,
+                result,
+            });
         }
         Ok(results)
     });

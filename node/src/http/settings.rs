@@ -15,28 +15,57 @@ use crate::tasks::Work;
 
 pub async fn all(State(app): Shared, Path(uid): Path<String>) -> Answer {
     let uid = index_uid(uid)?;
-    json(StatusCode::OK, &blocking(&app, move |app| current(app, &uid)).await?)
+    json(
+        StatusCode::OK,
+        &blocking(&app, move |app| current(app, &uid)).await?,
+    )
 }
 
-pub async fn update(State(app): Shared, Path(uid): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn update(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let settings: Settings = read_json(&body)?;
     let uid = index_uid(uid)?;
     let settings = Box::new(settings.validated()?);
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::UpdateSettings { settings, reset: false }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid),
+        Work::UpdateSettings {
+            settings,
+            reset: false,
+        },
+    )
+    .await
 }
 
 pub async fn reset(State(app): Shared, Path(uid): Path<String>) -> Answer {
     let uid = index_uid(uid)?;
     let settings = Box::new(Settings::cleared());
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::UpdateSettings { settings, reset: true }).await
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        Some(uid),
+        Work::UpdateSettings {
+            settings,
+            reset: true,
+        },
+    )
+    .await
 }
 
 pub async fn part(part: &'static Part, State(app): Shared, Path(uid): Path<String>) -> Answer {
     let uid = index_uid(uid)?;
     let settings = blocking(&app, move |app| current(app, &uid)).await?;
     let settings = serde_json::to_value(settings).map_err(|e| Error::internal(e.to_string()))?;
-    json(StatusCode::OK, settings.get(part.name).unwrap_or(&Value::Null))
+    json(
+        StatusCode::OK,
+        settings.get(part.name).unwrap_or(&Value::Null),
+    )
 }
 
 pub async fn update_part(
@@ -49,13 +78,23 @@ pub async fn update_part(
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let settings = (part.read)(json_value(&body)?)?;
     let uid = index_uid(uid)?;
-    let work = Work::UpdateSettings { settings: Box::new(settings), reset: false };
+    let work = Work::UpdateSettings {
+        settings: Box::new(settings),
+        reset: false,
+    };
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }
 
-pub async fn reset_part(part: &'static Part, State(app): Shared, Path(uid): Path<String>) -> Answer {
+pub async fn reset_part(
+    part: &'static Part,
+    State(app): Shared,
+    Path(uid): Path<String>,
+) -> Answer {
     let uid = index_uid(uid)?;
-    let work = Work::UpdateSettings { settings: Box::new((part.reset)()), reset: true };
+    let work = Work::UpdateSettings {
+        settings: Box::new((part.reset)()),
+        reset: true,
+    };
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }
 

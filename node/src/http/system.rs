@@ -46,7 +46,10 @@ pub async fn health() -> Answer {
 
 /// The version is the engine's: it is what decides how the node behaves.
 pub async fn version() -> Answer {
-    json(StatusCode::OK, &json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.15.1"}))
+    json(
+        StatusCode::OK,
+        &json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.15.1"}),
+    )
 }
 
 pub async fn features() -> Answer {
@@ -74,13 +77,22 @@ struct Stats {
 
 pub async fn stats(State(app): Shared) -> Answer {
     let stats = blocking(&app, |app| {
-        let mut stats = Stats { database_size: 0, used_database_size: 0, last_update: None, indexes: BTreeMap::new() };
+        let mut stats = Stats {
+            database_size: 0,
+            used_database_size: 0,
+            last_update: None,
+            indexes: BTreeMap::new(),
+        };
         for uid in app.scheduler.indexes.names() {
-            let Some(index) = app.scheduler.indexes.find(&uid)? else { continue };
+            let Some(index) = app.scheduler.indexes.find(&uid)? else {
+                continue;
+            };
             let rtxn = index.read_txn().map_err(heed_error)?;
             stats.database_size += index.on_disk_size().map_err(milli_error)?;
             stats.used_database_size += index.used_size().map_err(milli_error)?;
-            stats.last_update = stats.last_update.max(Some(index.updated_at(&rtxn).map_err(milli_error)?));
+            stats.last_update = stats
+                .last_update
+                .max(Some(index.updated_at(&rtxn).map_err(milli_error)?));
             let of_index = IndexStats::new(app, &uid, &index)?;
             stats.indexes.insert(uid, of_index);
         }

@@ -18,26 +18,39 @@ use crate::tasks::{Kind, Status, TaskView, Work};
 
 impl FromParam for Status {
     fn from_param(text: &str) -> Result<Self, Reason> {
-        let found = Status::ALL.iter().copied().find(|status| status.name().eq_ignore_ascii_case(text));
+        let found = Status::ALL
+            .iter()
+            .copied()
+            .find(|status| status.name().eq_ignore_ascii_case(text));
         found.ok_or_else(|| {
             let names = quoted(Status::ALL.iter().map(|status| status.name()));
-            Reason(format!("`{text}` is not a valid task status. Available statuses are {names}."))
+            Reason(format!(
+                "`{text}` is not a valid task status. Available statuses are {names}."
+            ))
         })
     }
 }
 
 impl FromParam for Kind {
     fn from_param(text: &str) -> Result<Self, Reason> {
-        let found = Kind::ALL.iter().copied().find(|kind| kind.name().eq_ignore_ascii_case(text));
+        let found = Kind::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.name().eq_ignore_ascii_case(text));
         found.ok_or_else(|| {
             let names = quoted(Kind::ALL.iter().map(|kind| kind.name()));
-            Reason(format!("`{text}` is not a valid task type. Available types are {names}."))
+            Reason(format!(
+                "`{text}` is not a valid task type. Available types are {names}."
+            ))
         })
     }
 }
 
 fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A date after which something lies: a day without a time means its end.
@@ -64,7 +77,10 @@ fn date(text: &str, past_midnight: Duration) -> Result<OffsetDateTime, Reason> {
     if let Ok(date) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(date);
     }
-    let day = Date::parse(text, format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day]"));
+    let day = Date::parse(
+        text,
+        format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day]"),
+    );
     let day = day.map_err(|_| {
         let wording = "It should follow the YYYY-MM-DD or RFC 3339 date-time format.";
         Reason(format!("`{text}` is an invalid date-time. {wording}"))
@@ -178,21 +194,35 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
             ..choice.into_filter()
         };
         let mut page = app.scheduler.queue.list(&filter)?;
-        let next = if page.tasks.len() > limit as usize { page.tasks.pop().map(|task| task.uid) } else { None };
+        let next = if page.tasks.len() > limit as usize {
+            page.tasks.pop().map(|task| task.uid)
+        } else {
+            None
+        };
         let from = page.tasks.first().map(|task| task.uid);
         let results = page.tasks.into_iter().map(TaskView::from).collect();
-        Ok(TaskList { results, total: page.total, limit, from, next })
+        Ok(TaskList {
+            results,
+            total: page.total,
+            limit,
+            from,
+            next,
+        })
     });
     json(StatusCode::OK, &list.await?)
 }
 
 pub async fn one(State(app): Shared, Path(text): Path<String>) -> Answer {
     let Ok(uid) = text.parse::<u32>() else {
-        let message = format!("Task uid `{text}` is invalid. It should only contain numeric characters.");
+        let message =
+            format!("Task uid `{text}` is invalid. It should only contain numeric characters.");
         return Err(coded("invalid_task_uids", message).into());
     };
     let task = blocking(&app, move |app| {
-        app.scheduler.queue.get(uid)?.ok_or_else(|| Error::task_not_found(uid))
+        app.scheduler
+            .queue
+            .get(uid)?
+            .ok_or_else(|| Error::task_not_found(uid))
     });
     json(StatusCode::OK, &TaskView::from(task.await?))
 }
@@ -200,13 +230,31 @@ pub async fn one(State(app): Shared, Path(text): Path<String>) -> Answer {
 pub async fn cancel(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let query = query.unwrap_or_default();
     let tasks = blocking(&app, chosen(&query, "cancel")?).await?;
-    enqueue(&app, StatusCode::OK, None, Work::CancelTasks { query: format!("?{query}"), tasks }).await
+    enqueue(
+        &app,
+        StatusCode::OK,
+        None,
+        Work::CancelTasks {
+            query: format!("?{query}"),
+            tasks,
+        },
+    )
+    .await
 }
 
 pub async fn delete(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let query = query.unwrap_or_default();
     let tasks = blocking(&app, chosen(&query, "delete")?).await?;
-    enqueue(&app, StatusCode::OK, None, Work::DeleteTasks { query: format!("?{query}"), tasks }).await
+    enqueue(
+        &app,
+        StatusCode::OK,
+        None,
+        Work::DeleteTasks {
+            query: format!("?{query}"),
+            tasks,
+        },
+    )
+    .await
 }
 
 /// Finds the tasks that a query names; one that names none at all is refused.

@@ -51,7 +51,11 @@ impl Filter {
     /// The query. `processing` is the batch under way (number, start, tasks), whose rows still say that they wait.
     pub fn sql(&self, processing: Option<(u32, i64, &[u32])>) -> Sql {
         let (status, batch, started) = match processing {
-            None => ("status".to_owned(), "batch_uid".to_owned(), "started_at".to_owned()),
+            None => (
+                "status".to_owned(),
+                "batch_uid".to_owned(),
+                "started_at".to_owned(),
+            ),
             Some((batch, started, tasks)) => {
                 let now = format!("status = 'enqueued' AND uid IN ({})", numbers(tasks));
                 (
@@ -72,13 +76,21 @@ impl Filter {
         };
         among("uid", self.uids.as_ref().map(|list| json!(list)));
         among(&batch, self.batch_uids.as_ref().map(|list| json!(list)));
-        among("canceled_by", self.canceled_by.as_ref().map(|list| json!(list)));
+        among(
+            "canceled_by",
+            self.canceled_by.as_ref().map(|list| json!(list)),
+        );
         among(&status, self.statuses.as_ref().map(|list| json!(list)));
         among("kind", self.kinds.as_ref().map(|list| json!(list)));
-        among("index_uid", self.index_uids.as_ref().map(|list| json!(list)));
-        for (column, span) in
-            [("enqueued_at", self.enqueued), (started.as_str(), self.started), ("finished_at", self.finished)]
-        {
+        among(
+            "index_uid",
+            self.index_uids.as_ref().map(|list| json!(list)),
+        );
+        for (column, span) in [
+            ("enqueued_at", self.enqueued),
+            (started.as_str(), self.started),
+            ("finished_at", self.finished),
+        ] {
             for (sign, bound) in [(">", span.after), ("<", span.before)] {
                 if let Some(bound) = bound {
                     clauses.push(format!("{column} {sign} {}", super::nanos(bound)));
@@ -86,16 +98,30 @@ impl Filter {
             }
         }
         let count = format!("SELECT count(*) FROM tasks WHERE {}", clauses.join(" AND "));
-        let (order, sign) = if self.reverse { ("ASC", ">=") } else { ("DESC", "<=") };
+        let (order, sign) = if self.reverse {
+            ("ASC", ">=")
+        } else {
+            ("DESC", "<=")
+        };
         if let Some(from) = self.from {
             clauses.push(format!("uid {sign} {from}"));
         }
         let limit = self.limit.map_or(-1, i64::from);
-        let page = format!("FROM tasks WHERE {} ORDER BY uid {order} LIMIT {limit}", clauses.join(" AND "));
-        Sql { count, page, values }
+        let page = format!(
+            "FROM tasks WHERE {} ORDER BY uid {order} LIMIT {limit}",
+            clauses.join(" AND ")
+        );
+        Sql {
+            count,
+            page,
+            values,
+        }
     }
 }
 
 fn numbers(uids: &[u32]) -> String {
-    uids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    uids.iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

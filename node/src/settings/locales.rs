@@ -18,14 +18,24 @@ pub struct LocalizedRule {
 impl From<LocalizedAttributesRule> for LocalizedRule {
     fn from(rule: LocalizedAttributesRule) -> Self {
         let locales = rule.locales.into_iter().map(Locale::from).collect();
-        LocalizedRule { attribute_patterns: rule.attribute_patterns, locales }
+        LocalizedRule {
+            attribute_patterns: rule.attribute_patterns,
+            locales,
+        }
     }
 }
 
 impl From<LocalizedRule> for LocalizedAttributesRule {
     fn from(rule: LocalizedRule) -> Self {
-        let locales = rule.locales.into_iter().map(milli::tokenizer::Language::from).collect();
-        LocalizedAttributesRule { attribute_patterns: rule.attribute_patterns, locales }
+        let locales = rule
+            .locales
+            .into_iter()
+            .map(milli::tokenizer::Language::from)
+            .collect();
+        LocalizedAttributesRule {
+            attribute_patterns: rule.attribute_patterns,
+            locales,
+        }
     }
 }
 

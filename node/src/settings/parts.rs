@@ -6,7 +6,9 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use deserr::{take_cf_content, DeserializeError, Deserr, ErrorKind, MergeWithError, ValuePointerRef};
+use deserr::{
+    take_cf_content, DeserializeError, Deserr, ErrorKind, MergeWithError, ValuePointerRef,
+};
 use milli_core as milli;
 use milli_core::index::PrefixSearch;
 use milli_core::proximity::ProximityPrecision;
@@ -53,7 +55,10 @@ impl Serialize for Wildcard {
 }
 
 impl<E: DeserializeError> Deserr<E> for Wildcard {
-    fn deserialize_from_value<V: deserr::IntoValue>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<Self, E> {
+    fn deserialize_from_value<V: deserr::IntoValue>(
+        value: deserr::Value<V>,
+        at: ValuePointerRef,
+    ) -> Result<Self, E> {
         Setting::deserialize_from_value(value, at).map(Wildcard)
     }
 }
@@ -64,7 +69,10 @@ impl<E: DeserializeError> Deserr<E> for Wildcard {
 pub struct Embedder(pub Setting<EmbeddingSettings>);
 
 impl<E: DeserializeError> Deserr<E> for Embedder {
-    fn deserialize_from_value<V: deserr::IntoValue>(value: deserr::Value<V>, at: ValuePointerRef) -> Result<Self, E> {
+    fn deserialize_from_value<V: deserr::IntoValue>(
+        value: deserr::Value<V>,
+        at: ValuePointerRef,
+    ) -> Result<Self, E> {
         Setting::deserialize_from_value(value, at).map(Embedder)
     }
 }
@@ -82,11 +90,18 @@ pub struct MinWordSize {
     pub two_typos: Setting<u8>,
 }
 
-fn two_after_one<E: DeserializeError>(sizes: MinWordSize, at: ValuePointerRef) -> Result<MinWordSize, E> {
+fn two_after_one<E: DeserializeError>(
+    sizes: MinWordSize,
+    at: ValuePointerRef,
+) -> Result<MinWordSize, E> {
     match (sizes.one_typo, sizes.two_typos) {
         (Setting::Set(one), Setting::Set(two)) if one > two => {
             let msg = milli::UserError::InvalidMinTypoWordLenSetting(one, two).to_string();
-            Err(take_cf_content(E::error::<Infallible>(None, ErrorKind::Unexpected { msg }, at)))
+            Err(take_cf_content(E::error::<Infallible>(
+                None,
+                ErrorKind::Unexpected { msg },
+                at,
+            )))
         }
         _ => Ok(sizes),
     }
@@ -237,12 +252,24 @@ impl Serialize for RankingRule {
 
 impl<'de> Deserialize<'de> for RankingRule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
 impl<C: Code> MergeWithError<CriterionError> for JsonRejection<C> {
-    fn merge(_: Option<Self>, other: CriterionError, at: ValuePointerRef) -> ControlFlow<Self, Self> {
-        Self::error::<Infallible>(None, ErrorKind::Unexpected { msg: other.to_string() }, at)
+    fn merge(
+        _: Option<Self>,
+        other: CriterionError,
+        at: ValuePointerRef,
+    ) -> ControlFlow<Self, Self> {
+        Self::error::<Infallible>(
+            None,
+            ErrorKind::Unexpected {
+                msg: other.to_string(),
+            },
+            at,
+        )
     }
 }
