@@ -160,10 +160,16 @@ impl Entry {
     }
 
     fn published(&self) -> Option<Arc<Index>> {
-        let state = self.planned.as_ref().or(self.visible.as_ref())?;
+        if self.visible.is_none() && self.planned.is_none() {
+            return None;
+        }
         Some(Arc::new(Index {
             uid: self.uid.clone(),
-            primary_key: state.primary_key.clone(),
+            // The planned key only: once a deletion is accepted, the next documents choose a key of their own.
+            primary_key: self
+                .planned
+                .as_ref()
+                .and_then(|state| state.primary_key.clone()),
             visible: self.visible.is_some(),
             layout: Arc::clone(&self.layout),
             settings: Arc::clone(&self.settings),
@@ -297,6 +303,8 @@ mod tests {
             (key(&entry.visible), key(&entry.planned)),
             (Some(Some("a")), None)
         );
+        let published = entry.published().unwrap();
+        assert_eq!((published.visible, &published.primary_key), (true, &None));
         entry.accept(2, &create(Some("b")));
         assert_eq!(key(&entry.planned), Some(Some("b")));
         entry.finish(1, &delete, Status::Succeeded, false, 3);

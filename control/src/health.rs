@@ -31,7 +31,7 @@ pub(crate) async fn watch(client: Arc<NodeClient>) {
             }
             Err(error) => {
                 failures += 1;
-                if failures == FAILURES_TO_FALL && client.node.is_up() {
+                if failures >= FAILURES_TO_FALL && client.node.is_up() {
                     tracing::warn!(node = client.id(), %error, "node is down");
                     client.node.set_up(false);
                 }

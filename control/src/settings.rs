@@ -123,17 +123,17 @@ pub(crate) enum ReadBack {
     Unavailable(String),
 }
 
-/// Reads an index's settings from every node and compares them, in the keys that all of them know.
+/// Reads an index's settings from every node and compares them among nodes of one version.
 pub(crate) async fn read_back(nodes: &[Arc<NodeClient>], index: &str) -> ReadBack {
     let path = format!("/indexes/{index}/settings");
     let replies = join_all(nodes.iter().map(|node| node.get(&path))).await;
-    let mut found: Vec<(&str, Value)> = Vec::with_capacity(nodes.len());
+    let mut found: Vec<(&NodeClient, Value)> = Vec::with_capacity(nodes.len());
     let mut missing = None;
     for (node, reply) in nodes.iter().zip(replies) {
         match reply {
-            Ok(reply) if reply.status == 200 => found.push((node.id(), reply.json())),
+            Ok(reply) if reply.status == 200 => found.push((node, reply.json())),
             Ok(reply) if reply.status == 404 => {
-                missing = Some(format!("node `{}` does not have the index", node.id()))
+                missing = Some(format!("node `{}` does not have the index", node.id()));
             }
             Ok(reply) => {
                 return ReadBack::Unavailable(format!(
@@ -145,21 +145,36 @@ pub(crate) async fn read_back(nodes: &[Arc<NodeClient>], index: &str) -> ReadBac
             Err(error) => return ReadBack::Unavailable(format!("node `{}`: {error}", node.id())),
         }
     }
-    let Some((first_id, first)) = found.first().cloned() else {
+    let Some((_, first)) = found.first().cloned() else {
         return ReadBack::Diverged(Value::Null, missing.unwrap_or_default());
     };
     let fault = missing.or_else(|| {
-        found.iter().skip(1).find_map(|(id, other)| {
-            let key = difference(&first, other)?;
-            Some(format!(
-                "`{key}` is not the same on node `{first_id}` and node `{id}`"
-            ))
-        })
+        found
+            .iter()
+            .find_map(|(node, settings)| disagreement(node, settings, &found))
     });
     match fault {
         None => ReadBack::Agreed(first),
         Some(why) => ReadBack::Diverged(first, why),
     }
+}
+
+/// How a node's settings differ from those of the first node of its own version: defaults change between versions.
+fn disagreement(
+    node: &NodeClient,
+    settings: &Value,
+    found: &[(&NodeClient, Value)],
+) -> Option<String> {
+    let version = |client: &NodeClient| client.about().map(|(version, _)| version);
+    let (first, expected) = found
+        .iter()
+        .find(|(first, _)| version(first) == version(node))?;
+    let key = difference(expected, settings)?;
+    Some(format!(
+        "`{key}` is not the same on node `{}` and node `{}`",
+        first.id(),
+        node.id()
+    ))
 }
 
 /// The first key that both know and answer differently.
@@ -213,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_of_two_versions_are_compared_in_what_both_know() {
+    fn settings_are_compared_in_what_both_nodes_know() {
         let old = json!({"a": 1, "b": 2});
         assert_eq!(difference(&old, &json!({"a": 1, "c": 3})), None);
         assert_eq!(

@@ -339,6 +339,53 @@ fn commit_held(cluster: &Cluster) -> Value {
 }
 
 #[test]
+fn documents_may_follow_the_deletion_at_once() {
+    let cluster = Cluster::new(2, 1);
+    let task = commit(
+        &cluster,
+        begin(&cluster, addition("movies", Some("id"), None)),
+    );
+    cluster.finished(&task);
+    cluster.nodes.iter().for_each(|node| node.hold(true));
+    let (_, deleted) = cluster.call("DELETE", "/indexes/movies", None);
+    let index = cluster.control().publisher().current().indexes["movies"].clone();
+    assert_eq!((index.visible, &index.primary_key), (true, &None));
+    let turn = begin(
+        &cluster,
+        addition("movies", None, Some(InferredKey::Found("sku".into()))),
+    );
+    let added = commit(&cluster, turn);
+    cluster.nodes.iter().for_each(|node| node.hold(false));
+    assert_eq!(cluster.finished(&added)["status"], "succeeded");
+    assert_eq!(cluster.finished(&deleted)["details"]["deletedDocuments"], 2);
+    let (_, index) = cluster.call("GET", "/indexes/movies", None);
+    assert_eq!(index["primaryKey"], "sku");
+    assert_eq!(
+        cluster.call("GET", "/indexes/movies/stats", None).1["numberOfDocuments"],
+        2
+    );
+}
+
+#[test]
+fn nodes_of_two_versions_serve_together() {
+    let mut cluster = Cluster::stopped(1, 1);
+    let newer = crate::fake::Fake::start("1.50.0");
+    newer.lie(Some(json!({ "rankingRules": ["words", "attributeRank"] })));
+    cluster
+        .config
+        .nodes
+        .push(crate::cluster::node_config(1, &newer));
+    cluster.nodes.push(newer);
+    cluster.start().unwrap();
+    let task = commit(
+        &cluster,
+        begin(&cluster, addition("movies", Some("id"), None)),
+    );
+    assert_eq!(cluster.finished(&task)["status"], "succeeded");
+    assert_eq!(cluster.control().node_version(), (1, 15, 1));
+}
+
+#[test]
 fn a_crash_between_creation_and_commit_leaves_nothing() {
     let mut cluster = Cluster::new(2, 1);
     let turn = begin(&cluster, addition("movies", Some("id"), None));
