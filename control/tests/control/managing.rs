@@ -325,24 +325,6 @@ fn an_index_lives_and_dies() {
 }
 
 #[test]
-fn a_later_task_is_not_reported_before_the_index_change_that_it_follows() {
-    let cluster = Cluster::new(2, 1);
-    created(&cluster, "movies");
-    cluster.nodes[1].hold(true);
-    let (_, settings) = cluster.call(
-        "PUT",
-        "/indexes/movies/settings/stop-words",
-        Some(json!(["the"])),
-    );
-    let (_, update) = cluster.call("PATCH", "/indexes/movies", Some(json!({})));
-    let running = cluster.task_when(&settings, |status| status == "processing");
-    assert_eq!(running["finishedAt"], Value::Null);
-    cluster.nodes[1].hold(false);
-    assert_eq!(cluster.finished(&update)["status"], "succeeded");
-    assert_eq!(cluster.finished(&settings)["status"], "succeeded");
-}
-
-#[test]
 fn routes_that_are_not_there_say_so() {
     let cluster = Cluster::new(1, 1);
     for (method, path, expected) in [

@@ -339,6 +339,51 @@ fn commit_held(cluster: &Cluster) -> Value {
 }
 
 #[test]
+fn a_write_is_not_reported_before_the_index_change_that_it_follows() {
+    let cluster = Cluster::new(2, 1);
+    let task = commit(
+        &cluster,
+        begin(&cluster, addition("movies", Some("id"), None)),
+    );
+    cluster.finished(&task);
+    cluster.nodes[1].hold(true);
+    let stop_words = Some(json!(["the"]));
+    let (_, settings) = cluster.call("PUT", "/indexes/movies/settings/stop-words", stop_words);
+    let turn = begin(&cluster, addition("movies", None, None));
+    // Done at once, on a node that has done its part of the settings too.
+    let part = NodePart {
+        node: NodeIdx(0),
+        task_uid: cluster.nodes[0].documents("movies", 1),
+        shards: vec![Shard(0)],
+    };
+    let details = json!({ "receivedDocuments": 1 });
+    let added = finish(
+        &cluster,
+        turn,
+        Outcome {
+            details,
+            parts: vec![part],
+            ..Outcome::default()
+        },
+    );
+    let running = cluster.task_when(&added, |status| status != "enqueued");
+    assert_eq!(
+        (&running["status"], &running["finishedAt"]),
+        (&json!("processing"), &Value::Null)
+    );
+    assert_eq!(
+        cluster.call("GET", "/indexes/movies/stats", None).1["isIndexing"],
+        true
+    );
+    cluster.nodes[1].hold(false);
+    assert_eq!(cluster.finished(&added)["status"], "succeeded");
+    let settings = cluster
+        .call("GET", &format!("/tasks/{}", settings["taskUid"]), None)
+        .1;
+    assert_eq!(settings["status"], "succeeded");
+}
+
+#[test]
 fn documents_may_follow_the_deletion_at_once() {
     let cluster = Cluster::new(2, 1);
     let task = commit(
