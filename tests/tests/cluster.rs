@@ -1,0 +1,201 @@
+//! What only a cluster can show: the reserved field, refusals of what is not there yet, the admin routes, what the log says.
+
+use miroir_tests::fleet::{Fleet, Plan, MASTER_KEY, NODE_KEY};
+use miroir_tests::http::{Call, Target};
+use serde_json::{json, Value};
+
+#[test]
+fn the_reserved_field_is_refused_and_never_shows() {
+    let fleet = Fleet::start(Plan::default());
+    let proxy = fleet.target("proxy");
+    let films: Vec<Value> = (0..40)
+        .map(|i| json!({"id": i, "title": format!("film {i}")}))
+        .collect();
+    proxy
+        .write(
+            "POST",
+            "/indexes/films/documents?primaryKey=id",
+            &json!(films),
+        )
+        .expect("documents");
+    let settings = json!({"filterableAttributes": ["*"], "sortableAttributes": ["id"]});
+    proxy
+        .write("PATCH", "/indexes/films/settings", &settings)
+        .expect("settings");
+
+    let refused = |method: &str, path: &str, body: &Value| {
+        let answer = proxy.send_json(method, path, body).expect("an answer");
+        assert!(
+            matches!(answer.status, 400..=499),
+            "{method} {path} {body}: {} {}",
+            answer.status,
+            answer.body
+        );
+        assert!(answer.code().is_some(), "{}", answer.body);
+    };
+    refused(
+        "POST",
+        "/indexes/films/documents",
+        &json!([{"id": 1, "_miroir_shard": "x"}]),
+    );
+    refused(
+        "PUT",
+        "/indexes/films/documents",
+        &json!([{"id": 1, "_miroir_shard": null}]),
+    );
+    refused(
+        "POST",
+        "/indexes/films/search",
+        &json!({"filter": "_miroir_shard EXISTS"}),
+    );
+    refused(
+        "POST",
+        "/indexes/films/search",
+        &json!({"facets": ["_miroir_shard"]}),
+    );
+    refused(
+        "POST",
+        "/indexes/films/search",
+        &json!({"sort": ["_miroir_shard:asc"]}),
+    );
+    refused(
+        "POST",
+        "/indexes/films/search",
+        &json!({"distinct": "_miroir_shard"}),
+    );
+    refused(
+        "PUT",
+        "/indexes/films/settings/filterable-attributes",
+        &json!(["_miroir_shard"]),
+    );
+    refused(
+        "PATCH",
+        "/indexes/films/settings",
+        &json!({"distinctAttribute": "_miroir_shard"}),
+    );
+
+    for path in [
+        "/indexes/films/documents?limit=50",
+        "/indexes/films/documents/7",
+        "/indexes/films/search?q=film&attributesToHighlight=*&attributesToRetrieve=*&facets=*",
+        "/indexes/films/settings",
+        "/indexes/films/stats",
+        "/stats",
+        "/tasks?limit=100",
+        "/indexes",
+    ] {
+        let answer = proxy.get(path).expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert!(
+            !answer.body.to_string().contains("_miroir_shard"),
+            "{path} shows it: {}",
+            answer.body
+        );
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let fleet = Fleet::start(Plan {
+        nodes: 1,
+        ..Plan::default()
+    });
+    let proxy = fleet.target("proxy");
+    proxy
+        .write(
+            "POST",
+            "/indexes",
+            &json!({"uid": "films", "primaryKey": "id"}),
+        )
+        .expect("an index");
+    for (method, path, body) in [
+        (
+            "POST",
+            "/multi-search",
+            json!({"federation": {}, "queries": [{"indexUid": "films"}]}),
+        ),
+        (
+            "POST",
+            "/indexes/films/facet-search",
+            json!({"facetName": "x"}),
+        ),
+        (
+            "POST",
+            "/indexes/films/documents/edit",
+            json!({"function": "doc.a = 1"}),
+        ),
+        ("POST", "/swap-indexes", json!([])),
+        ("POST", "/dumps", json!({})),
+        ("POST", "/snapshots", json!({})),
+    ] {
+        let answer = proxy.send_json(method, path, &body).expect("an answer");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (501, Some("miroir_not_implemented")),
+            "{method} {path}: {}",
+            answer.body
+        );
+        let members = ["message", "code", "type", "link"];
+        assert!(
+            members.iter().all(|m| answer.body[m].is_string()),
+            "not Meilisearch's form: {}",
+            answer.body
+        );
+    }
+}
+
+#[test]
+fn admin_routes_want_the_admin_key() {
+    let fleet = Fleet::start(Plan {
+        nodes: 1,
+        ..Plan::default()
+    });
+    let proxy = fleet.target("proxy");
+    let with = |key: &str| Target {
+        key: key.into(),
+        ..proxy.clone()
+    };
+    let ready = proxy.get("/_miroir/ready").expect("an answer");
+    assert_eq!(ready.status, 200, "{}", ready.body);
+    let topology = proxy.get("/_miroir/topology").expect("an answer");
+    assert_eq!(topology.status, 200, "{}", topology.body);
+    assert!(
+        topology.body.to_string().contains("meili-0"),
+        "{}",
+        topology.body
+    );
+    let refused = with("wrong").get("/_miroir/topology").expect("an answer");
+    assert!(matches!(refused.status, 401 | 403), "{}", refused.body);
+    let call = Call {
+        anonymous: true,
+        ..Call::new("GET", "/_miroir/topology")
+    };
+    assert!(matches!(proxy.call(&call).map(|a| a.status), Ok(401 | 403)));
+}
+
+#[test]
+fn the_log_names_the_driver_and_no_secret() {
+    let fleet = Fleet::start(Plan::default());
+    let proxy = fleet.target("proxy");
+    proxy
+        .write("POST", "/indexes", &json!({"uid": "films"}))
+        .expect("an index");
+    let _ = Target {
+        key: "a-wrong-key-that-somebody-typed".into(),
+        ..proxy.clone()
+    }
+    .get("/indexes");
+    let log = fleet.proxy_log();
+    let driver = std::env::var("MIROIR_DRIVER").unwrap_or_default();
+    assert!(
+        log.contains("io_uring") || log.contains("epoll"),
+        "which driver runs? {log}"
+    );
+    assert!(
+        driver != "epoll" || log.contains("epoll"),
+        "epoll was forced: {log}"
+    );
+    for secret in [MASTER_KEY, NODE_KEY, "a-wrong-key-that-somebody-typed"] {
+        assert!(!log.contains(secret), "the log shows a key: {log}");
+    }
+}
