@@ -134,12 +134,13 @@ fn a_kill_loses_no_accepted_task() {
         node.call("GET", "/indexes/foxes/stats", None)["numberOfDocuments"],
         expected
     );
-    assert_eq!(
+    // A file goes a moment after the end of its task is on disk.
+    let files = || {
         std::fs::read_dir(data.path().join("update_files"))
             .unwrap()
-            .count(),
-        0
-    );
+            .count()
+    };
+    node.until("the payloads are gone", || files() == 0);
 }
 
 #[test]
