@@ -1,0 +1,197 @@
+//! The cases: our way and the plain way of the same work.
+
+use std::cmp::Ordering;
+use std::hint::black_box;
+
+use bytes::Bytes;
+use miroir_merge::{merge_search, split, FacetOrder, Format, Paging, Route, Spec};
+use miroir_net::head::{parse_request_head, HeadScanner};
+use miroir_router::{shard_code, shard_of};
+use serde_json::{json, Map, Value};
+
+use crate::corpus;
+
+/// Two ways of doing the same work on the same bytes.
+pub struct Case {
+    pub name: &'static str,
+    /// Of input, a run.
+    pub bytes: usize,
+    pub ours: Box<dyn Fn()>,
+    pub reference: Box<dyn Fn()>,
+    pub reference_is: &'static str,
+}
+
+/// Every case. Each is tried once, so that what is measured is known to work.
+pub fn all() -> Vec<Case> {
+    let cases = vec![
+        request_head(),
+        merge("merge_3x20", 3, 20),
+        merge("merge_8x100", 8, 100),
+        split_documents(),
+    ];
+    for case in &cases {
+        (case.ours)();
+        (case.reference)();
+    }
+    cases
+}
+
+fn request_head() -> Case {
+    let head = corpus::request_head();
+    Case {
+        name: "request_head",
+        bytes: head.len(),
+        reference: Box::new({
+            let head = head.clone();
+            move || {
+                let mut fields = [httparse::EMPTY_HEADER; 128];
+                let mut request = httparse::Request::new(&mut fields);
+                let complete = request
+                    .parse(black_box(&head))
+                    .is_ok_and(|status| status.is_complete());
+                assert!(black_box(complete));
+            }
+        }),
+        ours: Box::new(move || {
+            let found = HeadScanner::default().find(black_box(&head), 64 * 1024);
+            assert_eq!(found, Ok(Some(head.len())));
+            let parsed = parse_request_head(black_box(&head));
+            assert!(black_box(parsed).is_ok());
+        }),
+        reference_is: "httparse alone: no end search, no framing checks, no kept headers",
+    }
+}
+
+fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
+    let answers = corpus::answers(nodes, hits);
+    Case {
+        name,
+        bytes: answers.iter().map(Bytes::len).sum(),
+        reference: Box::new({
+            let answers = answers.clone();
+            move || {
+                let merged = merge_by_tree(black_box(&answers), hits);
+                assert!(black_box(merged).len() > hits);
+            }
+        }),
+        ours: Box::new(move || {
+            let spec = Spec {
+                paging: Paging::Offset {
+                    offset: 0,
+                    limit: hits,
+                },
+                max_total_hits: 1000,
+                cap_totals: false,
+                show_score: false,
+                show_details: false,
+                ranked: true,
+                distinct: None,
+                strip_fields: &[],
+                facet_order: &|_| FacetOrder::Alpha,
+                max_values_per_facet: 100,
+                query: "dark knight",
+                processing_time_ms: 3,
+                request_uid: None,
+            };
+            let merged = merge_search(black_box(&answers), &spec);
+            assert!(black_box(merged).is_ok_and(|merged| merged.len() > hits));
+        }),
+        reference_is: "serde_json: parse to trees, sort, strip, sum facets, serialise",
+    }
+}
+
+fn split_documents() -> Case {
+    let body = corpus::payload(DOCUMENTS);
+    let reference_body = body.clone();
+    Case {
+        name: "split_10k",
+        bytes: body.len(),
+        reference: Box::new(move || {
+            let parts = split_by_tree(black_box(&reference_body));
+            assert!(black_box(parts).iter().all(|part| !part.is_empty()));
+        }),
+        ours: Box::new(move || {
+            let mut route = |key: &[u8]| {
+                let shard = shard_of(key, SHARDS);
+                Route {
+                    sinks: &SINKS[usize::from(shard.0) % NODES],
+                    code: shard_code(shard).as_str(),
+                }
+            };
+            let parts = split(black_box(&body), Format::Json, "id", NODES, &mut route);
+            assert!(black_box(parts).is_ok_and(|parts| parts.documents == DOCUMENTS));
+        }),
+        reference_is: "serde_json: parse to trees, insert the field, serialise",
+    }
+}
+
+/// What a straightforward proxy does: a tree for each answer, one list, one sort, one new text.
+fn merge_by_tree(answers: &[Bytes], limit: usize) -> Vec<u8> {
+    let mut hits: Vec<Value> = Vec::new();
+    let mut facets: Map<String, Value> = Map::new();
+    let mut total = 0;
+    for answer in answers {
+        let mut answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        total += answer["estimatedTotalHits"].as_u64().unwrap_or(0);
+        if let Some(Value::Array(own)) = answer.get_mut("hits").map(Value::take) {
+            hits.extend(own);
+        }
+        if let Some(Value::Object(own)) = answer.get_mut("facetDistribution").map(Value::take) {
+            for (field, values) in own {
+                let into = facets.entry(field).or_insert_with(|| json!({}));
+                for (value, count) in values.as_object().into_iter().flatten() {
+                    let sum = into[value].as_u64().unwrap_or(0) + count.as_u64().unwrap_or(0);
+                    into[value] = sum.into();
+                }
+            }
+        }
+    }
+    hits.sort_by(compare_trees);
+    hits.truncate(limit);
+    for hit in &mut hits {
+        if let Some(hit) = hit.as_object_mut() {
+            for field in ["_miroir_shard", "_rankingScore", "_rankingScoreDetails"] {
+                hit.shift_remove(field);
+            }
+        }
+    }
+    let answer = json!({
+        "hits": hits, "query": "dark knight", "processingTimeMs": 3, "limit": limit, "offset": 0,
+        "estimatedTotalHits": total, "facetDistribution": facets,
+    });
+    serde_json::to_vec(&answer).unwrap_or_default()
+}
+
+/// The five rules of the corpus, by their raw counts.
+fn compare_trees(a: &Value, b: &Value) -> Ordering {
+    let detail = |hit: &Value, rule: &str, field: &str| {
+        hit["_rankingScoreDetails"][rule][field]
+            .as_f64()
+            .unwrap_or(0.0)
+    };
+    let falling = |rule, field| detail(b, rule, field).total_cmp(&detail(a, rule, field));
+    falling("words", "matchingWords")
+        .then_with(|| falling("typo", "typoCount").reverse())
+        .then_with(|| falling("proximity", "score"))
+        .then_with(|| falling("attribute", "score"))
+        .then_with(|| falling("exactness", "matchingWords"))
+}
+
+fn split_by_tree(body: &[u8]) -> Vec<Vec<u8>> {
+    let documents: Vec<Map<String, Value>> = serde_json::from_slice(body).unwrap_or_default();
+    let mut parts: Vec<Vec<Map<String, Value>>> = vec![Vec::new(); NODES];
+    for mut document in documents {
+        let shard = shard_of(document["id"].to_string().as_bytes(), SHARDS);
+        document.insert("_miroir_shard".into(), shard_code(shard).as_str().into());
+        parts[usize::from(shard.0) % NODES].push(document);
+    }
+    parts
+        .iter()
+        .map(|part| serde_json::to_vec(part).unwrap_or_default())
+        .collect()
+}
+
+const DOCUMENTS: usize = 10_000;
+const SHARDS: u16 = 16;
+const NODES: usize = 3;
+const SINKS: [[usize; 1]; NODES] = [[0], [1], [2]];
