@@ -1,5 +1,7 @@
 //! `/indexes` and `/indexes/{uid}` and its statistics.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::routing::get;
@@ -11,7 +13,6 @@ use serde_json::Value;
 use super::{accepted, body, json_response, ok, Answer, Shared};
 use crate::indexes::check_uid;
 use crate::plane::Plane;
-use std::sync::Arc;
 
 /// Renaming an index came to Meilisearch with this version; before it, `uid` was an immutable field.
 const RENAMING_SINCE: (u32, u32, u32) = (1, 18, 0);
