@@ -35,10 +35,6 @@ const EMPTY_FORMS: &[(&str, &str)] = &[
         "Available filterable attributes patterns are: `{}`.",
         "This index does not have configured filterable attributes.",
     ),
-    (
-        "The available filterable attribute pattern is `{}`.",
-        "This index does not have configured filterable attributes.",
-    ),
 ];
 
 #[cfg(test)]

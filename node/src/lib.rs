@@ -80,6 +80,9 @@ fn hint(source: &io::Error) -> &'static str {
 /// A batch that is being indexed is given up and runs again at the next start.
 pub fn run(options: Options) -> Result<(), RunError> {
     let options = options.with_environment();
+    if let Some(parent) = options.parent_pid {
+        follow(parent)?;
+    }
     let listener = listen(&options.http_addr)?;
     let (scheduler, _lock) = open(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -109,6 +112,19 @@ pub fn run(options: Options) -> Result<(), RunError> {
         tracing::warn!("a batch did not give up in time; it runs again at the next start");
     }
     Ok(served?)
+}
+
+/// Asks the kernel for an interrupt when the parent dies. A parent that died before this call is noticed too.
+fn follow(parent: i32) -> Result<(), RunError> {
+    use rustix::process::{getppid, set_parent_process_death_signal, Signal};
+    set_parent_process_death_signal(Some(Signal::INT)).map_err(io::Error::from)?;
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) {
+        Ok(())
+    } else {
+        Err(RunError::System(io::Error::other(
+            "the process given with --parent-pid is gone",
+        )))
+    }
 }
 
 fn listen(address: &str) -> Result<TcpListener, RunError> {

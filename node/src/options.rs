@@ -49,6 +49,10 @@ pub struct Options {
         default = "env(\"MEILI_LOG_LEVEL\").unwrap_or_else(|| \"INFO\".to_owned())"
     )]
     pub log_level: String,
+
+    /// end when this process is gone; for a parent that starts nodes, such as `miroir demo`
+    #[argh(option)]
+    pub parent_pid: Option<i32>,
 }
 
 impl Options {

@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "embedded")]
         Command::Demo(arguments) => crate::demo::run(arguments).map_err(|error| error.to_string()),
         #[cfg(feature = "embedded")]
-        Command::Node(options) => miroir_node::run(options).map_err(|error| error.to_string()),
+        Command::Node(options) => node_command(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,14 +81,20 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
         println!("the configuration is good\n{}", config.summary());
         return Ok(());
     }
-    start_logging();
+    start_logging("info");
     serve::run(config).map_err(|error| error.to_string())
 }
 
+#[cfg(feature = "embedded")]
+fn node_command(options: miroir_node::Options) -> Result<(), String> {
+    start_logging(&options.log_level.to_ascii_lowercase());
+    miroir_node::run(options).map_err(|error| error.to_string())
+}
+
 /// Logs go to standard error: for people, or as JSON for programs.
-fn start_logging() {
+fn start_logging(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

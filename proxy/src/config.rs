@@ -180,8 +180,9 @@ impl Config {
 
 /// Types are checked after the names, so an error here is a wrong value; say which key holds it.
 fn serde_path(tree: Value, shown: &str) -> Result<File, ConfigError> {
-    serde_path_to_error::deserialize(tree)
-        .map_err(|error| ConfigError::Invalid(format!("{shown}: `{}`: {}", error.path(), error.inner())))
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        ConfigError::Invalid(format!("{shown}: `{}`: {}", error.path(), error.inner()))
+    })
 }
 
 fn first_line(text: &str) -> String {
@@ -318,8 +319,8 @@ fn byte_count(value: &Value) -> Result<usize, ConfigError> {
     number.checked_mul(unit).ok_or_else(bad)
 }
 
-/// Meilisearch's default: 100 MB, printed so and counted as 100 MiB there.
-pub const DEFAULT_BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// Meilisearch's default: 100 MB, in decimal units.
+pub const DEFAULT_BODY_BYTES_MAX: usize = 100_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -353,7 +354,7 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
         assert_eq!(config.nodes[0].address, "127.0.0.1:7701");
         assert_eq!(config.admin_key.as_deref(), Some("dev-key"));
         assert_eq!(config.listen.port(), 7700);
-        assert_eq!(config.body_bytes_max, 100 * 1024 * 1024);
+        assert_eq!(config.body_bytes_max, 100_000_000);
         let summary = config.summary();
         assert!(
             !summary.contains("dev-key") && !summary.contains("dev-node-key"),
