@@ -5,18 +5,32 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use miroir_merge::{merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Merged, Paging, Spec};
+use miroir_merge::{
+    merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Merged, Paging, Spec,
+};
 use serde::de::IgnoredAny;
 
 fuzz_target!(|input: &[u8]| {
-    let [flags, numbers, answers @ ..] = input else { return };
-    let answers: Vec<Bytes> = answers.split(|byte| *byte == 0).take(8).map(Bytes::copy_from_slice).collect();
+    let [flags, numbers, answers @ ..] = input else {
+        return;
+    };
+    let answers: Vec<Bytes> = answers
+        .split(|byte| *byte == 0)
+        .take(8)
+        .map(Bytes::copy_from_slice)
+        .collect();
     let flag = |bit: u8| flags & (1 << bit) != 0;
     let (skip, take) = (usize::from(numbers & 15), usize::from(numbers >> 4));
     let spec = Spec {
         paging: match flag(0) {
-            true => Paging::Offset { offset: skip, limit: take },
-            false => Paging::Pages { page: skip, hits_per_page: take },
+            true => Paging::Offset {
+                offset: skip,
+                limit: take,
+            },
+            false => Paging::Pages {
+                page: skip,
+                hits_per_page: take,
+            },
         },
         max_total_hits: if flag(7) { 3 } else { 1000 },
         cap_totals: flag(7),
@@ -25,7 +39,13 @@ fuzz_target!(|input: &[u8]| {
         ranked: flag(3),
         distinct: flag(4).then_some("a.b"),
         strip_fields: if flag(5) { &["a", "b.c"] } else { &[] },
-        facet_order: &|field| if field.len() % 2 == 0 { FacetOrder::Alpha } else { FacetOrder::Count },
+        facet_order: &|field| {
+            if field.len() % 2 == 0 {
+                FacetOrder::Alpha
+            } else {
+                FacetOrder::Count
+            }
+        },
         max_values_per_facet: 2,
         query: "a \"query\"",
         processing_time_ms: 1,

@@ -8,7 +8,9 @@ use miroir_net::chunked::{ChunkError, ChunkedDecoder};
 const BODY_BYTES_MAX: usize = 1024;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((step, input)) = input.split_first() else { return };
+    let Some((step, input)) = input.split_first() else {
+        return;
+    };
     let whole = decode(input, usize::MAX);
     assert_eq!(whole, decode(input, usize::from(*step).max(1)));
     if let Ok((body, _, _)) = whole {

@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 const PLACES: [&[usize]; 4] = [&[0], &[1], &[0, 1], &[1, 0]];
 
 fuzz_target!(|input: &[u8]| {
-    let Some((choice, body)) = input.split_first() else { return };
+    let Some((choice, body)) = input.split_first() else {
+        return;
+    };
     let format = match choice % 4 {
         0 => Format::Json,
         1 => Format::Ndjson,
@@ -27,9 +29,14 @@ fuzz_target!(|input: &[u8]| {
         keys += 1;
         let sinks = PLACES[key.len() % PLACES.len()];
         sinks.iter().for_each(|sink| expected[*sink] += 1);
-        Route { sinks, code: "\u{2E00}\u{2E07}" }
+        Route {
+            sinks,
+            code: "\u{2E00}\u{2E07}",
+        }
     };
-    let Ok(parts) = split(body, format, "id", 2, &mut route) else { return };
+    let Ok(parts) = split(body, format, "id", 2, &mut route) else {
+        return;
+    };
     assert_eq!(count.ok(), Some(parts.documents));
     assert_eq!(keys, parts.documents);
     for (sink, expected) in parts.sinks.iter().zip(expected) {
@@ -38,7 +45,9 @@ fuzz_target!(|input: &[u8]| {
         let documents: Vec<&RawValue> = serde_json::from_str(text).expect("a part is a JSON array");
         assert_eq!(documents.len(), expected);
         for document in documents {
-            assert!(document.get().starts_with("{\"_miroir_shard\":\"\u{2E00}\u{2E07}\""));
+            assert!(document
+                .get()
+                .starts_with("{\"_miroir_shard\":\"\u{2E00}\u{2E07}\""));
             assert_eq!(document.get().matches("\"_miroir_shard\":").count(), 1);
         }
     }

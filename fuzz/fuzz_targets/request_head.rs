@@ -22,10 +22,15 @@ fuzz_target!(|input: &[u8]| {
     let Ok(Some(length)) = whole else { return };
     assert!(length <= input.len() && input[..length].ends_with(b"\r\n\r\n"));
 
-    let Ok(head) = parse_request_head(&Bytes::copy_from_slice(&input[..length])) else { return };
+    let Ok(head) = parse_request_head(&Bytes::copy_from_slice(&input[..length])) else {
+        return;
+    };
     assert!(head.framing != Framing::UntilClose);
     assert!(std::str::from_utf8(&head.target).is_ok());
-    assert!(!head.target.iter().any(|byte| byte.is_ascii_control() || *byte == b' '));
+    assert!(!head
+        .target
+        .iter()
+        .any(|byte| byte.is_ascii_control() || *byte == b' '));
     let lengths = count(&head.headers, "content-length");
     let codings = count(&head.headers, "transfer-encoding");
     match head.framing {
@@ -36,5 +41,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn count(headers: &miroir_net::Headers, name: &str) -> usize {
-    headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).count()
+    headers
+        .iter()
+        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+        .count()
 }

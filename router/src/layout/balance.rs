@@ -221,7 +221,8 @@ impl GroupPlan {
                 .filter(|next| {
                     *next != from
                         && came_from[*next].is_none()
-                        && self.movable(node, *next, zones).is_some()
+                        && (0..self.holders.len())
+                            .any(|shard| self.may_move(shard, node, *next, zones))
                 })
                 .collect();
             // The emptiest first, in proportion.
@@ -237,19 +238,21 @@ impl GroupPlan {
     /// The shard that is best moved from one node to the other: one whose data are not there yet, else the one that
     /// prefers its new node most.
     fn movable(&self, from: usize, to: usize, zones: bool) -> Option<usize> {
-        let shards = (0..self.holders.len()).filter(|shard| {
-            self.holds(from, *shard)
-                && !self.holds(to, *shard)
-                && (!zones
-                    || !self.zone_taken(*shard, to, Some(from))
-                    || self.zone_taken(*shard, from, Some(from)))
-        });
+        let shards = (0..self.holders.len()).filter(|shard| self.may_move(*shard, from, to, zones));
         shards.min_by_key(|shard| {
             let carried_over = self.holders[*shard]
                 .iter()
                 .any(|holder| holder.node == from && holder.carried_over);
             (carried_over, self.nodes[to].costs[*shard], *shard)
         })
+    }
+
+    fn may_move(&self, shard: usize, from: usize, to: usize, zones: bool) -> bool {
+        self.holds(from, shard)
+            && !self.holds(to, shard)
+            && (!zones
+                || !self.zone_taken(shard, to, Some(from))
+                || self.zone_taken(shard, from, Some(from)))
     }
 
     fn relocate(&mut self, shard: usize, from: usize, to: usize) {
