@@ -218,10 +218,13 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
     match read_back(&plane.nodes, index).await {
         ReadBack::Agreed(value) => Read::Settings(value),
         ReadBack::Diverged(value, _) if !alone => Read::Settings(value),
+        // Another change began after we looked at what is running.
+        ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
         ReadBack::Diverged(_, why) => {
             tracing::warn!(index, %why, "settings differ between nodes; reading again");
             match read_back(&plane.nodes, index).await {
                 ReadBack::Agreed(value) => Read::Settings(value),
+                ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
                 ReadBack::Diverged(value, why) => Read::Diverged(value, why),
                 ReadBack::Unavailable(_) => Read::NotNow,
             }
@@ -231,4 +234,18 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
             Read::NotNow
         }
     }
+}
+
+/// Whether a later change of the index is being sent or is on its way: nodes may be a step apart then, rightly.
+fn changing(plane: &Plane, task: &Task) -> bool {
+    let uid = task.index_uid.as_deref().unwrap_or_default();
+    let held = plane
+        .catalogue()
+        .get(uid)
+        .is_some_and(|entry| entry.turns > 0);
+    held || plane.flights.lock().values().any(|other| {
+        other.task.uid > task.uid
+            && other.task.index_uid == task.index_uid
+            && other.task.effect.is_barrier()
+    })
 }

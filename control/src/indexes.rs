@@ -96,6 +96,7 @@ impl Plane {
         match sent.await {
             Ok(parts) => {
                 let mut task = new_task(uid, Kind::IndexCreation, details);
+                task.enqueued_at = hold.begun_at;
                 task.effect = Effect {
                     creates: true,
                     created_key: primary_key,
@@ -148,6 +149,7 @@ impl Plane {
         );
         let accepted = broadcast(&self.nodes, &format!("Updating index `{uid}`"), &request).await?;
         let mut task = new_task(uid, Kind::IndexUpdate, details);
+        task.enqueued_at = hold.begun_at;
         task.effect = Effect {
             key: primary_key,
             ..Effect::default()
@@ -177,6 +179,7 @@ impl Plane {
         let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
         let accepted = broadcast(&self.nodes, &format!("Deleting index `{uid}`"), &request).await?;
         let mut task = new_task(uid, Kind::IndexDeletion, details);
+        task.enqueued_at = hold.begun_at;
         task.effect = Effect {
             deletes: true,
             ..Effect::default()

@@ -12,7 +12,7 @@ use miroir_api::Error;
 use miroir_router::{CopyState, Index, Layout, Shard};
 
 use crate::catalogue::{Effect, Entry, IndexState};
-use crate::clock::now;
+use crate::clock::{now, Nanos};
 use crate::indexes::check_uid;
 use crate::lane::Guard;
 use crate::plane::Plane;
@@ -25,6 +25,8 @@ pub(crate) struct TurnInner {
     plane: Arc<Plane>,
     index: String,
     kind: WriteKind,
+    /// When the turn was granted: nothing was sent to a node before, so no part started earlier.
+    begun_at: Nanos,
     guard: Option<Guard>,
     /// Counted in the entry's `turns`.
     counted: bool,
@@ -56,6 +58,8 @@ pub(crate) struct Hold {
     plane: Arc<Plane>,
     index: String,
     pub counted: bool,
+    /// When the turn was granted, before anything was sent.
+    pub begun_at: Nanos,
     /// What the index is planned to be, when the turn began.
     pub planned: Option<IndexState>,
     _guard: Guard,
@@ -95,6 +99,7 @@ impl Plane {
             plane: Arc::clone(self),
             index: write.index.clone(),
             kind: write.kind,
+            begun_at: now(),
             guard: Some(guard),
             counted: false,
             creation: None,
@@ -145,6 +150,7 @@ impl Plane {
             plane: Arc::clone(self),
             index: index.to_owned(),
             counted,
+            begun_at: now(),
             planned,
             _guard: guard,
         }
@@ -239,7 +245,7 @@ impl Plane {
             doom: doom.map(|error| error.to_value()),
             effect,
             copies: u32::try_from(index.layout.copies_per_shard()).unwrap_or(1),
-            enqueued_at: now(),
+            enqueued_at: inner.begun_at,
             started_at: None,
             finished_at: None,
             custom_metadata: outcome.custom_metadata,

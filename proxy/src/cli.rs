@@ -91,8 +91,8 @@ fn node_command(options: miroir_node::Options) -> Result<(), String> {
     miroir_node::run(options).map_err(|error| error.to_string())
 }
 
-/// Logs go to standard error: for people, or as JSON for programs.
-fn start_logging(default: &str) {
+/// Logs go to standard error: for people, or as JSON for programs. `default`: the filter where `MIROIR_LOG` says none.
+pub fn start_logging(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let logs = tracing_subscriber::fmt()

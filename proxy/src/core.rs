@@ -7,6 +7,7 @@ use std::sync::Arc;
 use miroir_api::Error;
 use miroir_control::Control;
 use miroir_net::client::Pools;
+use miroir_net::head::RequestHead;
 use miroir_net::{Handler, Request, Response};
 use miroir_router::{Index, Reader, RoutingTable};
 
@@ -44,12 +45,7 @@ impl App {
     async fn answer(&self, request: Request) -> Result<Response, Error> {
         let path = request.path().to_owned();
         let route = classify(request.method.as_str(), &path);
-        if !is_open(&request) {
-            auth::check(
-                self.shared.config.master_key.as_deref(),
-                request.headers.get_str("authorization"),
-            )?;
-        }
+        self.authorise(&path, request.headers.get_str("authorization"))?;
         let table = self.reader.pin();
         match route {
             Route::Slow => {
@@ -85,6 +81,15 @@ impl App {
         }
     }
 
+    /// `/health` tells load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control
+    /// plane.
+    fn authorise(&self, path: &str, authorization: Option<&str>) -> Result<(), Error> {
+        if path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/") {
+            return Ok(());
+        }
+        auth::check(self.shared.config.master_key.as_deref(), authorization)
+    }
+
     /// The slow plane answers through a channel; clients see one port.
     async fn hand_over(&self, request: Request) -> Result<Response, Error> {
         let request = request
@@ -103,12 +108,16 @@ impl Handler for App {
             Err(error) => Response::error(&error),
         }
     }
-}
 
-/// `/health` tells load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control plane.
-fn is_open(request: &Request) -> bool {
-    let path = request.path();
-    path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/")
+    /// Strangers are refused before they send a body.
+    fn refuse(&self, head: &RequestHead) -> Option<Response> {
+        let target = std::str::from_utf8(&head.target).unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
+        let refusal = self
+            .authorise(path, head.headers.get_str("authorization"))
+            .err()?;
+        Some(Response::error(&refusal))
+    }
 }
 
 /// The index, if its creation has succeeded.

@@ -70,7 +70,8 @@ pub enum DemoError {
 /// Starts the cluster, loads the films, prints the banner, waits for Ctrl-C.
 pub fn run(arguments: Arguments) -> Result<(), DemoError> {
     arguments.check()?;
-    quiet_logging();
+    // The banner is the output; only what goes wrong is logged beside it.
+    crate::cli::start_logging("warn");
     let started = Instant::now();
     let folder = Folder::open(arguments.data.clone())?;
     let key = std::env::var("MIROIR_MASTER_KEY")
@@ -324,15 +325,4 @@ fn random_key_kept(folder: &Path) -> Result<String, DemoError> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-/// The banner is the demo's output; only what goes wrong is logged beside it.
-fn quiet_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
 }

@@ -59,6 +59,7 @@ impl Plane {
         {
             Ok(parts) => {
                 let mut task = new_task(index, Kind::SettingsUpdate, change.details);
+                task.enqueued_at = hold.begun_at;
                 task.effect = Effect {
                     creates,
                     faceting: Some(change.faceting),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use miroir_api::Error;
-use miroir_control::{BeginWrite, InferredKey, WriteKind};
+use miroir_control::{BeginWrite, InferredKey, Turn, WriteKind};
 use miroir_merge::{
     count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
 };
@@ -81,13 +81,7 @@ pub async fn handle(
     if let Some((Err(SplitError::Malformed(error)), _)) = parts {
         return Err(error);
     }
-    let begin = BeginWrite {
-        index: uid.to_owned(),
-        kind: WriteKind::DocumentAdditionOrUpdate,
-        primary_key: parameters.primary_key.clone(),
-        inference,
-    };
-    let turn = app.shared.control.begin_write(begin).await?;
+    let turn = payload.begin(app, uid, &parameters, inference).await?;
     let described = |received: usize| Described {
         details: json!({ "receivedDocuments": received, "indexedDocuments": null }),
         custom_metadata: parameters.custom_metadata.clone(),
@@ -186,7 +180,7 @@ struct Placed {
 impl Payload {
     async fn infer(&self) -> Result<InferredKey, Error> {
         let inference = self
-            .work(|body, format| infer_primary_key(body, format))
+            .work(infer_primary_key)
             .await?;
         match inference {
             Ok(Inference::Empty) => Ok(InferredKey::Empty),
@@ -197,9 +191,33 @@ impl Payload {
         }
     }
 
+    /// Waits for the turn. An index that vanished since we looked at the table has no primary key any more: the payload
+    /// must say which, once.
+    async fn begin(
+        &self,
+        app: &App,
+        uid: &str,
+        parameters: &Parameters,
+        inference: Option<InferredKey>,
+    ) -> Result<Turn, Error> {
+        let begin = |inference| BeginWrite {
+            index: uid.to_owned(),
+            kind: WriteKind::DocumentAdditionOrUpdate,
+            primary_key: parameters.primary_key.clone(),
+            inference,
+        };
+        match app.shared.control.begin_write(begin(inference)).await {
+            Err(error) if error.code == "miroir_index_changed" => {
+                let inference = Some(self.infer().await?);
+                app.shared.control.begin_write(begin(inference)).await
+            }
+            turn => turn,
+        }
+    }
+
     async fn count(&self) -> Result<usize, Error> {
         match self
-            .work(|body, format| count_documents(body, format))
+            .work(count_documents)
             .await?
         {
             Ok(count) => Ok(count),

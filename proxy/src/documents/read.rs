@@ -59,9 +59,6 @@ pub async fn one(
             .await);
     }
     let index = visible_index(table, uid)?;
-    if index.primary_key.is_none() {
-        return Err(Error::document_not_found(id));
-    }
     let shard = shard_of(id.as_bytes(), index.layout.shards);
     let separator = if query.is_empty() { "" } else { "?" };
     let path = format!(
