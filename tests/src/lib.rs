@@ -5,7 +5,8 @@
 //! with those of one node. *What* is asked comes from three places:
 //!
 //! - [`scenario`]: files in `tests/scenarios/`, data that a newcomer can read and extend without knowing this code, played by [`play`];
-//! - [`draw`]: random corpora, settings and searches, cut down by [`shrink`] when one of them disagrees;
+//! - [`draw`]: random corpora, settings and searches, judged by [`judge`] and cut down by [`shrink`] when they
+//!   disagree;
 //! - the test files themselves, for what one node cannot show: killed processes, broken framing, the command line.
 //!
 //! The programs under test are built beforehand (`cargo build --release`) and found at `target/release/miroir`, or where `MIROIR_BIN`
@@ -16,6 +17,7 @@ pub mod compare;
 pub mod draw;
 pub mod fleet;
 pub mod http;
+pub mod judge;
 pub mod play;
 pub mod process;
 pub mod relay;

@@ -179,9 +179,7 @@ struct Placed {
 
 impl Payload {
     async fn infer(&self) -> Result<InferredKey, Error> {
-        let inference = self
-            .work(infer_primary_key)
-            .await?;
+        let inference = self.work(infer_primary_key).await?;
         match inference {
             Ok(Inference::Empty) => Ok(InferredKey::Empty),
             Ok(Inference::Found(key)) => Ok(InferredKey::Found(key)),
@@ -216,10 +214,7 @@ impl Payload {
     }
 
     async fn count(&self) -> Result<usize, Error> {
-        match self
-            .work(count_documents)
-            .await?
-        {
+        match self.work(count_documents).await? {
             Ok(count) => Ok(count),
             Err(SplitError::Malformed(error) | SplitError::Document(error)) => Err(error),
         }

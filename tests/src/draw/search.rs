@@ -37,9 +37,13 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
         s.insert("sort".into(), sort(rng, shape));
     }
     if rng.gen_bool(0.25) {
-        let names = [
-            "kind", "tags", "price", "stock", "mixed", "grades", "flag", "nested.a", "nested.b",
+        let mut names = vec![
+            "kind", "tags", "price", "stock", "grades", "flag", "nested.a", "nested.b",
         ];
+        // when numbers fill `maxValuesPerFacet` exactly, milli 1.15 forgets to stop at the strings
+        if !settings.contains_key("faceting") {
+            names.push("mixed");
+        }
         let count = rng.gen_range(1..5);
         s.insert(
             "facets".into(),
