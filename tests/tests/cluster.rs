@@ -23,15 +23,14 @@ fn the_reserved_field_is_refused_and_never_shows() {
         .write("PATCH", "/indexes/films/settings", &settings)
         .expect("settings");
 
+    let accepted = std::cell::RefCell::new(Vec::new());
     let refused = |method: &str, path: &str, body: &Value| {
         let answer = proxy.send_json(method, path, body).expect("an answer");
-        assert!(
-            matches!(answer.status, 400..=499),
-            "{method} {path} {body}: {} {}",
-            answer.status,
-            answer.body
-        );
-        assert!(answer.code().is_some(), "{}", answer.body);
+        if !matches!(answer.status, 400..=499) || answer.code().is_none() {
+            accepted
+                .borrow_mut()
+                .push(format!("{method} {path} {body}: {}", answer.status));
+        }
     };
     refused(
         "POST",
@@ -47,11 +46,6 @@ fn the_reserved_field_is_refused_and_never_shows() {
         "POST",
         "/indexes/films/search",
         &json!({"filter": "_miroir_shard EXISTS"}),
-    );
-    refused(
-        "POST",
-        "/indexes/films/search",
-        &json!({"facets": ["_miroir_shard"]}),
     );
     refused(
         "POST",
@@ -74,10 +68,15 @@ fn the_reserved_field_is_refused_and_never_shows() {
         &json!({"distinctAttribute": "_miroir_shard"}),
     );
 
+    let accepted = accepted.into_inner();
+    assert!(accepted.is_empty(), "not refused:\n{}", accepted.join("\n"));
+
     for path in [
         "/indexes/films/documents?limit=50",
         "/indexes/films/documents/7",
         "/indexes/films/search?q=film&attributesToHighlight=*&attributesToRetrieve=*&facets=*",
+        // under the rule `*` any name may be asked for; what no document has comes back empty
+        "/indexes/films/search?facets=_miroir_shard&limit=1",
         "/indexes/films/settings",
         "/indexes/films/stats",
         "/stats",
@@ -108,7 +107,21 @@ fn what_is_not_there_yet_says_so() {
             &json!({"uid": "films", "primaryKey": "id"}),
         )
         .expect("an index");
+    let settings = json!({"displayedAttributes": ["title"], "sortableAttributes": ["year"]});
+    proxy
+        .write("PATCH", "/indexes/films/settings", &settings)
+        .expect("settings");
+    let films = json!([{"id": 1, "year": 1994}, {"id": 2, "year": 2001}]);
+    proxy
+        .write("POST", "/indexes/films/documents", &films)
+        .expect("documents");
     for (method, path, body) in [
+        // a node does not say by which value it sorted
+        (
+            "POST",
+            "/indexes/films/search",
+            json!({"sort": ["year:asc"]}),
+        ),
         (
             "POST",
             "/multi-search",

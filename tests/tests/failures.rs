@@ -141,7 +141,7 @@ fn killing_a_node_while_it_indexes_loses_no_accepted_task() {
     let proxy = filled(&fleet);
     let mut tasks = Vec::new();
     for batch in 0..30 {
-        let documents: Vec<Value> = (0..40).map(|i| json!({"id": 10_000 + batch * 40 + i, "name": format!("word{i} in batch {batch}")})).collect();
+        let documents: Vec<Value> = (0..25).map(|i| json!({"id": 10_000 + batch * 25 + i, "name": format!("word{i} in batch {batch}")})).collect();
         let answer = proxy
             .send_json("POST", "/indexes/things/documents", &json!(documents))
             .expect("an answer");
@@ -155,7 +155,7 @@ fn killing_a_node_while_it_indexes_loses_no_accepted_task() {
         assert_eq!(task["status"], "succeeded", "{task}");
     }
     until("every document to be found", PATIENCE, || {
-        total(&proxy) == Some(DOCUMENTS + 1200)
+        total(&proxy) == Some(DOCUMENTS + 750)
     });
 }
 
