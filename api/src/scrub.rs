@@ -1,4 +1,7 @@
-//! Error texts of nodes list an index's attributes; the hidden one must not be among them.
+//! Removing the hidden shard field from texts that a node wrote.
+//!
+//! Nodes list attributes, count filterable rules and print documents in their error messages. The field must not show
+//! there (DESIGN 6), and where it was the only filterable attribute the text must be the one for an index without any.
 
 use crate::SHARD_FIELD;
 
@@ -7,10 +10,12 @@ use crate::SHARD_FIELD;
 /// `none_configured`: the user's own list of filterable attributes is empty, so the text must say so as it would
 /// without our field, instead of presenting an empty list.
 pub fn without_shard_field(message: &str, none_configured: bool) -> String {
-    if !message.contains(SHARD_FIELD) {
-        return message.to_owned();
+    let mut text = with_own_rule_numbers(message);
+    if !text.contains(SHARD_FIELD) {
+        return text;
     }
-    let mut text = message.to_owned();
+    // Documents first: a bare name is cut out wherever it stands.
+    text = without_member(&text);
     if none_configured {
         for (listed, bare) in EMPTY_FORMS {
             let listed = listed.replace("{}", SHARD_FIELD);
@@ -37,6 +42,54 @@ const EMPTY_FORMS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Our rule stands first in `filterableAttributes`, so a node counts the user's rules one too high.
+fn with_own_rule_numbers(message: &str) -> String {
+    const MARK: &str = "rule #";
+    if !message.contains("filter") {
+        return message.to_owned();
+    }
+    let mut parts = message.split(MARK);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str(MARK);
+        let digits = part
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(part.len());
+        match part[..digits].parse::<usize>() {
+            Ok(number) => text.push_str(&number.saturating_sub(1).to_string()),
+            Err(_) => text.push_str(&part[..digits]),
+        }
+        text.push_str(&part[digits..]);
+    }
+    text
+}
+
+/// Cuts `"_miroir_shard":"..."` out of documents printed in a message, with the comma beside it.
+fn without_member(text: &str) -> String {
+    let member = format!("\"{SHARD_FIELD}\"");
+    let mut out = text.to_owned();
+    while let Some(start) = out.find(&member) {
+        let rest = &out[start + member.len()..];
+        let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else {
+            break;
+        };
+        let Some(body) = value.strip_prefix('"') else {
+            break;
+        };
+        // Codes hold neither quotes nor backslashes.
+        let Some(close) = body.find('"') else { break };
+        let mut end = out.len() - body.len() + close + 1;
+        let mut start = start;
+        if out[end..].starts_with(',') {
+            end += 1;
+        } else if out[..start].ends_with(',') {
+            start -= 1;
+        }
+        out.replace_range(start..end, "");
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::without_shard_field;
@@ -58,5 +111,12 @@ mod tests {
             "Attribute `x` is not filterable. This index does not have configured filterable attributes."
         );
         assert_eq!(without_shard_field("plain", true), "plain");
+        assert_eq!(
+            without_shard_field(
+                "field `a` matched rule #2 in `filterableAttributes`, rule #12.",
+                false
+            ),
+            "field `a` matched rule #1 in `filterableAttributes`, rule #11."
+        );
     }
 }

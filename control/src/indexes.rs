@@ -136,7 +136,12 @@ impl Plane {
                 .and_then(|state| state.primary_key.clone());
             // Setting the key that it has is lawful, whatever it holds.
             if known != primary_key && self.any_document(uid).await? {
-                let error = primary_key_exists(&known.unwrap_or_default());
+                let known = primary_key_exists(&known.unwrap_or_default());
+                // Failures of the engine name the index.
+                let error = Error {
+                    message: format!("Index `{uid}`: {}", known.message),
+                    ..known
+                };
                 return self
                     .register_failed(uid, Kind::IndexUpdate, details, error)
                     .await;

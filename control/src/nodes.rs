@@ -168,7 +168,7 @@ impl Reply {
     pub(crate) fn error(&self) -> Error {
         match Error::from_body(self.status, &self.body) {
             Some(mut error) => {
-                error.message = scrub(&error.message).into_owned();
+                error.message = scrub(&error.message);
                 error
             }
             None => Error::system(

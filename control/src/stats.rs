@@ -120,10 +120,7 @@ impl Plane {
         let busy =
             self.flights.lock().values().any(|flight| {
                 !flight.ended && flight.task.index_uid.as_deref() == Some(&index.uid)
-            }) || own
-                .iter()
-                .flatten()
-                .any(|stats| stats["isIndexing"] == true);
+            });
         let whole = plan.targets.iter().all(|target| target.whole);
         let (chosen, divisor): (Vec<&Value>, u64) = if whole {
             let chosen = plan

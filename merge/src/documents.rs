@@ -43,7 +43,8 @@ pub fn scan_documents(answer: &Bytes) -> Result<Page, MergeError> {
 }
 
 /// Puts the documents of all answers one behind the other, without the reserved field, in one documents answer with the
-/// given `offset` and `limit` and the sum of totals.
+/// given `offset` and `limit` and the sum of totals. Documents past the `limit`th are left out: for a first page each node
+/// was asked for as many as the page could need.
 ///
 /// # Errors
 /// An answer that is not a documents answer.
@@ -55,14 +56,17 @@ pub fn merge_documents(
     let mut reply = Reply::default();
     reply.text(b"{\"results\":[");
     let mut total: u64 = 0;
-    let mut first = true;
+    let mut written = 0;
     let mut ranges = Ranges::new();
     for (node, bytes) in answers.iter().enumerate() {
         let on_node = walk_page(bytes, node, &mut |scanner| {
-            if !first {
+            if written == limit {
+                return scanner.value().map(|_| ());
+            }
+            if written > 0 {
                 reply.text(b",");
             }
-            first = false;
+            written += 1;
             write_document(bytes, scanner, &mut ranges, &mut reply)
         })?;
         total = total.saturating_add(on_node);
@@ -164,6 +168,13 @@ mod tests {
             br#"{"results":[{"id":3,"_miroir_shard":"y"}],"offset":0,"limit":9,"total":1}"#,
         );
         assert_eq!(scan_documents(&a).unwrap().results.len(), 2);
+        let cut = merge_documents(&[a.clone(), b.clone()], 0, 1)
+            .unwrap()
+            .to_bytes();
+        assert_eq!(
+            &cut[..],
+            br#"{"results":[{"id":1}],"offset":0,"limit":1,"total":6}"#
+        );
         let merged = merge_documents(&[a, b], 2, 3).unwrap().to_bytes();
         assert_eq!(
             &merged[..],

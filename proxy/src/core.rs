@@ -142,6 +142,14 @@ pub fn is_json(request: &Request) -> bool {
     media_type(request) == Some("application/json")
 }
 
+/// Reads a JSON object. Derived readers also take an array for a struct, member by member, which no node does.
+pub fn json_object<T: serde::de::DeserializeOwned>(request: &Request) -> Option<T> {
+    let is_object = request.body.trim_ascii_start().first() == Some(&b'{');
+    (is_json(request) && is_object)
+        .then(|| serde_json::from_slice(&request.body).ok())
+        .flatten()
+}
+
 /// The media type without its parameters.
 pub fn media_type(request: &Request) -> Option<&str> {
     request

@@ -10,7 +10,7 @@ use miroir_router::RoutingTable;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::{is_index_uid, is_json, visible_index, App};
+use crate::core::{is_index_uid, json_object, visible_index, App};
 use crate::search::{search, Answer, SearchBody};
 
 #[derive(Deserialize)]
@@ -25,9 +25,7 @@ struct Body {
 pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Result<Response, Error> {
     let started = Instant::now();
     let refused = || app.judged_refusal(table, request, "a parameter of this multi-search");
-    let body: Option<Body> = is_json(request)
-        .then(|| serde_json::from_slice(&request.body).ok())
-        .flatten();
+    let body: Option<Body> = json_object(request);
     let Some(body) = body else {
         return Err(refused().await);
     };

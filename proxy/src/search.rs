@@ -10,7 +10,7 @@ use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
-use crate::core::{is_index_uid, is_json, visible_index, App};
+use crate::core::{is_index_uid, json_object, visible_index, App};
 use crate::scatter::{shard_list, shard_unavailable, Wanted};
 
 mod query_string;
@@ -29,10 +29,8 @@ pub async fn handle(
     let started = Instant::now();
     let body = if request.method.as_str() == "GET" {
         query_string::parse(request.query())
-    } else if is_json(request) {
-        serde_json::from_slice(&request.body).ok()
     } else {
-        None
+        json_object(request)
     };
     let Some(body) = body.filter(|_| is_index_uid(uid)) else {
         return Err(app

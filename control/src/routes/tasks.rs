@@ -34,7 +34,11 @@ async fn later(what: &'static str) -> Failure {
 }
 
 async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
-    let filter = TaskFilter::parse(&query.unwrap_or_default())?;
+    let query = query.unwrap_or_default();
+    let filter = match TaskFilter::parse(&query) {
+        Ok(filter) => filter,
+        Err(error) => return Err(in_a_nodes_words(&plane, &query, error).await.into()),
+    };
     let limit = filter.limit;
     // One more than the page, to know whether there is a next one.
     let wider = TaskFilter {
@@ -50,6 +54,17 @@ async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
     let from = tasks.first().map(|task| task.uid);
     let results: Vec<Value> = tasks.iter().map(view).collect();
     ok(&json!({ "results": results, "total": total, "limit": limit, "from": from, "next": next }))
+}
+
+/// The names that a refusal lists depend on the nodes' version: a node that refuses the same says it better.
+async fn in_a_nodes_words(plane: &Plane, query: &str, own: Error) -> Error {
+    let Some(client) = plane.first_up() else {
+        return own;
+    };
+    match client.get(&format!("/tasks?{query}")).await {
+        Ok(judged) if judged.status == own.status => judged.error(),
+        _ => own,
+    }
 }
 
 async fn one(State(plane): Shared, Path(uid): Path<String>) -> Answer {

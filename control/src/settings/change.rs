@@ -5,8 +5,8 @@ use std::sync::Arc;
 use miroir_api::Error;
 use serde_json::{json, Value};
 
-use super::rewrite::{rewrite, Asked, Change};
-use super::{for_client, strip_filterable, Sub, UserFaceting};
+use super::rewrite::{for_task, rewrite, Asked, Change};
+use super::{for_client, strip_filterable, Sub, UserFaceting, SUBS};
 use crate::catalogue::{Effect, IndexState};
 use crate::indexes::{check_uid, failed_task, new_task};
 use crate::nodes::broadcast;
@@ -30,7 +30,11 @@ impl Plane {
         };
         if body.is_none() && hold.planned.is_none() {
             // A reset does not create the index.
-            let details = sub.map_or_else(|| json!({}), |sub| json!({ sub.key: null }));
+            let names = SUBS
+                .iter()
+                .filter(|one| sub.is_none_or(|sub| sub.key == one.key));
+            let reset = names.map(|one| (one.key.to_owned(), Value::Null)).collect();
+            let details = for_task(Value::Object(reset));
             return self
                 .register_failed(
                     index,

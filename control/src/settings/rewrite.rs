@@ -201,11 +201,17 @@ fn alphabet() -> &'static BTreeSet<char> {
     })
 }
 
-/// The client's settings as its task shows them: Meilisearch sorts what it keeps as sets, and hides secrets.
-fn for_task(mut details: Value) -> Value {
+/// The client's settings as its task shows them: Meilisearch names what two lists are reset to, sorts what it keeps as
+/// sets, and hides secrets.
+pub(super) fn for_task(mut details: Value) -> Value {
     let Value::Object(map) = &mut details else {
         return Value::Object(Map::new());
     };
+    for key in ["displayedAttributes", "searchableAttributes"] {
+        if let Some(value) = map.get_mut(key).filter(|value| value.is_null()) {
+            *value = serde_json::json!(["*"]);
+        }
+    }
     for key in [
         "sortableAttributes",
         "stopWords",

@@ -301,7 +301,7 @@ fn an_index_lives_and_dies() {
     let (_, task) = cluster.call("PATCH", "/indexes/a", Some(json!({ "primaryKey": "isbn" })));
     assert_eq!(
         cluster.finished(&task)["error"]["message"],
-        "Index already has a primary key: `sku`."
+        "Index `a`: Index already has a primary key: `sku`."
     );
     let (_, task) = cluster.call("DELETE", "/indexes/a", None);
     let task = cluster.finished(&task);

@@ -10,7 +10,7 @@ use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
 use super::write::{fail, perform, Described, Part};
-use crate::core::{is_index_uid, is_json, App};
+use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
 use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
 
@@ -22,9 +22,7 @@ pub async fn one(
     uid: &str,
     id: &str,
 ) -> Result<Response, Error> {
-    let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
-        return Err(refused(app, table, request).await);
-    };
+    let custom_metadata = metadata(request);
     let turn = begin(app, uid).await?;
     let described = described(Value::from(1), Value::Null, custom_metadata);
     if let Some(error) = turn.doomed.clone() {
@@ -55,12 +53,11 @@ pub async fn batch(
     let ids: Option<Vec<Value>> = is_json(request)
         .then(|| serde_json::from_slice(&request.body).ok())
         .flatten();
-    let (Some(ids), Some(custom_metadata), true) = (ids, metadata(request), is_index_uid(uid))
-    else {
+    let Some(ids) = ids else {
         return Err(refused(app, table, request).await);
     };
     let turn = begin(app, uid).await?;
-    let described = described(Value::from(ids.len()), Value::Null, custom_metadata);
+    let described = described(Value::from(ids.len()), Value::Null, metadata(request));
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
@@ -75,15 +72,11 @@ pub async fn by_filter(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let body: Option<serde_json::Map<String, Value>> = is_json(request)
-        .then(|| serde_json::from_slice(&request.body).ok())
-        .flatten();
+    let body: Option<serde_json::Map<String, Value>> = json_object(request);
     let filter = body
         .filter(|body| body.len() == 1)
         .and_then(|mut body| body.remove("filter"));
-    let (Some(mut filter), Some(custom_metadata), true) =
-        (filter, metadata(request), is_index_uid(uid))
-    else {
+    let Some(mut filter) = filter else {
         return Err(refused_filter(app, table, request).await);
     };
     if names_reserved_field(&filter) {
@@ -92,7 +85,7 @@ pub async fn by_filter(
     let original = Value::String(filter.to_string());
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());
-    let described = described(Value::from(0), original, custom_metadata);
+    let described = described(Value::from(0), original, metadata(request));
     everywhere(app, table, uid, described, |app| {
         app.ask(
             "POST",
@@ -111,10 +104,10 @@ pub async fn all(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let Some(custom_metadata) = metadata(request).filter(|_| is_index_uid(uid)) else {
-        return Err(refused(app, table, request).await);
+    let described = Described {
+        details: json!({ "deletedDocuments": null }),
+        custom_metadata: metadata(request),
     };
-    let described = described(Value::from(0), Value::Null, custom_metadata);
     everywhere(app, table, uid, described, |app| {
         app.ask("DELETE", &format!("/indexes/{uid}/documents"), None, false)
     })
@@ -205,39 +198,28 @@ fn described(
     }
 }
 
-/// The only parameter that a deletion knows; `None` when there is another.
-fn metadata(request: &Request) -> Option<Option<String>> {
-    let mut metadata = None;
-    for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
-        match name.as_ref() {
-            "customMetadata" => metadata = Some(value.into_owned()),
-            _ => return None,
-        }
-    }
-    Some(metadata)
+/// The only parameter of a deletion. Others are left alone, as Meilisearch does: nobody may be asked to judge a
+/// deletion by running it.
+fn metadata(request: &Request) -> Option<String> {
+    form_urlencoded::parse(request.query().as_bytes())
+        .find(|(name, _)| name == "customMetadata")
+        .map(|(_, value)| value.into_owned())
 }
 
-/// A write that does not fit is judged without its body, so that nothing can be deleted by asking.
+/// A body that is not a list of ids (or has no JSON content type) is refused by every node, so one may see the whole.
 async fn refused(app: &App, table: &RoutingTable, request: &Request) -> Error {
-    match app.judge(table, request, Shown::WithoutBody).await {
-        Ok(Some(refusal)) if request.body.is_empty() || !is_json(request) => refusal,
-        Ok(Some(refusal)) if refusal.code != "missing_payload" => refusal,
-        Ok(_) => malformed(request),
+    let is_list = serde_json::from_slice::<Vec<Value>>(&request.body).is_ok();
+    let shown = if is_list {
+        Shown::WithoutBody
+    } else {
+        Shown::Whole
+    };
+    match app.judge(table, request, shown).await {
+        Ok(Some(refusal)) => refusal,
+        Ok(None) => Error::bad_request(
+            "Json deserialize error: invalid type, expected a sequence of document ids",
+        ),
         Err(error) => error,
-    }
-}
-
-/// A body that is not what the route takes, in Meilisearch's words.
-fn malformed(request: &Request) -> Error {
-    match serde_json::from_slice::<Vec<Value>>(&request.body) {
-        Err(error) if error.is_syntax() || error.is_eof() => Error::invalid(
-            400,
-            "malformed_payload",
-            format!("The json payload provided is malformed. `{error}`."),
-        ),
-        _ => Error::bad_request(
-            "Json deserialize error: invalid type, expected an array of document ids",
-        ),
     }
 }
 

@@ -11,7 +11,7 @@ use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::{is_index_uid, is_json, visible_index, App};
+use crate::core::{is_index_uid, json_object, visible_index, App};
 use crate::scatter::Wanted;
 use crate::search::{
     degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
@@ -106,9 +106,7 @@ pub async fn fetch(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let body: Option<Fetch> = is_json(request)
-        .then(|| serde_json::from_slice(&request.body).ok())
-        .flatten();
+    let body: Option<Fetch> = json_object(request);
     match body.filter(|_| is_index_uid(uid)) {
         Some(fetch) => page(app, table, uid, fetch).await,
         None => Err(app
