@@ -212,3 +212,50 @@ fn the_log_names_the_driver_and_no_secret() {
         assert!(!log.contains(secret), "the log shows a key: {log}");
     }
 }
+
+/// One node works through the tasks of an index in their order, and programs rely on it: they send many batches and wait for the last.
+#[test]
+fn a_finished_task_means_that_the_earlier_ones_of_its_index_are_finished() {
+    let fleet = Fleet::start(Plan::default());
+    let proxy = fleet.target("proxy");
+    let mut sent = 0;
+    for batch in 0..12 {
+        let words = |i: usize| {
+            (0..40)
+                .map(|w| format!("word{}", (i * 31 + w * 7 + batch) % 997))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let documents: Vec<Value> = (0..200)
+            .map(|i| json!({"id": batch * 200 + i, "text": words(i)}))
+            .collect();
+        sent += documents.len();
+        let answer = proxy.send_json(
+            "POST",
+            "/indexes/films/documents?primaryKey=id",
+            &json!(documents),
+        );
+        assert_eq!(answer.as_ref().map(|a| a.status), Ok(202), "{answer:?}");
+    }
+    // one document lies on one node, which may have less to do than the others
+    for id in 0..4 {
+        sent += 1;
+        let task = proxy
+            .write(
+                "POST",
+                "/indexes/films/documents",
+                &json!([{"id": 100_000 + id}]),
+            )
+            .expect("a task");
+        let earlier = proxy
+            .get("/tasks?indexUids=films&statuses=enqueued,processing")
+            .expect("an answer");
+        assert_eq!(
+            earlier.body["total"], 0,
+            "task {} is finished, these are not: {}",
+            task["uid"], earlier.body
+        );
+        let stats = proxy.get("/indexes/films/stats").expect("an answer");
+        assert_eq!(stats.body["numberOfDocuments"], sent, "{}", stats.body);
+    }
+}
