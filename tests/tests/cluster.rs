@@ -218,44 +218,36 @@ fn the_log_names_the_driver_and_no_secret() {
 fn a_finished_task_means_that_the_earlier_ones_of_its_index_are_finished() {
     let fleet = Fleet::start(Plan::default());
     let proxy = fleet.target("proxy");
-    let mut sent = 0;
-    for batch in 0..12 {
-        let words = |i: usize| {
-            (0..40)
-                .map(|w| format!("word{}", (i * 31 + w * 7 + batch) % 997))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let documents: Vec<Value> = (0..200)
-            .map(|i| json!({"id": batch * 200 + i, "text": words(i)}))
-            .collect();
-        sent += documents.len();
-        let answer = proxy.send_json(
-            "POST",
-            "/indexes/films/documents?primaryKey=id",
-            &json!(documents),
-        );
-        assert_eq!(answer.as_ref().map(|a| a.status), Ok(202), "{answer:?}");
-    }
-    // one document lies on one node, which may have less to do than the others
-    for id in 0..4 {
-        sent += 1;
-        let task = proxy
-            .write(
-                "POST",
-                "/indexes/films/documents",
-                &json!([{"id": 100_000 + id}]),
-            )
+    let text = |i: usize| {
+        (0..12)
+            .map(|w| format!("word{}", (i * 31 + w * 7) % 997))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for round in 0..4 {
+        let index = format!("films-{round}");
+        let path = format!("/indexes/{index}/documents?primaryKey=id");
+        for batch in 0..16 {
+            let documents: Vec<Value> = (batch * 200..batch * 200 + 200)
+                .map(|i| json!({"id": i, "text": text(i)}))
+                .collect();
+            let answer = proxy.send_json("POST", &path, &json!(documents));
+            assert_eq!(answer.as_ref().map(|a| a.status), Ok(202), "{answer:?}");
+        }
+        // one document lies on one node, which may have less to do than the others
+        let last = proxy
+            .write("POST", &path, &json!([{"id": 100_000 + round}]))
             .expect("a task");
-        let earlier = proxy
-            .get("/tasks?indexUids=films&statuses=enqueued,processing")
-            .expect("an answer");
+        let waiting = format!("/tasks?indexUids={index}&statuses=enqueued,processing");
+        let earlier = proxy.get(&waiting).expect("an answer");
         assert_eq!(
             earlier.body["total"], 0,
             "task {} is finished, these are not: {}",
-            task["uid"], earlier.body
+            last["uid"], earlier.body
         );
-        let stats = proxy.get("/indexes/films/stats").expect("an answer");
-        assert_eq!(stats.body["numberOfDocuments"], sent, "{}", stats.body);
+        let stats = proxy
+            .get(&format!("/indexes/{index}/stats"))
+            .expect("an answer");
+        assert_eq!(stats.body["numberOfDocuments"], 3201, "{}", stats.body);
     }
 }
