@@ -1,4 +1,4 @@
-//! The publication protocol under every interleaving and every reordering that the memory model allows.
+//! The publication protocol under the interleavings (up to three preemptions) and reorderings that the memory model allows.
 //!
 //!     RUSTFLAGS="--cfg loom" cargo test -p miroir-router --release --test loom
 //!
