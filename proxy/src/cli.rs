@@ -9,10 +9,12 @@ use crate::config::Config;
 use crate::serve;
 
 /// Miroir: RAID for Meilisearch. One address in front of a fleet of small, unmodified Meilisearch nodes.
-///
-/// A whole cluster to try, with 3,201 films in it:   miroir demo
-/// In front of your own nodes:                       miroir serve --config miroir.yaml
 #[derive(FromArgs)]
+#[argh(
+    example = "A whole cluster to try, with 3,201 films in it:\n  {command_name} demo",
+    example = "In front of your own nodes, first only checking the file:\n  {command_name} serve --config miroir.yaml --check\n  {command_name} serve --config miroir.yaml",
+    note = "`{command_name} COMMAND --help` tells more of each command."
+)]
 struct Arguments {
     /// print the version and end
     #[argh(switch, short = 'V')]
@@ -32,13 +34,13 @@ enum Command {
 }
 
 /// Run the front tier in front of Meilisearch nodes that are already running.
-///
-/// Every key of the file can also be given in the environment, which wins: MIROIR_MASTER_KEY,
-/// MIROIR_NODE_MASTER_KEY, MIROIR_SHARDS, MIROIR_SERVER_PORT, MIROIR_ADMIN_API_KEY and so on.
-/// MIROIR_DRIVER=io_uring|epoll forces a driver; MIROIR_LOG sets the log filter (default `info`);
-/// MIROIR_LOG_FORMAT=json writes logs as JSON.
 #[derive(FromArgs)]
-#[argh(subcommand, name = "serve")]
+#[argh(
+    subcommand,
+    name = "serve",
+    note = "Every key of the file can be given in the environment too, which wins: MIROIR_MASTER_KEY, MIROIR_NODE_MASTER_KEY, MIROIR_ADMIN_API_KEY, MIROIR_SHARDS, MIROIR_SERVER_PORT and so on.",
+    note = "MIROIR_DRIVER=io_uring or epoll forces a driver, MIROIR_LOG sets the log filter (default `info`), MIROIR_LOG_FORMAT=json writes logs as JSON."
+)]
 struct ServeArguments {
     /// the configuration, in YAML (see configs/dev.yaml)
     #[argh(option, short = 'c')]

@@ -19,10 +19,13 @@ mod nodes;
 const DRAIN: Duration = Duration::from_millis(400);
 
 /// Run a cluster of embedded nodes with 3,201 films in the index `movies`, to try Miroir with curl or any SDK.
-///
-/// The key is MIROIR_MASTER_KEY where that is set; otherwise one is made and printed. Ctrl-C ends everything.
 #[derive(FromArgs)]
-#[argh(subcommand, name = "demo")]
+#[argh(
+    subcommand,
+    name = "demo",
+    example = "Two copies of everything, and then kill a node:\n  {command_name} --nodes 4 --replication-factor 2 --groups 2",
+    note = "The key is MIROIR_MASTER_KEY where that is set; otherwise one is made and printed. Ctrl-C ends everything."
+)]
 pub struct Arguments {
     /// nodes to start (default 3)
     #[argh(option, default = "3")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_net::client::{ClientError, OutRequest, Reply};
+use miroir_net::client::{ClientError, ErrorKind, OutRequest, Reply};
 use miroir_router::{read_plan, Index, NodeIdx, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
@@ -68,6 +68,12 @@ impl App {
             let replies = join_all(sent).await;
             let mut retry: Vec<Shard> = Vec::new();
             for (target, reply) in plan.targets.into_iter().zip(replies) {
+                if let Err(error) = &reply {
+                    // The health check notices only each second; other searches should not run into it meanwhile.
+                    if matches!(error.kind, ErrorKind::Connect | ErrorKind::BackingOff) {
+                        table.nodes[usize::from(target.node.0)].set_up(false);
+                    }
+                }
                 match judge_reply(reply, wanted.index) {
                     Outcome::Answer(body) => gathered.answers.push((target, body)),
                     Outcome::Refused(error) => return Err(error),
