@@ -14,20 +14,28 @@ use crate::compare::{canonical, diff, remove, shorten, Difference};
 use crate::http::{Answer, Call, Target};
 use crate::volatile::{settle, TaskNames};
 
-/// Compares two answers to the same `call`. `node` is the one whose answer is `left`: it is asked what ties. Paths in `ignore` are left
-/// out on both sides.
+/// What may differ between two answers.
+#[derive(Clone, Debug, Default)]
+pub struct Leniency {
+    /// Paths left out on both sides, see [`remove`].
+    pub ignore: Vec<String>,
+    /// Hits tie that are equal under the ranking rules before this one.
+    pub ties_from: Option<&'static str>,
+}
+
+/// Compares two answers to the same `call`. `node` is the one whose answer is `left`: it is asked what ties.
 pub fn agree(
     call: &Call,
     left: &Answer,
     right: &Answer,
-    ignore: &[String],
+    leniency: &Leniency,
     names: [&mut TaskNames; 2],
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
     let [left_names, right_names] = names;
     let mut a = json!({"status": left.status, "body": settle(&left.body, left_names)});
     let mut b = json!({"status": right.status, "body": settle(&right.body, right_names)});
-    for pattern in ignore {
+    for pattern in &leniency.ignore {
         remove(&mut a["body"], pattern);
         remove(&mut b["body"], pattern);
     }
@@ -42,7 +50,7 @@ pub fn agree(
     let (mut a, mut b) = (a["body"].take(), b["body"].take());
     match List::of(call) {
         List::None => Ok(plain),
-        List::Hits(search) => agree_on_hits(&search, &mut a, &mut b, ignore, node),
+        List::Hits(search) => agree_on_hits(&search, &mut a, &mut b, leniency, node),
         List::Documents(search) => agree_on_documents(&search, &mut a, &mut b, node),
         List::Several(searches) => {
             let mut found = Vec::new();
@@ -50,10 +58,11 @@ pub fn agree(
                 let (Some(x), Some(y)) = (a["results"].get_mut(i), b["results"].get_mut(i)) else {
                     return Ok(plain);
                 };
-                let under: Vec<String> = ignore
-                    .iter()
-                    .map(|p| p.strip_prefix("results.*.").unwrap_or(p).to_string())
-                    .collect();
+                let relative = |p: &String| p.strip_prefix("results.*.").unwrap_or(p).to_string();
+                let under = Leniency {
+                    ignore: leniency.ignore.iter().map(relative).collect(),
+                    ..*leniency
+                };
                 found.extend(agree_on_hits(search, x, y, &under, node)?);
                 (*x, *y) = (Value::Null, Value::Null);
             }
@@ -209,7 +218,7 @@ fn agree_on_hits(
     search: &Search,
     a: &mut Value,
     b: &mut Value,
-    ignore: &[String],
+    leniency: &Leniency,
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
     let (hits, others) = (a["hits"].take(), b["hits"].take());
@@ -229,7 +238,7 @@ fn agree_on_hits(
         found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
         return Ok(found);
     };
-    let ranking = Ranking::ask(search, ignore, node)?;
+    let ranking = Ranking::ask(search, leniency, node)?;
     if let Err(reason) = ranking.allows(from, hits.len(), others) {
         found.push(Difference {
             path: format!("hits ({reason})"),
@@ -303,7 +312,7 @@ pub struct Ranking {
 impl Ranking {
     /// Asks `node` for all hits of a search. Under `distinct` any document of a group may stand for it where several tie, so the pools
     /// come from the search without it (the index's own distinct attribute cannot be lifted: then the pools are the node's choice).
-    pub fn ask(search: &Search, ignore: &[String], node: &Target) -> Result<Ranking, String> {
+    pub fn ask(search: &Search, leniency: &Leniency, node: &Target) -> Result<Ranking, String> {
         let all = search
             .unpaged()
             .without(&["showRankingScoreDetails"])
@@ -311,7 +320,8 @@ impl Ranking {
         let show_details = search.is_on("showRankingScoreDetails");
         let keep = |hit: &Value| {
             let mut answer = json!({ "hits": [hit] });
-            ignore
+            leniency
+                .ignore
                 .iter()
                 .for_each(|pattern| remove(&mut answer, pattern));
             let mut hit = answer["hits"][0].take();
@@ -330,6 +340,7 @@ impl Ranking {
             )
         };
         let hits = hits_of(&all)?;
+        let key = |hit: &Value| key(hit, leniency.ties_from);
         ranking.keys = hits.iter().map(key).collect();
         let pooled = if search.has("distinct") {
             hits_of(&all.without(&["distinct"]))?
@@ -377,10 +388,20 @@ impl Ranking {
     }
 }
 
-fn key(hit: &Value) -> String {
-    hit.get("_rankingScoreDetails")
-        .map(canonical)
-        .unwrap_or_default()
+/// The ranking score details as text, those before the rule `until` only.
+fn key(hit: &Value, until: Option<&str>) -> String {
+    let Some(details) = hit.get("_rankingScoreDetails").and_then(Value::as_object) else {
+        return String::new();
+    };
+    let last = until
+        .and_then(|rule| details.get(rule)?["order"].as_u64())
+        .unwrap_or(u64::MAX);
+    let counted = details
+        .iter()
+        .filter(|(_, rule)| rule["order"].as_u64() < Some(last));
+    canonical(&Value::Object(
+        counted.map(|(n, v)| (n.clone(), v.clone())).collect(),
+    ))
 }
 
 fn ask(search: &Search, node: &Target) -> Result<Value, String> {

@@ -8,6 +8,8 @@
 //! - split words (D.7) need a query word made of two words of the corpus: such words are not drawn;
 //! - paths of joined words (D.3) need two query words that make a third one: such pairs are not drawn;
 //! - `matchingStrategy: frequency` (D.2), score thresholds (D.5) are not drawn; spellings of one facet value are always the same (B.5);
+//! - a word that a node has in no document does not count for its `exactness` (D.22): in half of the corpora every node knows every
+//!   word, because some documents hold them all; in the others that rule is left out;
 //! - a one-letter prefix is not highlighted alike even by two equal nodes, so one letter comes only without highlighting;
 //! - which document stands for a group under an index's own `distinctAttribute`, and which are cut off by `maxTotalHits`, depends on
 //!   ties, so there are none then.
@@ -35,14 +37,19 @@ pub struct Corpus {
 /// Draws the corpus of a seed: the same one for the same seed, on every machine.
 pub fn corpus(seed: u64, asks: usize) -> Corpus {
     let mut rng = StdRng::seed_from_u64(seed);
-    let geo = rng.gen_bool(0.3);
     let shape = Shape {
-        geo,
+        geo: rng.gen_bool(0.3),
         text_ids: rng.gen_bool(0.3),
+        even: rng.gen_bool(0.5),
         words: vocabulary(&mut rng),
     };
     let count = rng.gen_range(20..=200);
-    let documents = (0..count).map(|i| document(&mut rng, &shape, i)).collect();
+    let mut documents: Vec<Value> = (0..count).map(|i| document(&mut rng, &shape, i)).collect();
+    if shape.even {
+        let more = count..count + WHOLE_VOCABULARIES;
+        documents.extend(more.map(|i| whole_vocabulary(&mut rng, &shape, i)));
+        documents.shuffle(&mut rng);
+    }
     let settings = settings::settings(&mut rng, &shape);
     let asks = (0..asks)
         .map(|_| search::ask(&mut rng, &shape, &settings))
@@ -57,6 +64,8 @@ pub fn corpus(seed: u64, asks: usize) -> Corpus {
 struct Shape {
     geo: bool,
     text_ids: bool,
+    /// Every node knows every word, see the module's documentation.
+    even: bool,
     words: Vec<&'static str>,
 }
 
@@ -133,6 +142,20 @@ const TAGS: &[&str] = &[
 fn vocabulary(rng: &mut StdRng) -> Vec<&'static str> {
     let count = rng.gen_range(12..=WORDS.len());
     WORDS.choose_multiple(rng, count).copied().collect()
+}
+
+/// So many that every one of a few nodes gets some.
+const WHOLE_VOCABULARIES: usize = 24;
+
+/// A document that holds every word there is.
+fn whole_vocabulary(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
+    let mut all = document(rng, shape, i);
+    for field in ["title", "overview"] {
+        let mut words = shape.words.clone();
+        words.shuffle(rng);
+        all[field] = json!(words.join(" "));
+    }
+    all
 }
 
 fn text(rng: &mut StdRng, words: &[&str], least: usize, most: usize) -> String {

@@ -6,7 +6,7 @@
 
 use serde_json::{json, Map, Value};
 
-use crate::agree::agree;
+use crate::agree::{agree, Leniency};
 use crate::compare::Difference;
 use crate::http::{Answer, Call, Target};
 use crate::volatile::TaskNames;
@@ -57,12 +57,20 @@ pub fn judge(
     {
         return Verdict::Known("not there yet: ordering by a field that displayedAttributes hides");
     }
-    let compare = |ignore: &[&str]| -> Result<Vec<Difference>, String> {
-        let ignore: Vec<String> = ignore.iter().map(|p| p.to_string()).collect();
-        let names = [&mut TaskNames::default(), &mut TaskNames::default()];
-        agree(&call, &left, &right, &ignore, names, node)
-    };
-    let strict = match compare(&[]) {
+    let compare =
+        |ignore: &[&str], ties_from: Option<&'static str>| -> Result<Vec<Difference>, String> {
+            let ignore = ignore.iter().map(|p| p.to_string()).collect();
+            let names = [&mut TaskNames::default(), &mut TaskNames::default()];
+            agree(
+                &call,
+                &left,
+                &right,
+                &Leniency { ignore, ties_from },
+                names,
+                node,
+            )
+        };
+    let strict = match compare(&[], None) {
         Ok(found) if found.is_empty() && left.status == 200 => {
             return Verdict::Agree {
                 with_hits: any_hits(&left.body),
@@ -82,8 +90,12 @@ pub fn judge(
         .iter()
         .filter(|known| (known.applies)(settings, ask) && (known.holds)(&left.body, &right.body))
         .collect();
-    let explained = |ignoring: &[&str]| compare(ignoring).is_ok_and(|found| found.is_empty());
-    if let Some(known) = applying.iter().find(|known| explained(known.ignoring)) {
+    let explained =
+        |ignore: &[&str], ties_from| compare(ignore, ties_from).is_ok_and(|found| found.is_empty());
+    if let Some(known) = applying
+        .iter()
+        .find(|known| explained(known.ignoring, known.ties_from))
+    {
         return Verdict::Known(known.reason);
     }
     let together: Vec<&str> = applying
@@ -91,8 +103,9 @@ pub fn judge(
         .flat_map(|known| known.ignoring)
         .copied()
         .collect();
+    let ties_from = applying.iter().find_map(|known| known.ties_from);
     match applying.first() {
-        Some(first) if explained(&together) => Verdict::Known(first.reason),
+        Some(first) if explained(&together, ties_from) => Verdict::Known(first.reason),
         _ => Verdict::Differ(Found::new(&left, &right, &strict)),
     }
 }
@@ -124,6 +137,8 @@ struct Known {
     applies: fn(&Map<String, Value>, &Value) -> bool,
     /// What it may change.
     ignoring: &'static [&'static str],
+    /// The rule from which on it may change the order.
+    ties_from: Option<&'static str>,
     /// What must hold between the node's answer and the cluster's all the same.
     holds: fn(&Value, &Value) -> bool,
 }
@@ -138,12 +153,14 @@ const KNOWN: &[Known] = &[
             "**._rankingScoreDetails.typo.maxTypoCount",
             "**._rankingScoreDetails.proximity.score",
         ],
+        ties_from: None,
         holds: |_, _| true,
     },
     Known {
         reason: "facets under distinct count one document of a group, the one that was stored first (MEILISEARCH B.6)",
         applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["facets"].is_array()),
         ignoring: &["facetDistribution", "facetStats", "results.*.facetDistribution", "results.*.facetStats"],
+        ties_from: None,
         holds: |_, _| true,
     },
     Known {
@@ -157,6 +174,7 @@ const KNOWN: &[Known] = &[
             "results.*.totalHits",
             "results.*.totalPages",
         ],
+        ties_from: None,
         holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
     },
     Known {
@@ -166,12 +184,21 @@ const KNOWN: &[Known] = &[
             settings.contains_key("searchableAttributes") && any_search(ask, |s| marks.iter().any(|m| !s[*m].is_null()))
         },
         ignoring: &["**._formatted", "**._matchesPosition"],
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
+        reason: "milli 1.15 walks the paths of the proximity rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
+        applies: |_, ask| any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' '))),
+        ignoring: &[],
+        ties_from: Some("proximity"),
         holds: |_, _| true,
     },
     Known {
         reason: "of facet values with equal counts, which ones maxValuesPerFacet cuts off depends on a node's tree of values (MEILISEARCH B.5)",
         applies: |settings, ask| settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
         ignoring: &["facetDistribution", "results.*.facetDistribution"],
+        ties_from: None,
         holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| counts(a) == counts(b)),
     },
 ];

@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use crate::agree::agree;
+use crate::agree::{agree, Leniency};
 use crate::compare::{diff, partial, remove, shorten, Difference};
 use crate::http::{Answer, Call, Target};
 use crate::scenario::{Scenario, Step};
@@ -154,14 +154,20 @@ impl<'s> Player<'s> {
         other: &mut Player,
         theirs: &Taken,
     ) -> Result<(), String> {
-        let none_ignored = Vec::new();
-        let ignore = step.differs.as_ref().map_or(&none_ignored, |d| &d.at);
+        let leniency = Leniency {
+            ignore: step
+                .differs
+                .as_ref()
+                .map(|d| d.at.clone())
+                .unwrap_or_default(),
+            ties_from: None,
+        };
         let names = [&mut self.names, &mut other.names];
         let found = agree(
             &mine.call,
             &mine.answer,
             &theirs.answer,
-            ignore,
+            &leniency,
             names,
             self.target,
         )?;
@@ -176,7 +182,11 @@ impl<'s> Player<'s> {
         )?;
         if let (Some(a), Some(b)) = (&mine.task, &theirs.task) {
             let (mut a, mut b) = (settle(a, &mut self.names), settle(b, &mut other.names));
-            for pattern in ignore.iter().filter_map(|p| p.strip_prefix("task.")) {
+            for pattern in leniency
+                .ignore
+                .iter()
+                .filter_map(|p| p.strip_prefix("task."))
+            {
                 remove(&mut a, pattern);
                 remove(&mut b, pattern);
             }

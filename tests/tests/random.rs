@@ -167,8 +167,9 @@ fn report(case: Case, found: Found, node: &Target, cluster: &Target) {
     let kind = found.kind.clone();
     let mut last = found;
     let mut nth = 0;
+    let original = case.clone();
     let small = shrink(case, 250, |case| {
-        if !is_fair(case) {
+        if !is_fair(case, &original) {
             return false;
         }
         nth += 1;
@@ -199,9 +200,21 @@ fn report(case: Case, found: Found, node: &Target, cluster: &Target) {
 }
 
 /// Whether a smaller case still keeps out what a cluster cannot know.
-fn is_fair(case: &Case) -> bool {
+fn is_fair(case: &Case, original: &Case) -> bool {
     let rules = case.settings.get("rankingRules").and_then(Value::as_array);
-    let has_rule = rules.is_some_and(|rules| rules.iter().any(|r| r == NO_TIES));
+    let has = |rule: &str| rules.is_some_and(|rules| rules.iter().any(|r| r == rule));
     let unique = case.documents.iter().all(|d| d.get("uniq").is_some());
-    !needs_no_ties(&case.settings) || (has_rule && unique)
+    let no_ties = !needs_no_ties(&case.settings) || (has(NO_TIES) && unique);
+    let exactness = rules.is_none() || has("exactness");
+    no_ties && (!exactness || vocabularies(case) == vocabularies(original))
+}
+
+/// Documents that are there for every node to know every word.
+fn vocabularies(case: &Case) -> usize {
+    let is_one = |d: &&Value| {
+        d["title"]
+            .as_str()
+            .is_some_and(|t| t.split(' ').count() > 10)
+    };
+    case.documents.iter().filter(is_one).count()
 }

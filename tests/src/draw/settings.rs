@@ -25,13 +25,21 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
         let mut fields = vec!["title", "overview", "tags", "kind", "nested.a"];
         fields.shuffle(rng);
         fields.truncate(rng.gen_range(1..=5));
+        // the words that are searched for stand there
+        if !fields.contains(&"title") && !fields.contains(&"overview") {
+            fields.push("overview");
+        }
         s.insert("searchableAttributes".into(), json!(fields));
     }
-    if rng.gen_bool(0.15) {
-        s.insert(
-            "displayedAttributes".into(),
-            json!(["id", "title", "overview", "kind", "tags", "uniq"]),
-        );
+    if rng.gen_bool(0.12) {
+        let mut shown = vec![
+            "id", "title", "uniq", "kind", "price", "stock", "mixed", "grades", "nested.b", "_geo",
+        ];
+        // hiding a field that sorts is refused so far, so it is drawn seldom
+        if rng.gen_bool(0.2) {
+            shown.truncate(4);
+        }
+        s.insert("displayedAttributes".into(), json!(shown));
     }
     let distinct = rng.gen_bool(0.1);
     if distinct {
@@ -64,7 +72,7 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
             json!({"maxTotalHits": rng.gen_range(5..40)}),
         );
     }
-    if let Some(rules) = ranking_rules(rng, distinct || cut) {
+    if let Some(rules) = ranking_rules(rng, shape, distinct || cut) {
         s.insert("rankingRules".into(), json!(rules));
     }
     if rng.gen_bool(0.15) {
@@ -84,7 +92,7 @@ pub fn needs_no_ties(settings: &Map<String, Value>) -> bool {
 /// The last ranking rule of an index without ties.
 pub const NO_TIES: &str = "uniq:asc";
 
-fn ranking_rules(rng: &mut StdRng, no_ties: bool) -> Option<Vec<String>> {
+fn ranking_rules(rng: &mut StdRng, shape: &Shape, no_ties: bool) -> Option<Vec<String>> {
     let mut rules: Vec<String> = [
         "words",
         "typo",
@@ -95,12 +103,15 @@ fn ranking_rules(rng: &mut StdRng, no_ties: bool) -> Option<Vec<String>> {
     ]
     .map(String::from)
     .to_vec();
+    if !shape.even {
+        rules.retain(|rule| rule != "exactness");
+    }
     let kind = rng.gen_range(0..10);
     match kind {
-        0..=3 if !no_ties => return None,
+        0..=3 if !no_ties && shape.even => return None,
         0..=3 => {}
         4 => rules.shuffle(rng),
-        5 => rules.truncate(rng.gen_range(1..6)),
+        5 => rules.truncate(rng.gen_range(1..rules.len())),
         _ => {
             for field in ["price", "stock", "kind", "mixed"].choose_multiple(rng, 2) {
                 let at = rng.gen_range(0..=rules.len());
