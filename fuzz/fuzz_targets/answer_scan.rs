@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
         show_details: flag(2),
         ranked: flag(3),
         distinct: flag(4).then_some("a.b"),
-        strip_fields: if flag(5) { &["a", "b.c"] } else { &[] },
+        strip_fields: if flag(5) { &["a", "b.c"] } else { &[] }, strip_formatted: if flag(5) { &["a", "b.c"] } else { &[] },
         facet_order: &|field| {
             if field.len() % 2 == 0 {
                 FacetOrder::Alpha

@@ -159,6 +159,7 @@ fn spec(limit: usize) -> Spec<'static> {
         ranked: true,
         distinct: None,
         strip_fields: &[],
+        strip_formatted: &[],
         facet_order: &|_| FacetOrder::Alpha,
         max_values_per_facet: 100,
         query: "night",

@@ -20,6 +20,8 @@ pub(crate) struct Cuts<'a> {
     /// Dotted paths: the path `a.b` is the member `b` of `a` (or of every object in the array `a`) or the member `a.b`. A
     /// parent that has nothing left goes too.
     pub paths: &'a [&'a str],
+    /// The same for `_formatted`, which holds what was to be highlighted or cropped besides what was to be retrieved.
+    pub formatted_paths: &'a [&'a str],
     /// Whether the object is a search hit, so that `_formatted` and `_matchesPosition` repeat the names of its members.
     pub hit: bool,
 }
@@ -116,12 +118,13 @@ impl Cutter<'_, '_> {
             if level == Level::Document && self.cuts.hit && scanner.peek() == Some(b'{') {
                 if key.is("_formatted") {
                     add(self.out, key_start..scanner.pos());
-                    return self.object(scanner, paths, Level::Formatted);
+                    return self.object(scanner, self.cuts.formatted_paths, Level::Formatted);
                 }
                 if key.is("_matchesPosition") {
                     add(self.out, key_start..scanner.pos());
                     return self
-                        .object(scanner, paths, Level::Matches)
+                        // Positions are given for every displayed field, retrieved or not.
+                        .object(scanner, &[], Level::Matches)
                         .map(|_| Left::Some);
                 }
             }
@@ -287,6 +290,7 @@ mod tests {
         let cuts = Cuts {
             members,
             paths,
+            formatted_paths: paths,
             hit: true,
         };
         let mut ranges = Ranges::new();

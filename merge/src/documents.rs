@@ -23,6 +23,7 @@ pub struct Page {
 const CUTS: Cuts = Cuts {
     members: &[SHARD_FIELD],
     paths: &[],
+    formatted_paths: &[],
     hit: false,
 };
 

@@ -56,6 +56,8 @@ pub struct Spec<'a> {
     pub distinct: Option<&'a str>,
     /// Dotted paths that were asked for only on behalf of the merge. The reserved field is always cut out.
     pub strip_fields: &'a [&'a str],
+    /// Those of them that `_formatted` would not hold otherwise: neither highlighted nor cropped for the client.
+    pub strip_formatted: &'a [&'a str],
     pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
     /// Values kept a facet.
     pub max_values_per_facet: usize,
@@ -64,6 +66,19 @@ pub struct Spec<'a> {
     pub processing_time_ms: u64,
     /// Present in the answer when given: Meilisearch sends one since 1.47.
     pub request_uid: Option<&'a str>,
+}
+
+impl Spec<'_> {
+    /// The paging as the answer shows it: where totals are cut, so is the offset.
+    fn shown_paging(&self) -> Paging {
+        match self.paging {
+            Paging::Offset { offset, limit } if self.cap_totals => Paging::Offset {
+                offset: offset.min(self.max_total_hits),
+                limit,
+            },
+            paging => paging,
+        }
+    }
 }
 
 /// Merges the bodies of the nodes' answers to `POST /indexes/{uid}/search` into one body with Meilisearch's fields in its order.
@@ -98,7 +113,7 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
     } else {
         found
     };
-    write_paging(&mut reply, spec.paging, shown);
+    write_paging(&mut reply, spec.shown_paging(), shown);
     facets::merge_facets(answers, &scanned, spec, total, &mut reply)?;
     if let Some(uid) = spec.request_uid {
         reply.text(b",\"requestUid\":");
@@ -163,6 +178,7 @@ fn merge_hits(
     let cuts = Cuts {
         members: &members,
         paths: spec.strip_fields,
+        formatted_paths: spec.strip_formatted,
         hit: true,
     };
 

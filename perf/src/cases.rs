@@ -87,6 +87,7 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
                 ranked: true,
                 distinct: None,
                 strip_fields: &[],
+                strip_formatted: &[],
                 facet_order: &|_| FacetOrder::Alpha,
                 max_values_per_facet: 100,
                 query: "dark knight",

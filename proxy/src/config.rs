@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use miroir_router::{Layout, LayoutNode, LayoutSpec};
 use miroir_rt::DriverChoice;
 use serde::Deserialize;
 use serde_json::Value;
@@ -212,6 +213,26 @@ impl File {
                 replica_group: node.replica_group,
             });
         }
+        let (shards, replication_factor, replica_groups) = (
+            self.shards.unwrap_or(16),
+            self.replication_factor.unwrap_or(1),
+            self.replica_groups.unwrap_or(1),
+        );
+        let node = |node: &NodeAddress| LayoutNode {
+            id: node.id.clone(),
+            group: node.replica_group,
+            weight: 1,
+            zone: None,
+        };
+        let spec = LayoutSpec {
+            shards,
+            replication_factor,
+            replica_groups,
+            nodes: nodes.iter().map(node).collect(),
+        };
+        if let Err(error) = Layout::plan(&spec, None) {
+            return invalid(error.to_string());
+        }
         let master_key = non_empty(self.master_key);
         let driver = match self.server.driver.as_deref() {
             None => DriverChoice::Auto,
@@ -221,9 +242,9 @@ impl File {
             admin_key: non_empty(self.admin.api_key).or_else(|| master_key.clone()),
             master_key,
             node_master_key: non_empty(self.node_master_key),
-            shards: self.shards.unwrap_or(16),
-            replication_factor: self.replication_factor.unwrap_or(1),
-            replica_groups: self.replica_groups.unwrap_or(1),
+            shards,
+            replication_factor,
+            replica_groups,
             nodes,
             store_path: self
                 .task_store
@@ -420,6 +441,8 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
             ("nodes: [{id: a, address: \"http://x\"}]\nserver: {driver: kqueue}\n", "epoll"),
             ("nodes: [{id: a, address: \"http://x\"}]\nserver: {http_payload_size_limit: lots}\n", "100MB"),
             ("shards: many\n", "shards"),
+            ("nodes: [{id: a, address: \"http://x\"}]\nshards: 0\n", "`shards`"),
+            ("nodes: [{id: a, address: \"http://x\"}]\nreplication_factor: 2\n", "`replication_factor`"),
             ("a: [\n", "YAML"),
         ] {
             let error = parse(text, &[]).err().unwrap();

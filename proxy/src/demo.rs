@@ -254,10 +254,13 @@ impl Folder {
     fn open(wanted: Option<PathBuf>) -> Result<Folder, DemoError> {
         match wanted {
             Some(path) => {
-                std::fs::create_dir_all(&path).map_err(|source| DemoError::Data {
-                    path: path.display().to_string(),
-                    source,
-                })?;
+                // Absolute, because each node runs in its own folder.
+                let path = std::fs::create_dir_all(&path)
+                    .and_then(|()| path.canonicalize())
+                    .map_err(|source| DemoError::Data {
+                        path: path.display().to_string(),
+                        source,
+                    })?;
                 Ok(Folder {
                     path,
                     temporary: None,

@@ -25,6 +25,8 @@ pub struct Gathered {
     pub missing: Vec<Shard>,
     /// The last thing that went wrong, for the error text.
     pub reason: Option<String>,
+    /// What a node said of it, where it spoke: with no copy left its own words are the answer.
+    pub fault: Option<Error>,
 }
 
 /// Which copies to ask.
@@ -50,6 +52,7 @@ impl App {
             answers: Vec::new(),
             missing: Vec::new(),
             reason: None,
+            fault: None,
         };
         loop {
             let plan = self.plan(
@@ -77,9 +80,10 @@ impl App {
                 match judge_reply(reply, wanted.index) {
                     Outcome::Answer(body) => gathered.answers.push((target, body)),
                     Outcome::Refused(error) => return Err(error),
-                    Outcome::Failed(reason) => {
+                    Outcome::Failed { reason, fault } => {
                         let node = &table.nodes[usize::from(target.node.0)];
                         tracing::warn!(node = %node.id, %reason, "a node failed a read");
+                        gathered.fault = fault;
                         gathered.reason = Some(format!("{}: {reason}", node.id));
                         failed.push(target.node);
                         retry.extend(&target.shards);
@@ -147,22 +151,32 @@ enum Outcome {
     /// The request itself is wrong: every node says the same.
     Refused(Error),
     /// This copy cannot answer; another may.
-    Failed(String),
+    Failed {
+        reason: String,
+        /// What it said, where that may be told to the client.
+        fault: Option<Error>,
+    },
 }
 
 fn judge_reply(reply: Result<Reply, ClientError>, index: &Index) -> Outcome {
     let reply = match reply {
         Ok(reply) => reply,
-        Err(error) => return Outcome::Failed(error.to_string()),
+        Err(error) => {
+            return Outcome::Failed {
+                reason: error.to_string(),
+                fault: None,
+            };
+        }
     };
     if reply.status < 300 {
         return Outcome::Answer(reply.body);
     }
     let Some(error) = node_error(reply.status, &reply.body, &index.settings) else {
-        return Outcome::Failed(format!(
-            "it answered {} without an error object",
-            reply.status
-        ));
+        let reason = format!("it answered {} without an error object", reply.status);
+        return Outcome::Failed {
+            reason,
+            fault: None,
+        };
     };
     // A node that refuses our key or does not know an index that it must hold is a node in trouble, not a bad request.
     let own_fault = matches!(
@@ -170,7 +184,11 @@ fn judge_reply(reply: Result<Reply, ClientError>, index: &Index) -> Outcome {
         "index_not_found" | "invalid_api_key" | "missing_authorization_header"
     );
     if reply.status >= 500 || own_fault {
-        Outcome::Failed(format!("it answered {} {}", reply.status, error.code))
+        let reason = format!("it answered {} {}", reply.status, error.code);
+        Outcome::Failed {
+            reason,
+            fault: Some(error).filter(|_| !own_fault),
+        }
     } else {
         Outcome::Refused(error)
     }

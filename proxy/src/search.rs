@@ -11,7 +11,7 @@ use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
 use crate::core::{is_index_uid, json_object, visible_index, App};
-use crate::scatter::{shard_list, shard_unavailable, Wanted};
+use crate::scatter::{shard_list, shard_unavailable, Gathered, Wanted};
 
 mod query_string;
 mod request;
@@ -61,8 +61,8 @@ pub async fn search(
     body: SearchBody,
     started: Instant,
 ) -> Result<Answer, Error> {
-    if body.filter.as_ref().is_some_and(names_reserved_field) {
-        return Err(reserved_field("filter"));
+    if body.names_reserved_field() {
+        return Err(reserved_field("search"));
     }
     let planned = body
         .plan(&index.settings)
@@ -78,12 +78,7 @@ pub async fn search(
             app.ask("POST", &path, Some(planned.body_for(target)), true)
         })
         .await?;
-    let degraded = degraded(
-        app,
-        &gathered.missing,
-        gathered.reason.as_deref(),
-        gathered.answers.is_empty(),
-    )?;
+    let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
     let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
     let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
     let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
@@ -96,6 +91,7 @@ pub async fn search(
         ranked: planned.ranked,
         distinct: planned.distinct.as_deref(),
         strip_fields: &strip,
+        strip_formatted: if planned.strip_formatted { &strip } else { &[] },
         facet_order: &|field| merge_order(index.settings.facet_order(field)),
         max_values_per_facet: index.settings.max_values_per_facet,
         query: &planned.query,
@@ -128,20 +124,19 @@ impl App {
     }
 }
 
-/// What the configuration says about shards that nobody answered for: an error, or the header's value.
-pub fn degraded(
-    app: &App,
-    missing: &[miroir_router::Shard],
-    reason: Option<&str>,
-    nothing: bool,
-) -> Result<Option<String>, Error> {
-    if missing.is_empty() {
+/// What the configuration says about shards that nobody answered for: an error, or the header's value. `whole`: a part
+/// would be of no use.
+pub fn degraded(app: &App, gathered: &Gathered, whole: bool) -> Result<Option<String>, Error> {
+    if gathered.missing.is_empty() {
         return Ok(None);
     }
-    if nothing || app.shared.config.unavailable_shards == UnavailableShards::Error {
-        return Err(shard_unavailable(missing, reason));
+    if whole || app.shared.config.unavailable_shards == UnavailableShards::Error {
+        return Err(match &gathered.fault {
+            Some(fault) => fault.clone(),
+            None => shard_unavailable(&gathered.missing, gathered.reason.as_deref()),
+        });
     }
-    Ok(Some(format!("shards={}", shard_list(missing))))
+    Ok(Some(format!("shards={}", shard_list(&gathered.missing))))
 }
 
 /// A client named the hidden field.

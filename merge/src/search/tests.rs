@@ -17,6 +17,7 @@ fn spec() -> Spec<'static> {
         ranked: true,
         distinct: None,
         strip_fields: &[],
+        strip_formatted: &[],
         facet_order: ALPHA,
         max_values_per_facet: 100,
         query: "q",
@@ -170,6 +171,7 @@ fn distinct_drops_and_subtracts() {
         ranked: false,
         distinct: Some("c"),
         strip_fields: &["c"],
+        strip_formatted: &["c"],
         ..spec()
     };
     assert_eq!(

@@ -19,6 +19,7 @@ fn spec(offset: usize, limit: usize) -> Spec<'static> {
         ranked: true,
         distinct: None,
         strip_fields: &[],
+        strip_formatted: &[],
         facet_order: &|_| FacetOrder::Count,
         max_values_per_facet: 100,
         query: "q",
@@ -198,7 +199,7 @@ proptest! {
     fn stripping_is_removal(document in hit()) {
         let answer = Bytes::from(format!("{{\"hits\":[{document}], \"totalHits\":1}}"));
         let strip: &[&str] = &["x", "a.b", "c"];
-        let spec = Spec { ranked: false, strip_fields: strip, ..spec(0, 1) };
+        let spec = Spec { ranked: false, strip_fields: strip, strip_formatted: strip, ..spec(0, 1) };
         let merged = run(&[answer], &spec);
         prop_assert_eq!(&merged["hits"][0], &removed(parse(document.as_bytes()), strip));
 
@@ -213,7 +214,7 @@ proptest! {
     #[test]
     fn foreign_bytes_never_panic(body in damaged(members(string(), value(), 0..5)), answer in damaged(answer_text())) {
         for bytes in [Bytes::from(body), Bytes::from(answer)] {
-            let spec = Spec { distinct: Some("a.b"), strip_fields: &["a.b", "c"], ..spec(0, 10) };
+            let spec = Spec { distinct: Some("a.b"), strip_fields: &["a.b", "c"], strip_formatted: &["a.b", "c"], ..spec(0, 10) };
             let _ = merge_search(&[bytes.clone(), bytes.clone()], &spec);
             let _ = merge_search(std::slice::from_ref(&bytes), &Spec { ranked: false, ..spec });
             let _ = scan_documents(&bytes);

@@ -73,7 +73,7 @@ pub async fn one(
     let gathered = app
         .scatter(table, wanted, |_| app.ask("GET", &path, None, true))
         .await?;
-    degraded(app, &gathered.missing, gathered.reason.as_deref(), true)?;
+    degraded(app, &gathered, true)?;
     let Some((_, document)) = gathered.answers.first() else {
         return Err(Error::document_not_found(id));
     };
@@ -215,7 +215,7 @@ async fn gather(
             },
         )
         .await?;
-    degraded(app, &gathered.missing, gathered.reason.as_deref(), true)?;
+    degraded(app, &gathered, true)?;
     Ok(gathered.answers.into_iter().map(|(_, body)| body).collect())
 }
 

@@ -88,6 +88,8 @@ pub struct PlannedSearch {
     pub distinct: Option<String>,
     /// Fields that were asked for on behalf of the merge only.
     pub strip_fields: Vec<String>,
+    /// Whether they are to go from `_formatted` too: unless the client wanted them highlighted or cropped.
+    pub strip_formatted: bool,
 }
 
 /// Why a search that a node would understand cannot be answered here yet.
@@ -121,6 +123,7 @@ impl SearchBody {
         if let Some(filter) = &mut self.filter {
             rewrite_filter(filter);
         }
+        let strip_formatted = !strip_fields.iter().any(|field| self.formats(field));
         Ok(PlannedSearch {
             node_body: self,
             paging,
@@ -130,6 +133,7 @@ impl SearchBody {
             ranked,
             distinct,
             strip_fields,
+            strip_formatted,
         })
     }
 
@@ -177,6 +181,47 @@ impl SearchBody {
         let sorts = self.sort.as_ref().is_some_and(|sort| !sort.is_empty());
         let custom = settings.ranking_rules.iter().any(|rule| rule.contains(':'));
         words || sorts || custom || self.show_ranking_score_details == Some(true)
+    }
+
+    /// Whether the client wants the field highlighted or cropped.
+    fn formats(&self, field: &str) -> bool {
+        let names = |list: &Option<Box<RawValue>>| -> Vec<String> {
+            list.as_ref()
+                .and_then(|list| serde_json::from_str(list.get()).ok())
+                .unwrap_or_default()
+        };
+        let cropped = names(&self.attributes_to_crop);
+        // A cropped attribute may carry its length: `overview:20`.
+        let cropped = cropped
+            .iter()
+            .map(|name| name.split(':').next().unwrap_or_default());
+        let highlighted = names(&self.attributes_to_highlight);
+        cropped
+            .chain(highlighted.iter().map(String::as_str))
+            .any(|name| name == "*" || covers(name, field))
+    }
+
+    /// Whether any part of the search but its filter names the hidden field.
+    pub fn names_reserved_field(&self) -> bool {
+        let raw = [
+            &self.facets,
+            &self.attributes_to_search_on,
+            &self.attributes_to_highlight,
+            &self.attributes_to_crop,
+        ];
+        raw.into_iter()
+            .flatten()
+            .any(|list| list.get().contains(SHARD_FIELD))
+            || self
+                .distinct
+                .as_ref()
+                .is_some_and(|field| field.starts_with(SHARD_FIELD))
+            || self
+                .sort
+                .iter()
+                .flatten()
+                .any(|rule| rule.starts_with(SHARD_FIELD))
+            || self.filter.as_ref().is_some_and(names_reserved_field)
     }
 
     fn retrieve_also(&mut self, field: &str, strip: &mut Vec<String>) {
