@@ -41,7 +41,8 @@ pub fn partial(expected: &Value, actual: &Value) -> Vec<Difference> {
     found
 }
 
-/// Takes out everything at `pattern`: dotted members, `*` for any one member or element, `**` for any number of them.
+/// Takes out everything at `pattern`: dotted members, `*` for any one member or element, `**` for any number of them. A last member
+/// with `!` behind it stays, but all texts and numbers below it are emptied: which members there are still counts.
 pub fn remove(value: &mut Value, pattern: &str) {
     let segments: Vec<&str> = pattern.split('.').collect();
     remove_at(value, &segments);
@@ -142,6 +143,10 @@ fn remove_at(value: &mut Value, segments: &[&str]) {
         }
         return;
     }
+    if let (Some(name), Some(map)) = (first.strip_suffix('!'), value.as_object_mut()) {
+        map.get_mut(name).into_iter().for_each(empty);
+        return;
+    }
     match value {
         Value::Object(map) if rest.is_empty() => {
             map.retain(|name, _| *first != "*" && name != first)
@@ -160,6 +165,14 @@ fn remove_at(value: &mut Value, segments: &[&str]) {
                 .for_each(|(_, v)| remove_at(v, rest));
         }
         _ => {}
+    }
+}
+
+fn empty(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(empty),
+        Value::Array(items) => items.iter_mut().for_each(empty),
+        leaf => *leaf = Value::Null,
     }
 }
 
@@ -196,6 +209,16 @@ mod tests {
             partial(&json!({"a": null}), &json!({})).len(),
             1,
             "null is a value, not absence"
+        );
+    }
+
+    #[test]
+    fn emptied_members_stay() {
+        let mut v = json!({"hits": [{"_formatted": {"a": "x", "b": ["y", {"c": 1}]}, "d": "z"}]});
+        remove(&mut v, "**._formatted!");
+        assert_eq!(
+            v,
+            json!({"hits": [{"_formatted": {"a": null, "b": [null, {"c": null}]}, "d": "z"}]})
         );
     }
 

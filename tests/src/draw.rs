@@ -10,6 +10,7 @@
 //! - `matchingStrategy: frequency` (D.2), score thresholds (D.5) are not drawn; spellings of one facet value are always the same (B.5);
 //! - a word that a node has in no document does not count for its `exactness` (D.22): in half of the corpora every node knows every
 //!   word, because some documents hold them all; in the others that rule is left out;
+//! - milli 1.15 panics where a crop is shorter than the phrase in it, so crops are longer;
 //! - a one-letter prefix is not highlighted alike even by two equal nodes, so one letter comes only without highlighting;
 //! - which document stands for a group under an index's own `distinctAttribute`, and which are cut off by `maxTotalHits`, depends on
 //!   ties, so there are none then.

@@ -130,7 +130,7 @@ fn marking(rng: &mut StdRng, s: &mut Map<String, Value>) {
             "attributesToCrop".into(),
             json!([pick(rng, &["title", "overview:4", "overview"])]),
         );
-        s.insert("cropLength".into(), json!(rng.gen_range(1..8)));
+        s.insert("cropLength".into(), json!(rng.gen_range(3..8)));
     }
     if rng.gen_bool(0.4) {
         s.insert("showMatchesPosition".into(), json!(true));
