@@ -345,10 +345,11 @@ mod tests {
             cut(r#"{"t":2,"_formatted":{"s":"1"}}"#, &["s"], &[]),
             r#"{"t":2}"#
         );
+        // Positions are there for displayed fields that were not retrieved, too.
         let text = r#"{"t":2,"_matchesPosition":{"s":[],"u.v":[]}}"#;
         assert_eq!(
             cut(text, &["s"], &["u"]),
-            r#"{"t":2,"_matchesPosition":{}}"#
+            r#"{"t":2,"_matchesPosition":{"u.v":[]}}"#
         );
     }
 }

@@ -287,10 +287,9 @@ fn removed(hit: Value, paths: &[&str]) -> Value {
         let mut left = remove_paths(derived, paths);
         left.shift_remove("_miroir_shard");
         if name == "_matchesPosition" {
-            // Flat, with dotted names; an emptied parent cannot be told from an empty list of positions.
-            let keep =
-                |key: &str| key != "_miroir_shard" && !paths.iter().any(|path| below(path, key));
-            left = matches_left(derived, paths, keep);
+            // Positions are given for every displayed field, whatever was retrieved.
+            left = derived.clone();
+            left.shift_remove("_miroir_shard");
         }
         if left.is_empty() && !derived.is_empty() && name == "_formatted" {
             hit.shift_remove(name);
@@ -307,26 +306,6 @@ fn removed(hit: Value, paths: &[&str]) -> Value {
     left.shift_remove("_miroir_shard");
     left.extend(kept);
     Value::Object(left)
-}
-
-fn below(path: &str, key: &str) -> bool {
-    key == path
-        || key
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('.'))
-}
-
-fn matches_left(
-    derived: &Map<String, Value>,
-    paths: &[&str],
-    keep: impl Fn(&str) -> bool,
-) -> Map<String, Value> {
-    let flat: Map<String, Value> = derived
-        .iter()
-        .filter(|(key, _)| keep(key))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    remove_paths(&flat, paths)
 }
 
 fn remove_paths(object: &Map<String, Value>, paths: &[&str]) -> Map<String, Value> {
