@@ -47,24 +47,19 @@ pub(crate) async fn run_finisher(plane: Arc<Plane>) {
 
 /// One look at all running tasks, oldest first; says whether something waits for another look.
 async fn round(plane: &Plane) -> Result<bool, StoreError> {
-    // A bulk load has thousands of tasks on their way of which nothing is to be said.
-    let flights: Vec<Flight> = plane
-        .flights
-        .lock()
-        .values()
-        .filter(|flight| is_of_interest(flight))
-        .cloned()
-        .collect();
+    let looks = looks(plane);
+    let flights: Vec<Flight> = looks.iter().map(|look| look.flight.clone()).collect();
     let mut held_back = false;
     let mut held_indexes: HashSet<String> = HashSet::new();
     let mut running: Vec<Task> = Vec::new();
     let mut ending: Ending = Vec::new();
-    for flight in &flights {
+    for Look { flight, behind } in &looks {
         let mut merged = merge(&flight.task, &flight.parts, now());
         let index = flight.task.index_uid.clone().unwrap_or_default();
         if merged.status.is_finished() {
             let barrier = flight.task.effect.is_barrier();
-            if !held_indexes.contains(&index)
+            if !behind
+                && !held_indexes.contains(&index)
                 && end(plane, flight, &merged, &flights, &mut ending).await
             {
                 if barrier {
@@ -73,7 +68,8 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
                 }
                 continue;
             }
-            held_back = true;
+            // Behind another task: when that one moves, there will be another look.
+            held_back |= !behind;
             held_indexes.insert(index);
             merged.status = Status::Processing;
         } else if flight.task.effect.is_barrier() {
@@ -97,6 +93,36 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
     }
     settle(&mut ending).await?;
     Ok(held_back)
+}
+
+/// A running task to look at.
+struct Look {
+    flight: Flight,
+    /// An earlier task of its index still runs on some node: one node may be done with this task before another has
+    /// begun the earlier one, but clients that wait for their last task must find all the earlier ones done, as on one
+    /// node.
+    behind: bool,
+}
+
+/// The running tasks of which something is to be said, oldest first. A bulk load has thousands of others.
+fn looks(plane: &Plane) -> Vec<Look> {
+    let mut unfinished: HashSet<String> = HashSet::new();
+    let mut looks = Vec::new();
+    for flight in plane.flights.lock().values() {
+        let index = flight.task.index_uid.as_deref().unwrap_or_default();
+        if is_of_interest(flight) {
+            let behind = unfinished.contains(index);
+            looks.push(Look {
+                flight: flight.clone(),
+                behind,
+            });
+        }
+        let finished = flight.ended || progress(&flight.parts).is_none();
+        if !finished && !unfinished.contains(index) {
+            unfinished.insert(index.to_owned());
+        }
+    }
+    looks
 }
 
 /// Ended, moved, or in the way of later ones.

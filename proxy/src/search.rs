@@ -61,7 +61,7 @@ pub async fn search(
     body: SearchBody,
     started: Instant,
 ) -> Result<Answer, Error> {
-    if body.names_reserved_field() {
+    if body.uses_reserved_field() {
         return Err(reserved_field("search"));
     }
     let planned = body

@@ -201,21 +201,12 @@ impl SearchBody {
             .any(|name| name == "*" || covers(name, field))
     }
 
-    /// Whether any part of the search but its filter names the hidden field.
-    pub fn names_reserved_field(&self) -> bool {
-        let raw = [
-            &self.facets,
-            &self.attributes_to_search_on,
-            &self.attributes_to_highlight,
-            &self.attributes_to_crop,
-        ];
-        raw.into_iter()
-            .flatten()
-            .any(|list| list.get().contains(SHARD_FIELD))
-            || self
-                .distinct
-                .as_ref()
-                .is_some_and(|field| field.starts_with(SHARD_FIELD))
+    /// Whether the hidden field would filter, sort or tell documents apart. In lists of attributes it does no harm: it is
+    /// cut out of every answer.
+    pub fn uses_reserved_field(&self) -> bool {
+        self.distinct
+            .as_ref()
+            .is_some_and(|field| field.starts_with(SHARD_FIELD))
             || self
                 .sort
                 .iter()
