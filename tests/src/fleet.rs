@@ -3,9 +3,11 @@
 //! Everything lives in a temporary folder, listens on 127.0.0.1 and ends with the value. Readiness is polled, never waited for with a
 //! clock. When a test panics, the last lines of every process's log are printed.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::Rng;
@@ -316,10 +318,17 @@ impl Lone {
 /// A port nobody listens on, outside the range from which the kernel takes ports for outgoing connections: one from that range could be
 /// taken between this check and the moment the server binds it.
 pub fn free_port() -> u16 {
+    // A port that was given is taken only once its process has started; until then nobody else may get it.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let given = &GIVEN;
     let mut rng = rand::thread_rng();
     loop {
         let port = rng.gen_range(12_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let fresh = given
+            .lock()
+            .expect("nothing panics while it holds the lock")
+            .insert(port);
+        if fresh && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
