@@ -182,4 +182,4 @@ fn sends_request_uid(app: &App) -> bool {
 }
 
 /// The first version whose search answers carry `requestUid`.
-const REQUEST_UID_SINCE: (u32, u32, u32) = (1, 29, 0);
+const REQUEST_UID_SINCE: (u32, u32, u32) = (1, 23, 0);
