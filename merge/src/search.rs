@@ -64,7 +64,7 @@ pub struct Spec<'a> {
     /// Echoed.
     pub query: &'a str,
     pub processing_time_ms: u64,
-    /// Present in the answer when given: Meilisearch sends one since 1.47.
+    /// Present in the answer when given: newer Meilisearch versions send one; the caller knows.
     pub request_uid: Option<&'a str>,
 }
 
