@@ -1,8 +1,9 @@
 //! `miroir serve`: the control plane first, then the cores, then wait to be told to stop.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
 use miroir_net::client::{PoolConfig, Pools};
@@ -14,6 +15,9 @@ use crate::core::{App, Shared};
 
 /// How long requests in flight may take to end at a shutdown; a write may be waiting for a slow node.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a port may stay taken by a killed process's ring.
+const GHOST: Duration = Duration::from_secs(2);
 
 /// Why the front tier cannot run; the text names the next step.
 #[derive(Debug, thiserror::Error)]
@@ -98,13 +102,25 @@ async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAdd
 }
 
 /// Cores share the port with SO_REUSEPORT, which would also let a second miroir in; a plain bind tells.
+///
+/// The kernel takes a ring down some time after its process was killed, and keeps the listeners until then: a miroir
+/// that is started again at once waits for its own ghost.
 fn probe_port(config: &Config) -> Result<(), ServeError> {
-    std::net::TcpListener::bind(config.listen)
-        .map(drop)
-        .map_err(|source| ServeError::Listen {
-            address: config.listen,
-            source,
-        })
+    let deadline = Instant::now() + GHOST;
+    loop {
+        match std::net::TcpListener::bind(config.listen) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(source) => {
+                return Err(ServeError::Listen {
+                    address: config.listen,
+                    source,
+                })
+            }
+        }
+    }
 }
 
 fn control_config(config: &Config) -> ControlConfig {
