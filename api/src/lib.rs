@@ -16,3 +16,9 @@ pub const SHARD_FIELD: &str = "_miroir_shard";
 
 /// Document fields whose names begin so are refused from clients and never shown to them.
 pub const RESERVED_PREFIX: &str = "_miroir_";
+
+/// Whether this can be an index's name (`meilisearch-types/src/index_uid.rs`: 400 bytes, while its text says 512).
+pub fn is_index_uid(uid: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=400).contains(&uid.len()) && uid.bytes().all(good)
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use miroir_api::Error;
+use miroir_api::{is_index_uid, Error};
 use reqwest::Method;
 use serde_json::{json, Map, Value};
 use tokio::time::{sleep, Instant};
@@ -17,10 +17,9 @@ use crate::tasks::{summary, Kind, Role, Status, Task};
 use crate::types::TaskSummary;
 use crate::writes::primary_key_exists;
 
-/// Meilisearch's rule for index uids (`meilisearch-types/src/index_uid.rs`: 400 bytes, while the text says 512).
+/// Refuses what cannot be an index uid, in Meilisearch's words.
 pub(crate) fn check_uid(uid: &str) -> Result<(), Error> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if !uid.is_empty() && uid.len() <= 400 && uid.bytes().all(good) {
+    if is_index_uid(uid) {
         return Ok(());
     }
     Err(Error::invalid(

@@ -129,14 +129,6 @@ pub fn visible_index<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Arc<I
         .ok_or_else(|| Error::index_not_found(uid))
 }
 
-/// Whether this can be an index's name (MEILISEARCH I.1).
-pub fn is_index_uid(uid: &str) -> bool {
-    (1..=400).contains(&uid.len())
-        && uid
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-}
-
 /// Whether the request declares the JSON that these routes demand.
 pub fn is_json(request: &Request) -> bool {
     media_type(request) == Some("application/json")

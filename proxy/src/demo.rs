@@ -98,12 +98,14 @@ pub fn run(arguments: Arguments) -> Result<(), DemoError> {
     let result = runtime.block_on(async {
         tokio::select! {
             result = bring_up(&arguments, &folder, &key, &node_key, binary, &mut nodes, started) => result,
-            interrupted = interrupted() => interrupted.map(|()| None),
+            interrupted = serve::interrupted() => interrupted.map(|()| None).map_err(DemoError::from),
         }
     });
     let ended = match result {
         Ok(Some(serving)) => {
-            let waited = runtime.block_on(interrupted());
+            let waited = runtime
+                .block_on(serve::interrupted())
+                .map_err(DemoError::from);
             println!("\nStopping ...");
             serving.stop(DRAIN);
             waited
@@ -187,20 +189,6 @@ async fn bring_up(
     let films = films::load(address, key).await.map_err(DemoError::Films)?;
     banner(arguments, folder, key, address, films, started.elapsed());
     Ok(Some(serving))
-}
-
-async fn interrupted() -> Result<(), DemoError> {
-    use tokio::signal::unix::{signal, SignalKind};
-    let signals = |kind| signal(kind).map_err(ServeError::Signals);
-    let (mut interrupt, mut terminate) = (
-        signals(SignalKind::interrupt())?,
-        signals(SignalKind::terminate())?,
-    );
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }
 
 fn banner(

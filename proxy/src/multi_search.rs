@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use miroir_api::Error;
+use miroir_api::{is_index_uid, Error};
 use miroir_net::{Request, Response};
 use miroir_router::RoutingTable;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::{is_index_uid, json_object, visible_index, App};
+use crate::core::{json_object, visible_index, App};
 use crate::search::{search, Answer, SearchBody};
 
 #[derive(Deserialize)]

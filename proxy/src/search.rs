@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use miroir_api::Error;
+use miroir_api::{is_index_uid, Error};
 use miroir_merge::{merge_search, MergeError, Merged, Spec};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
-use crate::core::{is_index_uid, json_object, visible_index, App};
+use crate::core::{json_object, visible_index, App};
 use crate::scatter::{shard_list, shard_unavailable, Gathered, Wanted};
 
 mod query_string;

@@ -149,19 +149,22 @@ fn control_config(config: &Config) -> ControlConfig {
 }
 
 /// Blocks this thread until SIGINT or SIGTERM.
-pub fn wait_for_signal() -> Result<(), ServeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn wait_for_signal() -> Result<(), ServeError> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(ServeError::Signals)?;
-    runtime.block_on(async {
-        use tokio::signal::unix::{signal, SignalKind};
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        Ok(())
-    })
+        .map_err(ServeError::Signals)?
+        .block_on(interrupted())
+}
+
+/// Resolves at SIGINT or SIGTERM.
+pub async fn interrupted() -> Result<(), ServeError> {
+    use tokio::signal::unix::{signal, SignalKind};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }

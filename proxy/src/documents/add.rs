@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_api::Error;
+use miroir_api::{is_index_uid, Error};
 use miroir_control::{BeginWrite, InferredKey, Turn, WriteKind};
 use miroir_merge::{
     count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
@@ -18,7 +18,7 @@ use serde_json::json;
 use smallvec::SmallVec;
 
 use super::write::{fail, perform, Described, Part};
-use crate::core::{is_index_uid, media_type, App};
+use crate::core::{media_type, App};
 use crate::judge::{static_method, Shown};
 
 /// A payload past this is split on a thread of its own: a core must not stand still for its other clients.

@@ -3,7 +3,7 @@
 //! A list's order is by shard owner, then the node's own order: stable, and each page takes up where the last ended.
 
 use bytes::Bytes;
-use miroir_api::Error;
+use miroir_api::{is_index_uid, Error};
 use miroir_merge::{merge_documents, scan_documents, strip_document};
 use miroir_net::{Request, Response};
 use miroir_router::{shard_of, Index, RoutingTable};
@@ -11,7 +11,7 @@ use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::{is_index_uid, json_object, visible_index, App};
+use crate::core::{json_object, visible_index, App};
 use crate::scatter::Wanted;
 use crate::search::{
     degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
