@@ -165,6 +165,7 @@ impl Entry {
         }
         Some(Arc::new(Index {
             uid: self.uid.clone(),
+            node_uid: self.uid.clone(),
             // The planned key only: once a deletion is accepted, the next documents choose a key of their own.
             primary_key: self
                 .planned

@@ -24,7 +24,7 @@ impl Plane {
         let index = self
             .visible(uid)
             .ok_or_else(|| Error::index_not_found(uid))?;
-        let path = format!("/indexes/{uid}/stats");
+        let path = index.node_path("/stats");
         self.merged_stats(&index, &self.ask_all(&path).await).await
     }
 
@@ -62,7 +62,7 @@ impl Plane {
                 .map(|answer| {
                     answer
                         .as_ref()
-                        .and_then(|answer| answer["indexes"].get(&uid).cloned())
+                        .and_then(|answer| answer["indexes"].get(&index.node_uid).cloned())
                 })
                 .collect();
             indexes.insert(uid, self.merged_stats(&index, &own).await?);
@@ -147,7 +147,7 @@ impl Plane {
         let counts = join_all(plan.targets.iter().map(|target| async move {
             let client = self.node(target.node)?;
             let body = json!({ "limit": 0, "filter": shard_filter(&target.shards) });
-            let path = format!("/indexes/{}/documents/fetch", index.uid);
+            let path = index.node_path("/documents/fetch");
             let reply = client
                 .send(&NodeRequest::new(Method::POST, path, Some(body)))
                 .await

@@ -345,6 +345,7 @@ impl Plane {
 fn index_for(uid: &str, entry: Option<&Entry>, layout: &Arc<Layout>) -> Index {
     Index {
         uid: uid.to_owned(),
+        node_uid: uid.to_owned(),
         primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
         visible: entry.is_some_and(|entry| entry.visible.is_some()),
         layout: entry.map_or_else(|| Arc::clone(layout), |entry| Arc::clone(&entry.layout)),

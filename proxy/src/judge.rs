@@ -8,7 +8,7 @@ use bytes::Bytes;
 use miroir_api::Error;
 use miroir_net::client::OutRequest;
 use miroir_net::Request;
-use miroir_router::RoutingTable;
+use miroir_router::{Index, RoutingTable};
 
 use crate::core::App;
 use crate::scatter::READ_DEADLINE;
@@ -35,7 +35,8 @@ impl App {
             Shown::Whole => request.body.clone(),
             Shown::WithoutBody => Bytes::new(),
         };
-        let target = String::from_utf8_lossy(&request.target).into_owned();
+        let index = index_of(table, request);
+        let target = node_target(request, index);
         let content_type: Vec<_> = request
             .headers
             .get_str("content-type")
@@ -57,12 +58,14 @@ impl App {
                 Ok(reply) if reply.status < 400 => return Ok(None),
                 Ok(reply) if reply.status < 500 => {
                     return Ok(Some(
-                        node_error(reply.status, &reply.body, &settings).unwrap_or_else(|| {
-                            Error::bad_request(format!(
-                                "the request was refused with status {}",
-                                reply.status
-                            ))
-                        }),
+                        node_error(reply.status, &reply.body, &settings)
+                            .map(|error| named(error, index))
+                            .unwrap_or_else(|| {
+                                Error::bad_request(format!(
+                                    "the request was refused with status {}",
+                                    reply.status
+                                ))
+                            }),
                     ))
                 }
                 Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
@@ -88,6 +91,35 @@ impl App {
             Ok(None) => Error::not_implemented(what),
             Err(error) => error,
         }
+    }
+}
+
+/// The index that the path names.
+fn index_of<'t>(table: &'t RoutingTable, request: &Request) -> Option<&'t Index> {
+    let uid = request.path().strip_prefix("/indexes/")?;
+    let uid = uid.split('/').next().unwrap_or_default();
+    table.indexes.get(uid).map(|index| &**index)
+}
+
+/// The target with the index called as nodes call it.
+fn node_target(request: &Request, index: Option<&Index>) -> String {
+    let target = String::from_utf8_lossy(&request.target);
+    match index.filter(|index| index.uid != index.node_uid) {
+        Some(index) => {
+            let rest = target.get("/indexes/".len() + index.uid.len()..);
+            index.node_path(rest.unwrap_or_default())
+        }
+        None => target.into_owned(),
+    }
+}
+
+fn named(error: Error, index: Option<&Index>) -> Error {
+    match index {
+        Some(index) => Error {
+            message: index.in_clients_words(error.message),
+            ..error
+        },
+        None => error,
     }
 }
 

@@ -171,13 +171,14 @@ fn judge_reply(reply: Result<Reply, ClientError>, index: &Index) -> Outcome {
     if reply.status < 300 {
         return Outcome::Answer(reply.body);
     }
-    let Some(error) = node_error(reply.status, &reply.body, &index.settings) else {
+    let Some(mut error) = node_error(reply.status, &reply.body, &index.settings) else {
         let reason = format!("it answered {} without an error object", reply.status);
         return Outcome::Failed {
             reason,
             fault: None,
         };
     };
+    error.message = index.in_clients_words(error.message);
     // A node that refuses our key or does not know an index that it must hold is a node in trouble, not a bad request.
     let own_fault = matches!(
         error.code.as_ref(),

@@ -67,7 +67,7 @@ pub async fn search(
     let planned = body
         .plan(&index.settings)
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
-    let path = format!("/indexes/{}/search", index.uid);
+    let path = index.node_path("/search");
     let wanted = Wanted {
         index,
         only: None,

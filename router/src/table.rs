@@ -50,6 +50,8 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct Index {
     pub uid: String,
+    /// What nodes call it: another name than the clients' once indexes were swapped or renamed.
+    pub node_uid: String,
     /// None until the first documents, or the client, decide it.
     pub primary_key: Option<String>,
     /// Whether its creation has succeeded; otherwise it is planned only, and clients are told that it does not exist.
@@ -58,6 +60,21 @@ pub struct Index {
     pub settings: Arc<SearchSettings>,
     /// Grows with each settings change that every node has confirmed.
     pub settings_version: u64,
+}
+
+impl Index {
+    /// The path of a request to a node: `rest` (which begins with `/`, or is empty) of this index.
+    pub fn node_path(&self, rest: &str) -> String {
+        format!("/indexes/{}{rest}", self.node_uid)
+    }
+
+    /// A node's text with the index called as clients call it.
+    pub fn in_clients_words(&self, text: String) -> String {
+        if self.uid == self.node_uid {
+            return text;
+        }
+        text.replace(&format!("`{}`", self.node_uid), &format!("`{}`", self.uid))
+    }
 }
 
 /// The order of a facet's values in an answer (`faceting.sortFacetValuesBy`).

@@ -13,7 +13,9 @@ use miroir_merge::{
 };
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_code, shard_of, write_plan, Layout, NodeIdx, RoutingTable, Shard};
+use miroir_router::{
+    shard_code, shard_of, write_plan, Index, Layout, NodeIdx, RoutingTable, Shard,
+};
 use serde_json::json;
 use smallvec::SmallVec;
 
@@ -106,7 +108,7 @@ pub async fn handle(
     match placed {
         Ok(placed) => {
             let received = placed.split.documents;
-            let path = node_path(uid, turn.primary_key.as_deref(), &parameters);
+            let path = node_path(&turn.index, turn.primary_key.as_deref(), &parameters);
             let parts = placed.into_parts(|body| OutRequest {
                 method: static_method(&request.method),
                 ..OutRequest::post_json(path.clone(), vec![body], false)
@@ -151,7 +153,7 @@ fn format(request: &Request, parameters: &Parameters) -> Option<Format> {
     }
 }
 
-fn node_path(uid: &str, primary_key: Option<&str>, parameters: &Parameters) -> String {
+fn node_path(index: &Index, primary_key: Option<&str>, parameters: &Parameters) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(key) = primary_key {
         query.append_pair("primaryKey", key);
@@ -159,7 +161,7 @@ fn node_path(uid: &str, primary_key: Option<&str>, parameters: &Parameters) -> S
     if let Some(skip) = &parameters.skip_creation {
         query.append_pair("skipCreation", skip);
     }
-    format!("/indexes/{uid}/documents?{}", query.finish())
+    index.node_path(&format!("/documents?{}", query.finish()))
 }
 
 /// The client's documents.

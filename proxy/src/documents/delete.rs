@@ -5,7 +5,7 @@ use miroir_api::Error;
 use miroir_control::{BeginWrite, Turn, WriteKind};
 use miroir_merge::id_text;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, write_plan, Layout, NodeIdx, RoutingTable, Shard};
+use miroir_router::{shard_of, write_plan, Index, NodeIdx, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
@@ -28,10 +28,10 @@ pub async fn one(
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
-    let path = format!(
-        "/indexes/{uid}/documents/{}",
+    let path = turn.index.node_path(&format!(
+        "/documents/{}",
         utf8_percent_encode(id, NON_ALPHANUMERIC)
-    );
+    ));
     let shard = shard_of(id.as_bytes(), turn.index.layout.shards);
     let parts = write_plan(&turn.index.layout, &[shard])
         .into_iter()
@@ -61,7 +61,7 @@ pub async fn batch(
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
-    let parts = batch_parts(app, &turn.index.layout, uid, ids);
+    let parts = batch_parts(app, &turn.index, ids);
     perform(app, table, turn, parts, described).await
 }
 
@@ -86,13 +86,9 @@ pub async fn by_filter(
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());
     let described = described(Value::from(0), original, metadata(request));
-    everywhere(app, table, uid, described, |app| {
-        app.ask(
-            "POST",
-            &format!("/indexes/{uid}/documents/delete"),
-            Some(body.to_vec()),
-            false,
-        )
+    everywhere(app, table, uid, described, |index| {
+        let path = index.node_path("/documents/delete");
+        app.ask("POST", &path, Some(body.to_vec()), false)
     })
     .await
 }
@@ -108,8 +104,8 @@ pub async fn all(
         details: json!({ "deletedDocuments": null }),
         custom_metadata: metadata(request),
     };
-    everywhere(app, table, uid, described, |app| {
-        app.ask("DELETE", &format!("/indexes/{uid}/documents"), None, false)
+    everywhere(app, table, uid, described, |index| {
+        app.ask("DELETE", &index.node_path("/documents"), None, false)
     })
     .await
 }
@@ -120,7 +116,7 @@ async fn everywhere(
     table: &RoutingTable,
     uid: &str,
     described: Described,
-    build: impl Fn(&App) -> miroir_net::client::OutRequest,
+    build: impl Fn(&Index) -> miroir_net::client::OutRequest,
 ) -> Result<Response, Error> {
     let turn = begin(app, uid).await?;
     if let Some(error) = turn.doomed.clone() {
@@ -131,14 +127,15 @@ async fn everywhere(
         .into_iter()
         .map(|target| Part {
             target,
-            request: build(app),
+            request: build(&turn.index),
         })
         .collect();
     perform(app, table, turn, parts, described).await
 }
 
-fn batch_parts(app: &App, layout: &Layout, uid: &str, ids: Vec<Value>) -> Vec<Part> {
-    let path = format!("/indexes/{uid}/documents/delete-batch");
+fn batch_parts(app: &App, index: &Index, ids: Vec<Value>) -> Vec<Part> {
+    let layout = &*index.layout;
+    let path = index.node_path("/documents/delete-batch");
     let mut touched: Vec<Shard> = Vec::new();
     let placed: Vec<(Shard, Value)> = ids
         .into_iter()

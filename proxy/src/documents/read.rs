@@ -61,10 +61,10 @@ pub async fn one(
     let index = visible_index(table, uid)?;
     let shard = shard_of(id.as_bytes(), index.layout.shards);
     let separator = if query.is_empty() { "" } else { "?" };
-    let path = format!(
-        "/indexes/{uid}/documents/{}{separator}{query}",
+    let path = index.node_path(&format!(
+        "/documents/{}{separator}{query}",
         utf8_percent_encode(id, NON_ALPHANUMERIC)
-    );
+    ));
     let wanted = Wanted {
         index,
         only: Some(&[shard]),
@@ -184,7 +184,7 @@ async fn gather(
     wanted: &Fetch,
     window: impl Fn(usize) -> Option<(usize, usize)>,
 ) -> Result<Vec<Bytes>, Error> {
-    let path = format!("/indexes/{}/documents/fetch", index.uid);
+    let path = index.node_path("/documents/fetch");
     let position = std::cell::Cell::new(0);
     let gathered = app
         .scatter(

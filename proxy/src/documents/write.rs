@@ -210,7 +210,8 @@ fn not_accepted(
         if let Some(error) =
             node_error(*status, body, &turn.index.settings).filter(|_| *status < 500)
         {
-            return error;
+            let message = turn.index.in_clients_words(error.message);
+            return Error { message, ..error };
         }
     }
     log_failures(table, targets, results);
