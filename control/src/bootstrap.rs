@@ -261,6 +261,7 @@ async fn learn(
     nodes: &[Arc<NodeClient>],
 ) -> Result<Catalogue, StartError> {
     let copies = store.copies().await?;
+    let upper_case_ids = store.upper_case_ids().await?;
     let up: Vec<Arc<NodeClient>> = nodes
         .iter()
         .filter(|client| client.node.is_up())
@@ -284,6 +285,7 @@ async fn learn(
         let mut entry = Entry::new(&row.uid, Arc::new(own), row.created_at);
         entry.updated_at = row.updated_at;
         entry.settings_version = row.settings_version;
+        entry.upper_case_ids = upper_case_ids.contains(&row.uid);
         if let Some(visible) = &row.visible {
             let settings = match read_back(&up, &row.uid).await {
                 ReadBack::Agreed(settings) => settings,

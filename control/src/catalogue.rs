@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use miroir_router::{Index, Layout, SearchSettings};
+use miroir_router::{Ids, Index, Layout, SearchSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
@@ -90,6 +90,8 @@ pub(crate) struct Entry {
     pub planned: Option<IndexState>,
     pub settings: Arc<SearchSettings>,
     pub settings_version: u64,
+    /// Whether an id with upper-case letters may ever have been written (see [`Ids`]).
+    pub upper_case_ids: bool,
     /// Accepted tasks that have not ended.
     pub in_flight: BTreeSet<TaskUid>,
     /// Turns that are held and may still become tasks.
@@ -107,6 +109,7 @@ impl Entry {
             planned: None,
             settings: Arc::new(SearchSettings::default()),
             settings_version: 0,
+            upper_case_ids: false,
             in_flight: BTreeSet::new(),
             turns: 0,
         }
@@ -159,6 +162,18 @@ impl Entry {
             && self.turns == 0
     }
 
+    /// The primary key by which every stored document was placed: between the deletion of an index and its new life with
+    /// another key there is none.
+    pub(crate) fn ids(&self) -> Option<Ids> {
+        let key = |state: &Option<IndexState>| state.as_ref()?.primary_key.clone();
+        let (visible, planned) = (key(&self.visible), key(&self.planned));
+        let changes = planned.is_some() && visible.is_some() && planned != visible;
+        Some(Ids {
+            primary_key: visible.or(planned).filter(|_| !changes)?,
+            upper_case: self.upper_case_ids,
+        })
+    }
+
     fn published(&self) -> Option<Arc<Index>> {
         if self.visible.is_none() && self.planned.is_none() {
             return None;
@@ -171,6 +186,7 @@ impl Entry {
                 .planned
                 .as_ref()
                 .and_then(|state| state.primary_key.clone()),
+            ids: self.ids(),
             visible: self.visible.is_some(),
             layout: Arc::clone(&self.layout),
             settings: Arc::clone(&self.settings),
@@ -306,7 +322,11 @@ mod tests {
         );
         let published = entry.published().unwrap();
         assert_eq!((published.visible, &published.primary_key), (true, &None));
+        let pinned_by = |entry: &Entry| Some(entry.published()?.ids.as_ref()?.primary_key.clone());
+        assert_eq!(pinned_by(&entry).as_deref(), Some("a"));
         entry.accept(2, &create(Some("b")));
+        // Until the old documents are gone, neither key tells where a document is.
+        assert_eq!(pinned_by(&entry), None);
         assert_eq!(key(&entry.planned), Some(Some("b")));
         entry.finish(1, &delete, Status::Succeeded, false, 3);
         assert_eq!(key(&entry.visible), None);
@@ -315,6 +335,7 @@ mod tests {
             (key(&entry.visible), key(&entry.planned)),
             (Some(Some("b")), Some(Some("b")))
         );
+        assert_eq!(pinned_by(&entry).as_deref(), Some("b"));
         assert!(!entry.is_gone());
     }
 

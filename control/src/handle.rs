@@ -179,6 +179,18 @@ impl Control {
             .await
     }
 
+    /// Says that documents whose ids have upper-case letters are about to be sent to the nodes: from when it resolves,
+    /// durably and in the published table, a filter's value with letters pins no document of the index (see
+    /// [`miroir_router::Ids`]). To be called in a turn; needed only where `turn.index.ids` does not say so already.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn note_upper_case_ids(&self, turn: &Turn) -> Result<(), Error> {
+        let (plane, uid) = (Arc::clone(&self.plane), turn.index.uid.clone());
+        self.run(async move { plane.note_upper_case_ids(uid).await })
+            .await
+    }
+
     /// Makes a write a task. When it resolves, the task, and every copy that missed the write, are on disk, and the
     /// published routing table shows those copies as out of sync.
     ///

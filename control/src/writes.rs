@@ -319,6 +319,17 @@ impl Plane {
         Ok(task)
     }
 
+    /// See [`crate::Control::note_upper_case_ids`].
+    pub(crate) async fn note_upper_case_ids(&self, uid: String) -> Result<(), Error> {
+        self.store.note_upper_case_ids(uid.clone()).await?;
+        let mut catalogue = self.catalogue();
+        if let Some(entry) = catalogue.get_mut(&uid) {
+            entry.upper_case_ids = true;
+            self.publish(&catalogue);
+        }
+        Ok(())
+    }
+
     /// Takes copies that missed a write out of service. They are in the store already.
     fn mark_missed(&self, uid: &str, missed: &[(Shard, miroir_router::NodeIdx)]) {
         if missed.is_empty() {
@@ -347,6 +358,7 @@ fn index_for(uid: &str, entry: Option<&Entry>, layout: &Arc<Layout>) -> Index {
         uid: uid.to_owned(),
         node_uid: uid.to_owned(),
         primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
+        ids: entry.and_then(Entry::ids),
         visible: entry.is_some_and(|entry| entry.visible.is_some()),
         layout: entry.map_or_else(|| Arc::clone(layout), |entry| Arc::clone(&entry.layout)),
         settings: entry

@@ -51,6 +51,8 @@ pub struct Route<'r> {
 pub struct Split {
     /// Documents in the payload (`receivedDocuments`).
     pub documents: usize,
+    /// Whether a document's id has upper-case letters: `ABC` and `abc` are two documents that one filter matches.
+    pub upper_case_ids: bool,
     pub sinks: Vec<Sink>,
 }
 
@@ -91,6 +93,7 @@ pub fn split<'r>(
         names: Names::default(),
         found: SmallVec::new(),
         problem: None,
+        upper_case_ids: false,
         sinks: (0..sinks)
             .map(|_| Sink {
                 body: Vec::with_capacity(share + share / 8 + 64),
@@ -105,12 +108,17 @@ pub fn split<'r>(
     if let Some(problem) = splitter.problem {
         return Err(SplitError::Document(problem));
     }
+    let upper_case_ids = splitter.upper_case_ids;
     let mut sinks = splitter.sinks;
     for sink in &mut sinks {
         sink.body
             .extend_from_slice(if sink.documents == 0 { b"[]" } else { b"]" });
     }
-    Ok(Split { documents, sinks })
+    Ok(Split {
+        documents,
+        upper_case_ids,
+        sinks,
+    })
 }
 
 /// Checks a payload's syntax and counts its documents, for tasks that fail before a primary key is known.
@@ -139,6 +147,7 @@ struct Splitter<'a, 'r> {
     found: SmallVec<[(usize, Range<usize>); 2]>,
     /// The first error in a document. Once there is one, only syntax is of interest.
     problem: Option<Error>,
+    upper_case_ids: bool,
     sinks: Vec<Sink>,
     route: &'a mut dyn FnMut(&[u8]) -> Route<'r>,
 }
@@ -169,6 +178,7 @@ impl Splitter<'_, '_> {
         let document = scanner.slice(start..scanner.pos());
         match self.key.id(scanner, &self.found) {
             Ok(id) => {
+                self.upper_case_ids |= id.iter().any(u8::is_ascii_uppercase);
                 let route = (self.route)(&id);
                 put(&mut self.sinks, route, document);
             }

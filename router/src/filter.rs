@@ -1,16 +1,20 @@
-//! The one operator of Meilisearch's filters that is wrong on a part of an index: `!=`.
+//! Filters: what is rewritten in them, and what they say of the shards.
 //!
-//! `a != b` on a node where no document ever had the field `a` finds nothing, while one node with all documents finds
-//! every document that has no `a`. `NOT a = b` means the same where the field is known and is right everywhere
-//! (MEILISEARCH B.1), so a filter is rewritten before it goes to the nodes.
+//! The one operator of Meilisearch's filters that is wrong on a part of an index is `!=`: `a != b` on a node where no
+//! document ever had the field `a` finds nothing, while one node with all documents finds every document that has no
+//! `a`. `NOT a = b` means the same where the field is known and is right everywhere (MEILISEARCH B.1), so a filter is
+//! rewritten before it goes to the nodes.
 //!
-//! The parser follows the grammar of Meilisearch 1.15 to 1.50 (`filter-parser/src/lib.rs`), with its quirks: keywords
-//! are upper case only, a keyword such as `EXISTS` needs no space after it, a value may touch the keyword before it.
-//! It does not need to know everything: a name directly before a parenthesis is a function (`_geoRadius(...)`) and is
-//! passed over whole, so functions of versions to come are no error. What does not parse is left as it is, for the
-//! node to refuse in its own words.
+//! What does not parse is left as it is, for the node to refuse in its own words.
+
+mod grammar;
+mod pinned;
 
 use std::borrow::Cow;
+
+use grammar::{is_word, parse, Condition, Meaning, Operator};
+
+pub use pinned::{Ids, Reach};
 
 /// Rewrites each `a != b` of a filter expression to `NOT a = b`. A filter without `!=`, and one that is malformed,
 /// comes back unchanged.
@@ -19,17 +23,13 @@ pub fn rewrite_not_equal(filter: &str) -> Cow<'_, str> {
     if !filter.contains("!=") {
         return Cow::Borrowed(filter);
     }
-    let mut parser = Parser {
-        filter,
-        at: 0,
-        found: Vec::new(),
-    };
-    if parser.disjunction(0).is_none() || parser.at < filter.len() || parser.found.is_empty() {
+    let mut found = NotEquals::default();
+    if parse(filter, &mut found).is_none() || found.0.is_empty() {
         return Cow::Borrowed(filter);
     }
-    let mut rewritten = String::with_capacity(filter.len() + parser.found.len() * 4);
+    let mut rewritten = String::with_capacity(filter.len() + found.0.len() * 4);
     let mut copied = 0;
-    for NotEqual { field, operator } in parser.found {
+    for NotEqual { field, operator } in found.0 {
         rewritten.push_str(&filter[copied..field]);
         // `AND"a" != 1` is well-formed, `ANDNOT` would not be.
         if rewritten.chars().next_back().is_some_and(is_word) {
@@ -49,238 +49,26 @@ struct NotEqual {
     operator: usize,
 }
 
-/// Recursive descent; `None` says that the text does not match, and leaves `at` anywhere.
-struct Parser<'f> {
-    filter: &'f str,
-    at: usize,
-    found: Vec<NotEqual>,
+#[derive(Default)]
+struct NotEquals(Vec<NotEqual>);
+
+impl Meaning for NotEquals {
+    type Of = ();
+
+    fn condition(&mut self, condition: &Condition) {
+        if let Operator::NotEqual { at } = condition.operator {
+            self.0.push(NotEqual {
+                field: condition.field.start,
+                operator: at,
+            });
+        }
+    }
+
+    fn function(&mut self) {}
+    fn and(&mut self, _: (), _: ()) {}
+    fn or(&mut self, _: (), _: ()) {}
+    fn not(&mut self, _: ()) {}
 }
-
-impl Parser<'_> {
-    fn disjunction(&mut self, depth: usize) -> Option<()> {
-        self.conjunction(depth)?;
-        while self.keyword("OR") {
-            self.conjunction(depth)?;
-        }
-        Some(())
-    }
-
-    fn conjunction(&mut self, depth: usize) -> Option<()> {
-        self.negation(depth)?;
-        while self.keyword("AND") {
-            self.negation(depth)?;
-        }
-        Some(())
-    }
-
-    fn negation(&mut self, depth: usize) -> Option<()> {
-        if depth > DEPTH_MAX {
-            return None;
-        }
-        match self.keyword("NOT") {
-            true => self.negation(depth + 1),
-            false => self.primary(depth + 1),
-        }
-    }
-
-    fn primary(&mut self, depth: usize) -> Option<()> {
-        self.spaces();
-        if self.token("(") {
-            self.disjunction(depth + 1)?;
-            self.spaces();
-            self.token(")").then_some(())?;
-        } else if !self.function()? {
-            self.condition()?;
-        }
-        self.spaces();
-        Some(())
-    }
-
-    /// A name directly before a parenthesis, and all up to the one that closes it. Says whether there is one.
-    fn function(&mut self) -> Option<bool> {
-        let name = self.rest().len() - self.rest().trim_start_matches(is_word).len();
-        if name == 0 || !self.rest()[name..].starts_with('(') {
-            return Some(false);
-        }
-        self.at += name;
-        let mut open = 0;
-        while let Some(next) = self.rest().chars().next() {
-            match next {
-                '"' | '\'' => {
-                    self.quoted(next)?;
-                    continue;
-                }
-                '(' => open += 1,
-                ')' => open -= 1,
-                _ => {}
-            }
-            self.at += next.len_utf8();
-            if open == 0 {
-                return Some(true);
-            }
-        }
-        None
-    }
-
-    fn condition(&mut self) -> Option<()> {
-        let field = self.value()?;
-        let operator = self.at;
-        if self.token("!=") {
-            self.value()?;
-            self.found.push(NotEqual { field, operator });
-            return Some(());
-        }
-        if ["<=", ">=", "<", ">", "="]
-            .into_iter()
-            .any(|op| self.token(op))
-            || self.token("CONTAINS")
-            || self.starts()
-        {
-            return self.value().map(|_| ());
-        }
-        if self.keyword("IN") {
-            return self.list();
-        }
-        if self.token("IS") {
-            self.spaces();
-            if self.token("NOT") {
-                self.spaces();
-            }
-            return (self.token("NULL") || self.token("EMPTY")).then_some(());
-        }
-        if self.token("EXISTS") {
-            return Some(());
-        }
-        if self.keyword("NOT") {
-            return self.negated_condition();
-        }
-        self.value()?;
-        self.token("TO").then_some(())?;
-        self.value().map(|_| ())
-    }
-
-    fn negated_condition(&mut self) -> Option<()> {
-        if self.keyword("IN") {
-            self.list()
-        } else if self.token("CONTAINS") || self.starts() {
-            self.value().map(|_| ())
-        } else {
-            self.token("EXISTS").then_some(())
-        }
-    }
-
-    fn starts(&mut self) -> bool {
-        self.token("STARTS WITH")
-    }
-
-    /// `[` values `]`; a comma may stand after the last.
-    fn list(&mut self) -> Option<()> {
-        self.token("[").then_some(())?;
-        loop {
-            self.spaces();
-            if self.token("]") {
-                return Some(());
-            }
-            self.value()?;
-            if !self.token(",") {
-                return self.token("]").then_some(());
-            }
-        }
-    }
-
-    /// A word that is no keyword, or a quoted text, and the space around it. Returns where it begins.
-    fn value(&mut self) -> Option<usize> {
-        self.at += self.rest().len() - self.rest().trim_start().len();
-        let start = self.at;
-        match self.rest().chars().next()? {
-            quote @ ('"' | '\'') => self.quoted(quote)?,
-            _ => {
-                let word = &self.rest()
-                    [..self.rest().len() - self.rest().trim_start_matches(is_word).len()];
-                if word.is_empty() || KEYWORDS.contains(&word) {
-                    return None;
-                }
-                self.at += word.len();
-            }
-        }
-        self.spaces();
-        Some(start)
-    }
-
-    /// From one quote to the next that has no backslash before it.
-    fn quoted(&mut self, quote: char) -> Option<()> {
-        let mut characters = self.rest().char_indices().skip(1);
-        while let Some((offset, character)) = characters.next() {
-            if character == quote {
-                self.at += offset + quote.len_utf8();
-                return Some(());
-            }
-            if character == '\\' {
-                characters.next()?;
-            }
-        }
-        None
-    }
-
-    /// A whole word, with space before and after it.
-    fn keyword(&mut self, keyword: &str) -> bool {
-        let rest = self.rest().trim_start_matches(SPACES);
-        let matches = rest
-            .strip_prefix(keyword)
-            .filter(|after| !after.starts_with(is_word));
-        match matches {
-            Some(after) => {
-                self.at = self.filter.len() - after.trim_start_matches(SPACES).len();
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// These characters, whatever follows.
-    fn token(&mut self, token: &str) -> bool {
-        let matches = self.rest().starts_with(token);
-        if matches {
-            self.at += token.len();
-        }
-        matches
-    }
-
-    fn spaces(&mut self) {
-        self.at = self.filter.len() - self.rest().trim_start_matches(SPACES).len();
-    }
-
-    fn rest(&self) -> &str {
-        &self.filter[self.at..]
-    }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
-}
-
-/// What Meilisearch skips around tokens; before a value it skips any white space.
-const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
-
-/// Deeper than the nodes accept (200 steps of a grammar that takes five for each parenthesis).
-const DEPTH_MAX: usize = 200;
-
-const KEYWORDS: [&str; 14] = [
-    "AND",
-    "OR",
-    "IN",
-    "NOT",
-    "TO",
-    "EXISTS",
-    "IS",
-    "NULL",
-    "EMPTY",
-    "CONTAINS",
-    "STARTS",
-    "WITH",
-    "_geoRadius",
-    "_geoBoundingBox",
-];
 
 #[cfg(test)]
 mod tests {
@@ -308,12 +96,7 @@ mod tests {
     }
 
     fn parses(filter: &str) -> bool {
-        let mut parser = Parser {
-            filter,
-            at: 0,
-            found: Vec::new(),
-        };
-        parser.disjunction(0).is_some() && parser.at == filter.len()
+        parse(filter, &mut NotEquals::default()).is_some()
     }
 
     #[test]

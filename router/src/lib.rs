@@ -8,7 +8,8 @@
 //! - [`Publisher`], [`Reader`], [`Pinned`]: how the cores see one [`RoutingTable`] after another, and how the control
 //!   plane learns that nobody works on an old one any more;
 //! - [`read_plan`], [`write_plan`], [`judge`]: whom to ask, whom to write to, whether enough of them took it;
-//! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index.
+//! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index;
+//! - [`Ids::reach`]: which shards can hold what a filter lets through.
 #![forbid(unsafe_code)]
 
 mod code;
@@ -21,7 +22,7 @@ mod sync;
 mod table;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
-pub use filter::rewrite_not_equal;
+pub use filter::{rewrite_not_equal, Ids, Reach};
 pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
 pub use plan::{judge, read_plan, write_plan, ReadPlan, ReadTarget, Verdict, WriteTarget};
 pub use publish::{Pinned, Publisher, Quiesced, Reader};

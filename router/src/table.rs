@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::Ids;
 use crate::layout::Layout;
 
 /// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
@@ -54,6 +55,8 @@ pub struct Index {
     pub node_uid: String,
     /// None until the first documents, or the client, decide it.
     pub primary_key: Option<String>,
+    /// How filters that pin the primary key are read; `None` where they cannot be, for now.
+    pub ids: Option<Ids>,
     /// Whether its creation has succeeded; otherwise it is planned only, and clients are told that it does not exist.
     pub visible: bool,
     pub layout: Arc<Layout>,

@@ -63,6 +63,27 @@ impl Store {
         .await
     }
 
+    /// The indexes in which an id with upper-case letters may have been written.
+    pub(crate) async fn upper_case_ids(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|db| {
+            db.prepare("SELECT index_uid FROM upper_case_ids")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+        .await
+    }
+
+    /// Ids with upper-case letters are about to be written to the index.
+    pub(crate) fn note_upper_case_ids(
+        &self,
+        uid: String,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.write(move |db| {
+            db.execute("INSERT OR IGNORE INTO upper_case_ids VALUES (?1)", [uid])?;
+            Ok(())
+        })
+    }
+
     /// Writes a catalogue entry without a task: an index that is being created for a write.
     pub(crate) fn put_index(
         &self,
@@ -99,6 +120,7 @@ pub(super) fn remove_index(db: &Connection, uid: &str) -> rusqlite::Result<()> {
     for table in [
         "copies WHERE index_uid",
         "settings_versions WHERE index_uid",
+        "upper_case_ids WHERE index_uid",
         "indexes WHERE uid",
     ] {
         db.execute(&format!("DELETE FROM {table} = ?1"), [uid])?;

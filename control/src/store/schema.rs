@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -76,6 +76,10 @@ CREATE TABLE settings_versions (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (index_uid, version)
 ) WITHOUT ROWID;
+", "
+-- indexes in which a document id with upper-case letters may have been written: of the older ones nobody knows
+CREATE TABLE upper_case_ids (index_uid TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO upper_case_ids SELECT uid FROM indexes;
 "];
 
 /// Opens a connection with the durability that an answered task needs.
@@ -131,6 +135,27 @@ mod tests {
             .unwrap_err()
             .to_string()
             .contains("version 99"));
+    }
+
+    #[test]
+    fn indexes_of_before_may_have_ids_with_upper_case_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = connect(&folder.path().join("x.db")).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO indexes VALUES ('old', 1, 1, 1, NULL, NULL, 0); PRAGMA user_version = 1",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let noted: Vec<String> = connection
+            .prepare("SELECT index_uid FROM upper_case_ids")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(noted, ["old"]);
     }
 
     #[test]

@@ -292,3 +292,18 @@ fn the_key_is_inferred_or_not() {
         Ok(Inference::Found("bookid".into()))
     );
 }
+
+#[test]
+fn ids_with_upper_case_letters_are_noticed() {
+    let upper = |body: &str| {
+        let sink = Route {
+            sinks: &[0],
+            code: "x",
+        };
+        split(body.as_bytes(), Format::Json, "id", 1, &mut |_| sink)
+            .unwrap()
+            .upper_case_ids
+    };
+    assert!(upper(r#"[{"id":"a-1"},{"id":"aBc"}]"#));
+    assert!(!upper(r#"[{"id":"a-1","Name":"B"},{"id":7}]"#));
+}

@@ -107,6 +107,10 @@ pub async fn handle(
     };
     match placed {
         Ok(placed) => {
+            let noted = turn.index.ids.as_ref().is_some_and(|ids| ids.upper_case);
+            if placed.split.upper_case_ids && !noted {
+                app.shared.control.note_upper_case_ids(&turn).await?;
+            }
             let received = placed.split.documents;
             let path = node_path(&turn.index, turn.primary_key.as_deref(), &parameters);
             let parts = placed.into_parts(|body| OutRequest {
@@ -315,10 +319,7 @@ impl Placed {
             key: String::new(),
             nodes,
             touched: Vec::new(),
-            split: Split {
-                documents: 0,
-                sinks: Vec::new(),
-            },
+            split: Split::default(),
         }
     }
 
