@@ -10,6 +10,7 @@ use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 
 use crate::error::{coded, document_filter_error, heed_error, milli_error};
+use crate::features::Flags;
 use crate::search::{parse_filter, select};
 
 /// Which documents to read, and what of them.
@@ -71,10 +72,11 @@ pub fn browse(
     index: &Index,
     browse: &Browse,
     ids: Option<&[String]>,
+    flags: Flags,
 ) -> Result<(usize, Vec<Object>), Error> {
     let rtxn = index.read_txn().map_err(heed_error)?;
     let filter = match &browse.filter {
-        Some(filter) => parse_filter(filter, "invalid_document_filter")?,
+        Some(filter) => parse_filter(filter, "invalid_document_filter", flags)?,
         None => None,
     };
     let mut found = match ids {

@@ -26,6 +26,7 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::error::coded;
+use crate::features::Features;
 use crate::scheduler::Scheduler;
 use crate::settings::{Verb, PARTS};
 use crate::tasks::{TaskSummary, Work};
@@ -33,6 +34,7 @@ use crate::tasks::{TaskSummary, Work};
 /// What every handler has.
 pub struct App {
     pub scheduler: Arc<Scheduler>,
+    pub features: Features,
     pub master_key: Option<String>,
     /// The largest body, decompressed.
     pub body_bytes_max: usize,
@@ -119,7 +121,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/version", get(system::version))
         .route(
             "/experimental-features",
-            get(system::features).patch(system::unwilling),
+            get(system::features).patch(system::switch_features),
         );
     for part in PARTS {
         let path = format!("/indexes/{{uid}}/settings/{}", part.route);

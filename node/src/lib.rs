@@ -15,6 +15,7 @@ mod deserialize;
 mod documents;
 mod engine;
 mod error;
+mod features;
 mod files;
 mod http;
 mod indexes;
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{signal, SignalKind};
 
 use engine::Engine;
+use features::Features;
 use files::Files;
 use http::App;
 use indexes::Indexes;
@@ -84,7 +86,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         follow(parent)?;
     }
     let listener = listen(&options.http_addr)?;
-    let (scheduler, _lock) = open(&options)?;
+    let (scheduler, features, _lock) = open(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -97,6 +99,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     };
     let app = Arc::new(App {
         scheduler: scheduler.clone(),
+        features,
         master_key: options.master_key.clone(),
         body_bytes_max: options.http_payload_size_limit.0,
     });
@@ -139,7 +142,7 @@ fn listen(address: &str) -> Result<TcpListener, RunError> {
     })
 }
 
-fn open(options: &Options) -> Result<(Arc<Scheduler>, std::fs::File), RunError> {
+fn open(options: &Options) -> Result<(Arc<Scheduler>, Features, std::fs::File), RunError> {
     let path = &options.db_path;
     let folder_error = |source| RunError::Folder {
         path: path.clone(),
@@ -162,13 +165,14 @@ fn open(options: &Options) -> Result<(Arc<Scheduler>, std::fs::File), RunError> 
         let indexes = Indexes::open(path.join("indexes"), &queue)?;
         let files = Files::open(path.join("update_files"), &queue)?;
         let engine = Engine::new(threads, options.max_indexing_memory.map(|size| size.0))?;
-        Ok(Scheduler::new(queue, indexes, files, engine))
+        let features = Features::open(path.join("features.json"))?;
+        Ok((Scheduler::new(queue, indexes, files, engine), features))
     };
-    let scheduler = open().map_err(|source| RunError::Data {
+    let (scheduler, features) = open().map_err(|source| RunError::Data {
         path: path.clone(),
         source,
     })?;
-    Ok((scheduler, lock))
+    Ok((scheduler, features, lock))
 }
 
 async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {

@@ -29,6 +29,7 @@ use miroir_api::Error;
 use serde::Serialize;
 
 use crate::error::{heed_error, milli_error};
+use crate::features::Flags;
 use facets::{facets, FacetDistribution, FacetStats};
 use hits::{make_hits, SearchHit};
 use kind::SearchKind;
@@ -84,13 +85,18 @@ pub enum HitCount {
 ///
 /// Errors: 400 with an `invalid_search_*` code where the query does not fit the index's settings; the engine's own
 /// failures as [`crate::error::milli_error`] maps them.
-pub fn search(index: &Index, uid: &str, query: SearchQuery) -> Result<SearchResult, Error> {
+pub fn search(
+    index: &Index,
+    uid: &str,
+    query: SearchQuery,
+    flags: Flags,
+) -> Result<SearchResult, Error> {
     let started = Instant::now();
     let rtxn = index.read_txn().map_err(heed_error)?;
     let kind = SearchKind::of(&query, index, &rtxn)?;
     let window = Window::of(&query, index, &rtxn)?;
 
-    let search = prepare(index, &rtxn, &query, &kind, &window)?;
+    let search = prepare(index, &rtxn, &query, &kind, &window, flags)?;
     let (mut result, semantic_hit_count) = kind.execute(uid, search)?;
 
     let candidates = std::mem::take(&mut result.candidates);
@@ -122,6 +128,7 @@ fn prepare<'q>(
     query: &'q SearchQuery,
     kind: &SearchKind,
     window: &Window,
+    flags: Flags,
 ) -> Result<milli::Search<'q>, Error> {
     let mut search = index.search(rtxn);
     search.time_budget(match index.search_cutoff(rtxn).map_err(milli_error)? {
@@ -144,7 +151,7 @@ fn prepare<'q>(
     search.offset(window.offset);
     search.limit(window.limit);
     if let Some(filter) = &query.filter {
-        if let Some(filter) = parse_filter(filter, "invalid_search_filter")? {
+        if let Some(filter) = parse_filter(filter, "invalid_search_filter", flags)? {
             search.filter(filter);
         }
     }

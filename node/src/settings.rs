@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::deserialize::{codes::*, JsonRejection};
-use crate::error::{coded, milli_error};
+use crate::error::milli_error;
+use crate::features::Flags;
 
 pub use apply::apply;
 pub use locales::{Locale, LocalizedRule};
@@ -112,7 +113,7 @@ pub struct Part {
     pub name: &'static str,
     pub verb: Verb,
     /// Reads the body of an update; `null` resets.
-    pub read: fn(Value) -> Result<Settings, Error>,
+    pub read: fn(Value, Flags) -> Result<Settings, Error>,
     /// The update that resets it.
     pub reset: fn() -> Settings,
 }
@@ -124,10 +125,10 @@ macro_rules! parts {
             route: $route,
             name: $name,
             verb: Verb::$verb,
-            read: |body| {
+            read: |body, flags| {
                 let value = deserr::deserialize::<Option<$type>, _, JsonRejection<$code>>(body)?;
                 let setting = value.map_or(Setting::Reset, Setting::Set);
-                Settings { $field: setting.into(), ..Settings::default() }.validated()
+                Settings { $field: setting.into(), ..Settings::default() }.validated(flags)
             },
             reset: || Settings { $field: Setting::Reset.into(), ..Settings::default() },
         }),*];
@@ -166,13 +167,13 @@ parts! {
 
 impl Settings {
     /// Checks what cannot be said in types: the embedders' configurations.
-    pub fn validated(mut self) -> Result<Settings, Error> {
+    pub fn validated(mut self, flags: Flags) -> Result<Settings, Error> {
         let Setting::Set(embedders) = &mut self.embedders else {
             return Ok(self);
         };
         for (name, embedder) in embedders {
             if let Setting::Set(config) = &embedder.0 {
-                refuse_composite(config)?;
+                refuse_composite(config, flags)?;
             }
             let config = std::mem::take(&mut embedder.0);
             embedder.0 =
@@ -204,23 +205,22 @@ impl Settings {
     }
 }
 
-/// Composite embedders are behind an experimental feature, which an embedded node does not have.
-fn refuse_composite(config: &milli::vector::settings::EmbeddingSettings) -> Result<(), Error> {
+/// Composite embedders are behind an experimental feature.
+fn refuse_composite(
+    config: &milli::vector::settings::EmbeddingSettings,
+    flags: Flags,
+) -> Result<(), Error> {
     use milli::vector::settings::EmbedderSource;
-    let action = if matches!(config.source, Setting::Set(EmbedderSource::Composite)) {
-        "using `\"composite\"` as source"
-    } else if matches!(config.search_embedder, Setting::Set(_)) {
-        "setting `searchEmbedder`"
-    } else if matches!(config.indexing_embedder, Setting::Set(_)) {
-        "setting `indexingEmbedder`"
-    } else {
-        return Ok(());
-    };
-    let message = format!(
-        "{action} requires enabling the `composite embedders` experimental feature. See \
-         https://github.com/orgs/meilisearch/discussions/816"
-    );
-    Err(coded("feature_not_enabled", message))
+    if matches!(config.source, Setting::Set(EmbedderSource::Composite)) {
+        flags.check_composite_embedders("using `\"composite\"` as source")?;
+    }
+    if matches!(config.search_embedder, Setting::Set(_)) {
+        flags.check_composite_embedders("setting `searchEmbedder`")?;
+    }
+    if matches!(config.indexing_embedder, Setting::Set(_)) {
+        flags.check_composite_embedders("setting `indexingEmbedder`")?;
+    }
+    Ok(())
 }
 
 // The lengths and the marks are Meilisearch's.

@@ -165,7 +165,7 @@ pub async fn delete_by_filter(
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let DeleteByFilter { filter } = read_json(&body)?;
     let uid = index_uid(uid)?;
-    if parse_filter(&filter, "invalid_document_filter")?.is_none() {
+    if parse_filter(&filter, "invalid_document_filter", app.features.flags())?.is_none() {
         return Err(coded(
             "invalid_document_filter",
             "Sending an empty filter is forbidden.",
@@ -181,11 +181,11 @@ pub async fn delete_by_filter(
     .await
 }
 
-/// Editing by function is an experimental feature that is off by default in Meilisearch, and always off here.
-pub async fn edit() -> Answer {
-    let message = "Using the documents edit route requires enabling the `edit documents by function` experimental \
-                   feature. See https://github.com/orgs/meilisearch/discussions/762";
-    Err(coded("feature_not_enabled", message).into())
+/// Editing by function is an experimental feature.
+pub async fn edit(State(app): Shared) -> Answer {
+    let flags = app.features.flags();
+    flags.check_edit_documents("Using the documents edit route")?;
+    Err(Error::not_implemented("editing documents on an embedded node").into())
 }
 
 pub async fn clear(State(app): Shared, Path(uid): Path<String>) -> Answer {
@@ -309,7 +309,8 @@ async fn browsed(State(app): Shared, Path(uid): Path<String>, browse: Browse) ->
     let page = blocking(&app, move |app| {
         let ids = browse.checked_ids()?;
         let index = app.scheduler.indexes.get(&uid)?;
-        let (total, results) = documents::browse(&index, &browse, ids.as_deref())?;
+        let (total, results) =
+            documents::browse(&index, &browse, ids.as_deref(), app.features.flags())?;
         Ok(Paged {
             results,
             offset,

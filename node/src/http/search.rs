@@ -30,7 +30,8 @@ pub async fn post(
 
 async fn run(State(app): Shared, uid: String, query: SearchQuery) -> Answer {
     let result = blocking(&app, move |app| {
-        search(&app.scheduler.indexes.get(&uid)?, &uid, query)
+        let index = app.scheduler.indexes.get(&uid)?;
+        search(&index, &uid, query, app.features.flags())
     });
     super::json(StatusCode::OK, &result.await?)
 }
@@ -39,6 +40,7 @@ pub async fn multi(State(app): Shared, headers: HeaderMap, body: Body) -> Answer
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let queries = parse_multi_search(&body)?;
     let results = blocking(&app, move |app| {
+        let flags = app.features.flags();
         let mut results = Vec::with_capacity(queries.len());
         for (position, (uid, query)) in queries.into_iter().enumerate() {
             let index = app.scheduler.indexes.get(&uid).map_err(|mut error| {
@@ -46,8 +48,8 @@ pub async fn multi(State(app): Shared, headers: HeaderMap, body: Body) -> Answer
                 error.status = 400;
                 inside_query(position, error)
             })?;
-            let result =
-                search(&index, &uid, query).map_err(|error| inside_query(position, error))?;
+            let result = search(&index, &uid, query, flags)
+                .map_err(|error| inside_query(position, error))?;
             results.push(IndexedResult {
                 index_uid: uid,
                 result,

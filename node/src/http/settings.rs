@@ -30,7 +30,7 @@ pub async fn update(
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let settings: Settings = read_json(&body)?;
     let uid = index_uid(uid)?;
-    let settings = Box::new(settings.validated()?);
+    let settings = Box::new(settings.validated(app.features.flags())?);
     enqueue(
         &app,
         StatusCode::ACCEPTED,
@@ -76,7 +76,7 @@ pub async fn update_part(
     body: Body,
 ) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
-    let settings = (part.read)(json_value(&body)?)?;
+    let settings = (part.read)(json_value(&body)?, app.features.flags())?;
     let uid = index_uid(uid)?;
     let work = Work::UpdateSettings {
         settings: Box::new(settings),

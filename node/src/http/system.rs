@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use miroir_api::Error;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::indexes::IndexStats;
-use super::{blocking, json, Answer, Shared};
+use super::{blocking, body, json, Answer, Shared};
+use crate::deserialize::read_json;
 use crate::error::{heed_error, milli_error};
+use crate::features::Change;
 
 /// Routes of Meilisearch that an embedded node does not have; they say so.
 pub const NOT_HERE: &[&str] = &[
@@ -52,17 +55,16 @@ pub async fn version() -> Answer {
     )
 }
 
-pub async fn features() -> Answer {
-    let features = json!({
-        "metrics": false,
-        "logsRoute": false,
-        "editDocumentsByFunction": false,
-        "containsFilter": false,
-        "network": false,
-        "getTaskDocumentsRoute": false,
-        "compositeEmbedders": false,
-    });
-    json(StatusCode::OK, &features)
+pub async fn features(State(app): Shared) -> Answer {
+    json(StatusCode::OK, &app.features.flags())
+}
+
+/// Unlike other settings of Meilisearch, features change at once and without a task.
+pub async fn switch_features(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let change: Change = read_json(&body)?;
+    let flags = blocking(&app, move |app| app.features.change(&change)).await?;
+    json(StatusCode::OK, &flags)
 }
 
 #[derive(Serialize)]

@@ -8,14 +8,22 @@ use miroir_api::Error;
 use serde_json::Value;
 
 use crate::error::coded;
+use crate::features::{not_enabled, Flags};
 
 /// Parses a filter; `None` where it has no condition (an empty array or text).
 ///
 /// The result borrows from `value`. `code` is the code of a syntax error: `invalid_search_filter` for a search,
-/// `invalid_document_filter` for the document routes. `CONTAINS` and `STARTS WITH` are an experimental feature of
-/// Meilisearch and refused with `feature_not_enabled`, as on a server where nobody switched it on.
-pub fn parse_filter<'v>(value: &'v Value, code: &'static str) -> Result<Option<Filter<'v>>, Error> {
+/// `invalid_document_filter` for the document routes. `CONTAINS` and `STARTS WITH` are an experimental feature:
+/// `feature_not_enabled` where it is off.
+pub fn parse_filter<'v>(
+    value: &'v Value,
+    code: &'static str,
+    flags: Flags,
+) -> Result<Option<Filter<'v>>, Error> {
     let filter = Filter::from_json(value).map_err(|error| coded(code, syntax_message(error)))?;
+    if flags.contains_filter {
+        return Ok(filter);
+    }
     if let Some(token) = filter.as_ref().and_then(Filter::use_contains_operator) {
         let message = token.as_external_error(ContainsNotEnabled).to_string();
         return Err(coded("feature_not_enabled", message));
@@ -41,10 +49,8 @@ struct ContainsNotEnabled;
 
 impl fmt::Display for ContainsNotEnabled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "Using `CONTAINS` or `STARTS WITH` in a filter requires enabling the `contains filter` experimental \
-             feature. See https://github.com/orgs/meilisearch/discussions/763",
-        )
+        let action = "Using `CONTAINS` or `STARTS WITH` in a filter";
+        f.write_str(&not_enabled(action, "contains filter", "763"))
     }
 }
 
@@ -59,13 +65,16 @@ mod tests {
     #[test]
     fn no_condition_is_no_filter() {
         for value in [json!(""), json!([]), json!([[]])] {
-            assert!(parse_filter(&value, "invalid_search_filter")
-                .unwrap()
-                .is_none());
+            assert!(
+                parse_filter(&value, "invalid_search_filter", Flags::default())
+                    .unwrap()
+                    .is_none()
+            );
         }
         assert!(parse_filter(
             &json!(["a = 1", ["b = 2", "c = 3"]]),
-            "invalid_search_filter"
+            "invalid_search_filter",
+            Flags::default()
         )
         .unwrap()
         .is_some());
@@ -74,7 +83,8 @@ mod tests {
     #[test]
     fn refusals_are_meilisearchs() {
         let refused = |value: Value| {
-            let error = parse_filter(&value, "invalid_document_filter").unwrap_err();
+            let error =
+                parse_filter(&value, "invalid_document_filter", Flags::default()).unwrap_err();
             (error.code.into_owned(), error.message)
         };
         assert_eq!(
@@ -99,5 +109,13 @@ mod tests {
             "Using `CONTAINS` or `STARTS WITH` in a filter requires enabling the `contains filter` experimental \
              feature. See https://github.com/orgs/meilisearch/discussions/763\n3:11 a CONTAINS b"
         );
+    }
+    #[test]
+    fn contains_is_a_feature() {
+        let flags = Flags {
+            contains_filter: true,
+            ..Flags::default()
+        };
+        assert!(parse_filter(&json!("a CONTAINS b"), "invalid_search_filter", flags).is_ok());
     }
 }

@@ -41,7 +41,8 @@ impl Corpus {
 
     fn try_search(&self, body: Value) -> Result<Value, Error> {
         let query = parse_search_post(body.to_string().as_bytes())?;
-        search(&self.index, "films", query).map(|result| serde_json::to_value(result).unwrap())
+        search(&self.index, "films", query, Flags::default())
+            .map(|result| serde_json::to_value(result).unwrap())
     }
 
     /// The answer, without the one field that no test can know.
