@@ -37,6 +37,7 @@ fuzz_target!(|input: &[u8]| {
         show_score: flag(1),
         show_details: flag(2),
         ranked: flag(3),
+        semantic: false,
         distinct: flag(4).then_some("a.b"),
         strip_fields: if flag(5) { &["a", "b.c"] } else { &[] }, strip_formatted: if flag(5) { &["a", "b.c"] } else { &[] },
         facet_order: &|field| {

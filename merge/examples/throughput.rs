@@ -157,6 +157,7 @@ fn spec(limit: usize) -> Spec<'static> {
         show_score: false,
         show_details: false,
         ranked: true,
+        semantic: false,
         distinct: None,
         strip_fields: &[],
         strip_formatted: &[],

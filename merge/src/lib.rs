@@ -25,7 +25,7 @@ mod split;
 pub use documents::{merge_documents, scan_documents, strip_document, Page};
 pub use error::MergeError;
 pub use reply::Merged;
-pub use search::{merge_search, FacetOrder, Paging, Spec};
+pub use search::{merge_hybrid, merge_search, FacetOrder, Mix, Paging, Spec};
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,
     SplitError,

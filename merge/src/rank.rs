@@ -107,6 +107,85 @@ impl<'a> RankKey<'a> {
     }
 }
 
+/// What milli compares when it mixes two lists (`score_details.rs`, `score_values`): a run of rules that rank by a ratio
+/// is one number, a rule that sorts by a value stands alone.
+#[derive(Clone, Copy, Debug)]
+enum MixValue<'k, 'a> {
+    Score(f64),
+    Sorted(&'k Step<'a>),
+}
+
+impl<'a> RankKey<'a> {
+    /// Whether the hit was found for its meaning.
+    pub fn is_semantic(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|(_, step)| matches!(step, Step::Vector(_)))
+    }
+
+    /// Compares two hits of a hybrid search, each with its `_rankingScore` and the weight of its list, as milli does
+    /// (`hybrid.rs`, `compare_scores`). `Greater` comes first in the answer.
+    pub fn compare_mixed(
+        (ours, our_score, our_weight): (&Self, f64, f64),
+        (theirs, their_score, their_weight): (&Self, f64, f64),
+    ) -> Ordering {
+        let (mut ours, mut theirs) = (
+            ours.mix_values(our_score).into_iter(),
+            theirs.mix_values(their_score).into_iter(),
+        );
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return Ordering::Equal,
+                (None, Some(_)) => return Ordering::Less,
+                (Some(_), None) => return Ordering::Greater,
+                (Some(MixValue::Score(a)), Some(MixValue::Score(b))) => {
+                    let (a, b) = (a * our_weight, b * their_weight);
+                    if (a - b).abs() > f64::EPSILON {
+                        return a.total_cmp(&b);
+                    }
+                }
+                (Some(MixValue::Sorted(a)), Some(MixValue::Sorted(b))) => match a.compare(b) {
+                    Ordering::Equal => {}
+                    decided => return decided.reverse(),
+                },
+                (Some(MixValue::Score(score)), Some(_)) => return after_nothing(score),
+                (Some(_), Some(MixValue::Score(score))) => return after_nothing(score).reverse(),
+            }
+        }
+    }
+
+    /// The first run's number is the hit's `_rankingScore`. Those of later runs are not told, but of two lists only one has
+    /// them, so that they are compared with sorted values alone: then nothing counts but whether they are zero.
+    fn mix_values(&self, score: f64) -> SmallVec<[MixValue<'_, 'a>; 6]> {
+        let mut values = SmallVec::new();
+        let (mut runs, mut in_run) = (0, false);
+        for (_, step) in &self.steps {
+            let ratio = !matches!(step, Step::Sort { .. } | Step::Geo { .. } | Step::Vector(_));
+            match step {
+                Step::Vector(similarity) => values.push(MixValue::Score(similarity.unwrap_or(0.0))),
+                _ if !ratio => values.push(MixValue::Sorted(step)),
+                _ if in_run => {}
+                _ => {
+                    let known = if runs == 0 { score } else { 1.0 };
+                    let skipped = matches!(step, Step::Skipped);
+                    values.push(MixValue::Score(if skipped { 0.0 } else { known }));
+                    runs += 1;
+                }
+            }
+            in_run = ratio;
+        }
+        values
+    }
+}
+
+fn after_nothing(score: f64) -> Ordering {
+    if score == 0.0 {
+        Ordering::Less
+    } else {
+        Ordering::Greater
+    }
+}
+
 impl Step<'_> {
     fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {

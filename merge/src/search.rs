@@ -9,9 +9,13 @@
 mod answer;
 mod distinct;
 mod facets;
+mod mix;
 mod queue;
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
@@ -19,7 +23,8 @@ use crate::scan::Scanner;
 use crate::MergeError;
 use answer::Answer;
 use distinct::Seen;
-use queue::Queue;
+pub use mix::{merge_hybrid, Mix};
+use queue::{Head, Queue};
 
 /// Which part of the merged list the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub struct Spec<'a> {
     /// Whether details order the hits. False: every hit ties (a placeholder search without sort), so the answers are simply
     /// put one behind the other, and nodes need not send details.
     pub ranked: bool,
+    /// The search goes by meaning alone: the answer says how many of its hits do.
+    pub semantic: bool,
     /// Dotted path of the distinct attribute, which hits carry. Duplicates between nodes are dropped and subtracted from the
     /// total, as far as they were met: the total stays an upper bound (MEILISEARCH B.6).
     pub distinct: Option<&'a str>,
@@ -89,22 +96,42 @@ impl Spec<'_> {
 /// # Errors
 /// An answer that is not a search answer, lacks ranking details where they are needed, or hides them.
 pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError> {
-    let scanned: Vec<Answer> = answers
-        .iter()
-        .enumerate()
+    let scanned = scan(answers)?;
+    let window = Window::of(spec.paging).within(spec.max_total_hits);
+    let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
+    let mut writer = HitWriter::new(spec, &mut reply);
+    let duplicates = merge_hits(answers, &scanned, spec, window, &mut writer)?;
+    let semantic_hits = spec.semantic.then_some(writer.written as u64);
+    finish(answers, &scanned, spec, duplicates, semantic_hits, reply)
+}
+
+/// Looks at each answer for its spans.
+fn scan(answers: &[Bytes]) -> Result<Vec<Answer>, MergeError> {
+    let scanned = answers.iter().enumerate();
+    scanned
         .map(|(node, bytes)| Answer::scan(bytes, node))
-        .collect::<Result<_, _>>()?;
+        .collect()
+}
+
+/// Writes what stands behind the hits; totals and facets are those of `answers`.
+fn finish(
+    answers: &[Bytes],
+    scanned: &[Answer],
+    spec: &Spec,
+    duplicates: u64,
+    semantic_hits: Option<u64>,
+    mut reply: Reply,
+) -> Result<Merged, MergeError> {
     let total: u64 = scanned
         .iter()
         .map(|answer| answer.total)
         .fold(0, u64::saturating_add);
-
-    let window = Window::of(spec.paging).within(spec.max_total_hits);
-    let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
-    reply.text(b"{\"hits\":[");
-    let duplicates = merge_hits(answers, &scanned, spec, window, &mut reply)?;
     reply.text(b"],\"query\":");
     reply.string(spec.query);
+    if let Some((node, vector)) = query_vector(scanned) {
+        reply.text(b",\"queryVector\":");
+        reply.span(&answers[node], vector);
+    }
     reply.text(b",\"processingTimeMs\":");
     reply.number(spec.processing_time_ms);
     let found = total.saturating_sub(duplicates);
@@ -114,13 +141,23 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
         found
     };
     write_paging(&mut reply, spec.shown_paging(), shown);
-    facets::merge_facets(answers, &scanned, spec, total, &mut reply)?;
+    facets::merge_facets(answers, scanned, spec, total, &mut reply)?;
     if let Some(uid) = spec.request_uid {
         reply.text(b",\"requestUid\":");
         reply.string(uid);
     }
+    if let Some(count) = semantic_hits {
+        reply.text(b",\"semanticHitCount\":");
+        reply.number(count);
+    }
     reply.text(b"}");
     Ok(reply.finish())
+}
+
+/// The vector that the query became, where nodes tell it: the same on all of them.
+fn query_vector(scanned: &[Answer]) -> Option<(usize, Range<usize>)> {
+    let mut told = scanned.iter().enumerate();
+    told.find_map(|(node, answer)| Some((node, answer.query_vector.clone()?)))
 }
 
 /// The wanted part of the merged list, whatever kind of paging described it.
@@ -163,60 +200,79 @@ fn merge_hits(
     scanned: &[Answer],
     spec: &Spec,
     window: Window,
-    reply: &mut Reply,
+    writer: &mut HitWriter,
 ) -> Result<u64, MergeError> {
     if window.take == 0 {
         return Ok(0);
     }
-    let mut members: Vec<&str> = vec![miroir_api::SHARD_FIELD];
-    if !spec.show_score {
-        members.push("_rankingScore");
-    }
-    if !spec.show_details {
-        members.push("_rankingScoreDetails");
-    }
-    let cuts = Cuts {
-        members: &members,
-        paths: spec.strip_fields,
-        formatted_paths: spec.strip_formatted,
-        hit: true,
-    };
-
     let mut queue = Queue::new(answers, scanned, spec.ranked)?;
     let mut seen = spec.distinct.map(Seen::new);
-    let mut ranges = Ranges::new();
-    let (mut duplicates, mut passed, mut written) = (0, 0, 0);
-    while written < window.take {
-        let Some((node, hit)) = queue.next()? else {
+    let (mut duplicates, mut passed) = (0, 0);
+    while writer.written < window.take {
+        let Some(Head { node, hit, .. }) = queue.next()? else {
             break;
         };
         let bytes = &answers[node];
-        if let Some(seen) = &mut seen {
-            let repeated = seen
-                .repeats(bytes, hit.span.clone())
-                .map_err(|error| answer::unreadable(node, error))?;
-            if repeated {
-                duplicates += 1;
-                continue;
-            }
-        }
-        passed += 1;
-        if passed <= window.skip {
+        if distinct::repeats(&mut seen, bytes, node, &hit.span)? {
+            duplicates += 1;
             continue;
         }
-        if written > 0 {
-            reply.text(b",");
+        passed += 1;
+        if passed > window.skip {
+            writer.write(bytes, node, hit.span)?;
         }
-        ranges.clear();
-        let mut scanner = Scanner::within(bytes, hit.span.clone());
-        cut_object(&mut scanner, &cuts, &mut ranges)
-            .map_err(|error| answer::unreadable(node, error))?;
-        for range in &ranges {
-            reply.span(bytes, range.clone());
-        }
-        written += 1;
     }
     Ok(duplicates)
+}
+
+/// Writes hits one behind the other, without what the client did not ask for.
+struct HitWriter<'s, 'r> {
+    spec: &'s Spec<'s>,
+    /// Members of a hit that are cut out.
+    members: SmallVec<[&'static str; 3]>,
+    ranges: Ranges,
+    written: usize,
+    reply: &'r mut Reply,
+}
+
+impl<'s, 'r> HitWriter<'s, 'r> {
+    fn new(spec: &'s Spec<'s>, reply: &'r mut Reply) -> Self {
+        reply.text(b"{\"hits\":[");
+        let mut members = SmallVec::from_slice(&[miroir_api::SHARD_FIELD]);
+        if !spec.show_score {
+            members.push("_rankingScore");
+        }
+        if !spec.show_details {
+            members.push("_rankingScoreDetails");
+        }
+        HitWriter {
+            spec,
+            members,
+            ranges: Ranges::new(),
+            written: 0,
+            reply,
+        }
+    }
+
+    fn write(&mut self, bytes: &Bytes, node: usize, hit: Range<usize>) -> Result<(), MergeError> {
+        let cuts = Cuts {
+            members: &self.members,
+            paths: self.spec.strip_fields,
+            formatted_paths: self.spec.strip_formatted,
+            hit: true,
+        };
+        self.ranges.clear();
+        cut_object(&mut Scanner::within(bytes, hit), &cuts, &mut self.ranges)
+            .map_err(|error| answer::unreadable(node, error))?;
+        if self.written > 0 {
+            self.reply.text(b",");
+        }
+        for range in &self.ranges {
+            self.reply.span(bytes, range.clone());
+        }
+        self.written += 1;
+        Ok(())
+    }
 }
 
 fn write_paging(reply: &mut Reply, paging: Paging, total: u64) {

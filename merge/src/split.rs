@@ -22,6 +22,7 @@ use crate::reply::write_string;
 use crate::scan::{Malformed, Scanner, Text};
 pub use infer::{infer_primary_key, Inference};
 pub use primary_key::id_text;
+pub(crate) use primary_key::stored_id;
 use primary_key::PrimaryKey;
 use walk::walk;
 

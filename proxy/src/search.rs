@@ -89,6 +89,7 @@ pub async fn search(
         show_score: planned.show_score,
         show_details: planned.show_details,
         ranked: planned.ranked,
+        semantic: false,
         distinct: planned.distinct.as_deref(),
         strip_fields: &strip,
         strip_formatted: if planned.strip_formatted { &strip } else { &[] },

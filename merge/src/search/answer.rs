@@ -20,6 +20,8 @@ pub(super) struct Answer {
     pub facets: Option<Range<usize>>,
     /// The object `facetStats`.
     pub stats: Option<Range<usize>>,
+    /// The list `queryVector`.
+    pub query_vector: Option<Range<usize>>,
 }
 
 /// The hits of an answer that have not been looked at yet.
@@ -110,6 +112,10 @@ impl Answer {
             },
             b"facetDistribution" => self.facets = object_span(scanner)?,
             b"facetStats" => self.stats = object_span(scanner)?,
+            b"queryVector" => {
+                let list = scanner.peek() == Some(b'[');
+                self.query_vector = Some(scanner.value()?).filter(|_| list);
+            }
             _ => {
                 scanner.value()?;
             }

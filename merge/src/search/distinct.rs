@@ -8,14 +8,31 @@ use std::ops::Range;
 use ahash::AHasher;
 use smallvec::SmallVec;
 
+use super::answer::unreadable;
 use crate::facet_value::{normalize, truncate};
 use crate::scan::{Malformed, Scanner};
+use crate::MergeError;
 
 /// The values of the distinct attribute on the hits so far. The hasher has a fixed key: the merge is a function of its
 /// arguments, and a client that makes values collide slows down its own request only.
 pub(super) struct Seen<'s> {
     path: &'s str,
     values: HashSet<Value, BuildHasherDefault<AHasher>>,
+}
+
+/// Whether a distinct attribute counts and the hit repeats one of its values.
+pub(super) fn repeats(
+    seen: &mut Option<Seen>,
+    bytes: &[u8],
+    node: usize,
+    hit: &Range<usize>,
+) -> Result<bool, MergeError> {
+    match seen {
+        Some(seen) => seen
+            .repeats(bytes, hit.clone())
+            .map_err(|error| unreadable(node, error)),
+        None => Ok(false),
+    }
 }
 
 /// A facet value as milli keeps it: numbers and strings are different values, booleans are strings.

@@ -15,10 +15,11 @@ pub(super) struct Queue<'a> {
     heads: BinaryHeap<Head<'a>>,
 }
 
-struct Head<'a> {
-    key: RankKey<'a>,
-    node: usize,
-    hit: Hit,
+/// A hit with its place among those of other nodes.
+pub(super) struct Head<'a> {
+    pub key: RankKey<'a>,
+    pub node: usize,
+    pub hit: Hit,
 }
 
 impl<'a> Queue<'a> {
@@ -36,13 +37,13 @@ impl<'a> Queue<'a> {
         Ok(queue)
     }
 
-    /// Takes the best hit that is left, with its node.
-    pub fn next(&mut self) -> Result<Option<(usize, Hit)>, MergeError> {
-        let Some(Head { node, hit, .. }) = self.heads.pop() else {
+    /// Takes the best hit that is left.
+    pub fn next(&mut self) -> Result<Option<Head<'a>>, MergeError> {
+        let Some(head) = self.heads.pop() else {
             return Ok(None);
         };
-        self.put(node)?;
-        Ok(Some((node, hit)))
+        self.put(head.node)?;
+        Ok(Some(head))
     }
 
     fn put(&mut self, node: usize) -> Result<(), MergeError> {

@@ -19,6 +19,25 @@ pub fn id_text(value: &Value) -> Option<String> {
     is_valid(text.as_bytes()).then_some(text)
 }
 
+/// The id of a stored document, or of a hit that shows it: a node has checked it.
+pub(crate) fn stored_id<'d>(
+    bytes: &'d [u8],
+    document: Range<usize>,
+    primary_key: &str,
+) -> Option<Cow<'d, [u8]>> {
+    let key = PrimaryKey::new(primary_key);
+    let mut found: SmallVec<[(usize, Range<usize>); 1]> = SmallVec::new();
+    let mut scanner = Scanner::within(bytes, document);
+    scanner
+        .object(|scanner, name, _| {
+            let value = scanner.value()?;
+            found.extend(key.level(name).map(|level| (level, value)));
+            Ok::<(), Malformed>(())
+        })
+        .ok()?;
+    key.id(&scanner, &found).ok()
+}
+
 /// A primary key, which may be a path: `a.b` is read from `{"a":{"b":..}}` and from `{"a.b":..}`.
 pub(super) struct PrimaryKey<'a> {
     name: &'a str,

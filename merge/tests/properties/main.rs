@@ -2,4 +2,5 @@
 
 mod json;
 mod merging;
+mod mixing;
 mod splitting;

@@ -1,0 +1,235 @@
+//! Mixing the two lists of a hybrid search, once for the whole cluster.
+//!
+//! A node makes two decisions while it answers a hybrid search (milli `search/hybrid.rs`): whether the hits found by words
+//! are good enough to be the whole answer, and if not, which of the two next hits, the one found by words or the one
+//! found by meaning, comes first. Nodes would decide differently, so each is asked for both lists, and here every list is
+//! merged over the nodes before the two are mixed by milli's rule.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
+
+use ahash::AHasher;
+use bytes::Bytes;
+
+use super::answer::Answer;
+use super::distinct::{repeats, Seen};
+use super::queue::{Head, Queue};
+use super::{finish, scan, HitWriter, Spec, Window};
+use crate::rank::RankKey;
+use crate::reply::{Merged, Reply};
+use crate::scan::{Malformed, Scanner};
+use crate::split::stored_id;
+use crate::MergeError;
+
+/// Weighted scores from here on are good enough to do without the search by meaning (milli `hybrid.rs`).
+const GOOD_ENOUGH: f64 = 0.45;
+
+/// How two lists are mixed.
+pub struct Mix<'a> {
+    /// The client's `hybrid.semanticRatio`, between 0 and 1.
+    pub ratio: f32,
+    /// Dotted path of the primary key, which hits carry: a document found in both ways is one hit.
+    pub primary_key: &'a str,
+    /// Hits of the mixed list are distinct too, as from Meilisearch 1.16 on; before, those of each list were.
+    pub distinct_again: bool,
+}
+
+/// Merges the nodes' answers to the two halves of a hybrid search. Both were asked for `showRankingScore` and
+/// `showRankingScoreDetails`, for offset 0 and for as many hits as the page reaches to.
+///
+/// `semantic` may be answers of a node's own hybrid search with a ratio next to 1: those hits in it that were not found by their
+/// meaning are passed over, they are in `keyword`.
+///
+/// # Errors
+/// As [`merge_search`](super::merge_search); and a hit without an id or a score.
+pub fn merge_hybrid(
+    keyword: &[Bytes],
+    semantic: &[Bytes],
+    mix: &Mix,
+    spec: &Spec,
+) -> Result<Merged, MergeError> {
+    let window = Window::of(spec.paging).within(spec.max_total_hits);
+    let reach = window
+        .skip
+        .saturating_add(window.take)
+        .min(spec.max_total_hits);
+    let by_words = scan(keyword)?;
+    let words = Found::take(keyword, &by_words, reach, false, mix, spec)?;
+    let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
+    let mut writer = HitWriter::new(spec, &mut reply);
+
+    let by_words_weight = f64::from(1.0 - mix.ratio);
+    if words.hits.len() >= reach
+        && words
+            .hits
+            .iter()
+            .all(|hit| hit.score * by_words_weight >= GOOD_ENOUGH)
+    {
+        for hit in words.hits.iter().skip(window.skip).take(window.take) {
+            writer.write(hit.bytes, hit.node, hit.span.clone())?;
+        }
+        return finish(keyword, &by_words, spec, words.duplicates, Some(0), reply);
+    }
+
+    let by_meaning = scan(semantic)?;
+    let meaning = Found::take(semantic, &by_meaning, reach, true, mix, spec)?;
+    let weights = (f64::from(mix.ratio), by_words_weight);
+    let mut semantic_hits = 0;
+    let mixed = Mixed::new(&meaning.hits, &words.hits, weights, mix, spec);
+    for hit in mixed.skip(window.skip).take(window.take) {
+        let hit = hit?;
+        semantic_hits += u64::from(hit.semantic);
+        writer.write(hit.bytes, hit.node, hit.span.clone())?;
+    }
+    // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
+    finish(
+        semantic,
+        &by_meaning,
+        spec,
+        meaning.duplicates,
+        Some(semantic_hits),
+        reply,
+    )
+}
+
+/// The first hits of one list, merged over the nodes.
+struct Found<'a> {
+    hits: Vec<Mixable<'a>>,
+    /// Hits that were passed over because a better one has their distinct value.
+    duplicates: u64,
+}
+
+/// A hit with all that the mixing must know.
+struct Mixable<'a> {
+    bytes: &'a Bytes,
+    node: usize,
+    span: Range<usize>,
+    key: RankKey<'a>,
+    score: f64,
+    id: Cow<'a, [u8]>,
+    semantic: bool,
+}
+
+impl<'a> Found<'a> {
+    fn take(
+        answers: &'a [Bytes],
+        scanned: &[Answer],
+        reach: usize,
+        semantic: bool,
+        mix: &Mix,
+        spec: &Spec,
+    ) -> Result<Self, MergeError> {
+        let mut queue = Queue::new(answers, scanned, true)?;
+        let mut seen = spec.distinct.map(Seen::new);
+        let mut found = Found {
+            hits: Vec::with_capacity(reach.min(256)),
+            duplicates: 0,
+        };
+        while found.hits.len() < reach {
+            let Some(Head { key, node, hit }) = queue.next()? else {
+                break;
+            };
+            if semantic && !key.is_semantic() {
+                continue;
+            }
+            let bytes = &answers[node];
+            let span = hit.span;
+            if repeats(&mut seen, bytes, node, &span)? {
+                found.duplicates += 1;
+                continue;
+            }
+            found.hits.push(Mixable {
+                score: score(bytes, &span)
+                    .ok_or_else(|| MergeError::bad(node, "a hit has no `_rankingScore`"))?,
+                id: stored_id(bytes, span.clone(), mix.primary_key)
+                    .ok_or_else(|| MergeError::bad(node, "a hit has no document id"))?,
+                bytes,
+                node,
+                span,
+                key,
+                semantic,
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// The hit's `_rankingScore`.
+fn score(bytes: &[u8], hit: &Range<usize>) -> Option<f64> {
+    let mut score = None;
+    Scanner::within(bytes, hit.clone())
+        .object(|scanner, name, _| {
+            if name.raw == b"_rankingScore" {
+                score = scanner.number()?;
+            } else {
+                scanner.value()?;
+            }
+            Ok::<(), Malformed>(())
+        })
+        .ok()?;
+    score
+}
+
+/// The mixed list: of the two next hits the better one, a document only once.
+struct Mixed<'f, 'a> {
+    meaning: std::iter::Peekable<std::slice::Iter<'f, Mixable<'a>>>,
+    words: std::iter::Peekable<std::slice::Iter<'f, Mixable<'a>>>,
+    /// Of the scores of either list.
+    weights: (f64, f64),
+    ids: HashSet<&'f [u8], BuildHasherDefault<AHasher>>,
+    seen: Option<Seen<'f>>,
+}
+
+impl<'f, 'a> Mixed<'f, 'a> {
+    fn new(
+        meaning: &'f [Mixable<'a>],
+        words: &'f [Mixable<'a>],
+        weights: (f64, f64),
+        mix: &Mix,
+        spec: &'f Spec,
+    ) -> Self {
+        Mixed {
+            meaning: meaning.iter().peekable(),
+            words: words.iter().peekable(),
+            weights,
+            ids: HashSet::default(),
+            seen: spec.distinct.filter(|_| mix.distinct_again).map(Seen::new),
+        }
+    }
+
+    /// The one that was found by its meaning where nothing else decides.
+    fn better(&mut self) -> Option<&'f Mixable<'a>> {
+        let (Some(meaning), Some(words)) = (self.meaning.peek(), self.words.peek()) else {
+            return self.meaning.next().or_else(|| self.words.next());
+        };
+        let order = RankKey::compare_mixed(
+            (&meaning.key, meaning.score, self.weights.0),
+            (&words.key, words.score, self.weights.1),
+        );
+        match order {
+            Ordering::Less => self.words.next(),
+            Ordering::Equal | Ordering::Greater => self.meaning.next(),
+        }
+    }
+}
+
+impl<'f, 'a> Iterator for Mixed<'f, 'a> {
+    type Item = Result<&'f Mixable<'a>, MergeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let hit = self.better()?;
+            if !self.ids.insert(&hit.id) {
+                continue;
+            }
+            match repeats(&mut self.seen, hit.bytes, hit.node, &hit.span) {
+                Ok(true) => {}
+                Ok(false) => return Some(Ok(hit)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

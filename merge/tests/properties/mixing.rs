@@ -1,0 +1,246 @@
+//! Hybrid searches over many nodes against the rule of one node, written down plainly over all documents.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{json, Value};
+
+use miroir_merge::{merge_hybrid, FacetOrder, Mix, Paging, Spec};
+
+/// A document as a search sees it. Few different values, so that ties are common.
+#[derive(Clone, Debug)]
+struct Document {
+    id: usize,
+    node: usize,
+    price: u32,
+    /// Words of the query that match, of 8; 0: not found by words.
+    words: u32,
+    /// In hundredths; `None`: it has no vector.
+    similarity: Option<u32>,
+}
+
+/// Where the index's list of rules sorts by price.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sort {
+    Never,
+    First,
+    Last,
+}
+
+/// One of a hit's values, in the order of the rules.
+#[derive(Clone, Debug)]
+enum Part {
+    Score(f64),
+    Price(u32),
+}
+
+#[derive(Clone, Debug)]
+struct Hit {
+    document: Document,
+    parts: Vec<Part>,
+    semantic: bool,
+}
+
+impl Hit {
+    fn of(document: &Document, semantic: bool, sort: Sort) -> Hit {
+        let score = if semantic {
+            document
+                .similarity
+                .map_or(0.0, |hundredths| f64::from(hundredths) / 100.0)
+        } else {
+            f64::from(document.words) / 8.0
+        };
+        let mut parts = vec![Part::Score(score)];
+        match sort {
+            Sort::Never => {}
+            Sort::First => parts.insert(0, Part::Price(document.price)),
+            Sort::Last => parts.push(Part::Price(document.price)),
+        }
+        Hit {
+            document: document.clone(),
+            parts,
+            semantic,
+        }
+    }
+
+    fn score(&self) -> f64 {
+        let score = |part: &Part| match part {
+            Part::Score(score) => Some(*score),
+            Part::Price(_) => None,
+        };
+        self.parts.iter().find_map(score).unwrap()
+    }
+
+    /// `Less`: better, the cheaper one first.
+    fn compare(&self, other: &Hit, weight: f64, other_weight: f64) -> Ordering {
+        let parts = self.parts.iter().zip(&other.parts);
+        parts
+            .map(|(ours, theirs)| match (ours, theirs) {
+                (Part::Score(a), Part::Score(b))
+                    if (a * weight - b * other_weight).abs() <= f64::EPSILON =>
+                {
+                    Ordering::Equal
+                }
+                (Part::Score(a), Part::Score(b)) => (b * other_weight).total_cmp(&(a * weight)),
+                (Part::Price(a), Part::Price(b)) => a.cmp(b),
+                _ => unreachable!("both lists sort at the same place"),
+            })
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+
+    fn json(&self) -> Value {
+        let mut details = json!({});
+        for (order, part) in self.parts.iter().enumerate() {
+            let words = self.document.words;
+            match part {
+                Part::Price(price) => {
+                    details["price:asc"] = json!({"order": order, "value": price})
+                }
+                Part::Score(_) if self.semantic => {
+                    let similarity = self.document.similarity.map(|_| self.score());
+                    details["vectorSort"] = json!({"order": order, "similarity": similarity});
+                }
+                Part::Score(score) => {
+                    details["words"] = json!({"order": order, "matchingWords": words, "maxMatchingWords": 8, "score": score});
+                }
+            }
+        }
+        json!({"id": self.document.id, "_rankingScore": self.score(), "_rankingScoreDetails": details})
+    }
+}
+
+/// One of the two lists of one node.
+fn list(documents: &[Document], semantic: bool, sort: Sort, reach: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = documents
+        .iter()
+        .filter(|document| semantic || document.words > 0)
+        .map(|document| Hit::of(document, semantic, sort))
+        .collect();
+    hits.sort_by(|a, b| {
+        a.compare(b, 1.0, 1.0).then_with(|| {
+            // A document without a vector comes behind one whose similarity is 0.
+            let without = |hit: &Hit| hit.semantic && hit.document.similarity.is_none();
+            without(a).cmp(&without(b))
+        })
+    });
+    hits.truncate(reach);
+    hits
+}
+
+/// What one node makes of its two lists; whether it is more than the one found by words.
+fn mix(documents: &[Document], sort: Sort, ratio: f32, reach: usize) -> (Vec<Hit>, bool) {
+    let words = list(documents, false, sort, reach);
+    let weight = f64::from(1.0 - ratio);
+    if words.len() >= reach && words.iter().all(|hit| hit.score() * weight >= 0.45) {
+        return (words, false);
+    }
+    let mut meaning = list(documents, true, sort, reach).into_iter().peekable();
+    let mut words = words.into_iter().peekable();
+    let mut mixed: Vec<Hit> = Vec::new();
+    loop {
+        let next = match (meaning.peek(), words.peek()) {
+            (Some(a), Some(b)) if a.compare(b, f64::from(ratio), weight).is_le() => meaning.next(),
+            (Some(_), None) => meaning.next(),
+            _ => words.next(),
+        };
+        let Some(next) = next else { break };
+        if mixed.iter().all(|hit| hit.document.id != next.document.id) {
+            mixed.push(next);
+        }
+    }
+    mixed.truncate(reach);
+    (mixed, true)
+}
+
+fn answer(hits: &[Hit], total: usize) -> Bytes {
+    let hits: Vec<Value> = hits.iter().map(Hit::json).collect();
+    serde_json::to_vec(&json!({"hits": hits, "query": "q", "estimatedTotalHits": total}))
+        .unwrap()
+        .into()
+}
+
+fn documents() -> impl Strategy<Value = Vec<Document>> {
+    let document = (
+        0..4usize,
+        0..3u32,
+        0..9u32,
+        prop::option::weighted(0.8, 0..100u32),
+    );
+    prop::collection::vec(document, 0..24).prop_map(|documents| {
+        let mut documents: Vec<Document> = documents
+            .into_iter()
+            .enumerate()
+            .map(|(id, (node, price, words, similarity))| Document {
+                id,
+                node,
+                price,
+                words,
+                similarity,
+            })
+            .collect();
+        // Ties come in the order of the nodes, then of insertion.
+        documents.sort_by_key(|document| (document.node, document.id));
+        documents
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_cluster_mixes_as_one_node_does(
+        documents in documents(),
+        sort in prop_oneof![Just(Sort::Never), Just(Sort::First), Just(Sort::Last)],
+        ratio in prop_oneof![Just(0.5f32), Just(0.3), Just(0.9), Just(0.01)],
+        (offset, limit) in (0..6usize, 0..8usize),
+        by_hybrid in any::<bool>(),
+    ) {
+        let reach = offset + limit;
+        let (expected, mixed) = mix(&documents, sort, ratio, reach);
+        let expected: Vec<&Hit> = expected.iter().skip(offset).take(limit).collect();
+        let total = if mixed {
+            documents.len()
+        } else {
+            documents.iter().filter(|document| document.words > 0).count()
+        };
+
+        let (mut keyword, mut semantic) = (Vec::new(), Vec::new());
+        for node in 0..4 {
+            let held: Vec<Document> =
+                documents.iter().filter(|document| document.node == node).cloned().collect();
+            let found = held.iter().filter(|document| document.words > 0).count();
+            keyword.push(answer(&list(&held, false, sort, reach), found));
+            let hits = if by_hybrid {
+                mix(&held, sort, 0.999_999, reach).0
+            } else {
+                list(&held, true, sort, reach)
+            };
+            semantic.push(answer(&hits, held.len()));
+        }
+        let mix = Mix { ratio, primary_key: "id", distinct_again: false };
+        let spec = Spec {
+            paging: Paging::Offset { offset, limit },
+            max_total_hits: 1000,
+            cap_totals: false,
+            show_score: false,
+            show_details: false,
+            ranked: true,
+            semantic: false,
+            distinct: None,
+            strip_fields: &[],
+            strip_formatted: &[],
+            facet_order: &|_| FacetOrder::Alpha,
+            max_values_per_facet: 100,
+            query: "q",
+            processing_time_ms: 0,
+            request_uid: None,
+        };
+        let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();
+        let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
+        let ids: Vec<Value> = expected.iter().map(|hit| json!({"id": hit.document.id})).collect();
+        prop_assert_eq!(&merged["hits"], &Value::from(ids));
+        let semantic_hits = expected.iter().filter(|hit| mixed && hit.semantic).count();
+        prop_assert_eq!(merged["semanticHitCount"].as_u64(), Some(semantic_hits as u64));
+        prop_assert_eq!(merged["estimatedTotalHits"].as_u64(), Some(total as u64));
+    }
+}
