@@ -6,6 +6,7 @@
 //! be made to smuggle.
 //!
 //! - [`head`], [`chunked`] and [`encoding`] are pure functions over bytes: fuzzed, benchmarked, no I/O.
+//! - [`Coding`] and [`Response::compressed`] compress answers where the client takes that.
 //! - [`server`] reads requests, calls a [`server::Handler`] and gather-writes its answers.
 //! - [`client`] keeps connections to nodes, one set a core, with back-off and deadlines.
 //!
@@ -18,6 +19,7 @@
 
 pub mod chunked;
 pub mod client;
+mod compress;
 pub mod encoding;
 #[allow(unsafe_code)]
 mod gather;
@@ -29,6 +31,7 @@ mod response;
 pub mod server;
 mod wire;
 
+pub use compress::Coding;
 pub use headers::Headers;
 pub use http::Method;
 pub use listen::bind;

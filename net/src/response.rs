@@ -16,6 +16,11 @@ pub enum Body {
     Chunked(Vec<Bytes>),
 }
 
+/// Any page may read any answer, as Meilisearch has it (its actix-cors, with the wildcard sent); and what an answer depends
+/// on beside its URL.
+const ON_EVERY_ANSWER: &[u8] = b"access-control-allow-origin: *\r\n\
+vary: accept-encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n";
+
 /// One answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -121,6 +126,7 @@ impl Response {
         if !self.content_type.is_empty() {
             put_field(&mut head, "content-type", &self.content_type);
         }
+        head.put_slice(ON_EVERY_ANSWER);
         for (name, value) in &self.headers {
             put_field(&mut head, name, value);
         }

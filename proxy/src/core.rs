@@ -8,12 +8,12 @@ use miroir_api::Error;
 use miroir_control::Control;
 use miroir_net::client::Pools;
 use miroir_net::head::RequestHead;
-use miroir_net::{Handler, Request, Response};
+use miroir_net::{Coding, Handler, Request, Response};
 use miroir_router::{Index, Reader, RoutingTable};
 
 use crate::config::Config;
 use crate::routes::{classify, Route};
-use crate::{auth, documents, multi_search, search};
+use crate::{auth, cors, documents, multi_search, search};
 
 /// What every core shares.
 pub struct Shared {
@@ -81,10 +81,10 @@ impl App {
         }
     }
 
-    /// `/health` tells load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control
+    /// `/` and `/health` tell load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control
     /// plane.
     fn authorise(&self, path: &str, authorization: Option<&str>) -> Result<(), Error> {
-        if path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/") {
+        if path == "/" || path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/") {
             return Ok(());
         }
         auth::check(self.shared.config.master_key.as_deref(), authorization)
@@ -103,9 +103,20 @@ impl App {
 
 impl Handler for App {
     async fn handle(&self, request: Request) -> Response {
-        match self.answer(request).await {
+        if let Some(answer) = cors::preflight(&request) {
+            return answer;
+        }
+        let coding = request
+            .headers
+            .get_str("accept-encoding")
+            .and_then(Coding::negotiate);
+        let response = match self.answer(trimmed(request)).await {
             Ok(response) => response,
             Err(error) => Response::error(&error),
+        };
+        match coding {
+            Some(coding) => response.compressed(coding).await,
+            None => response,
         }
     }
 
@@ -118,6 +129,28 @@ impl Handler for App {
             .err()?;
         Some(Response::error(&refusal))
     }
+}
+
+/// The request with slashes as Meilisearch reads them: several count as one, and one at the end as none.
+fn trimmed(mut request: Request) -> Request {
+    let path = request.path();
+    if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
+        return request;
+    }
+    let mut target = String::with_capacity(request.target.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        target.push('/');
+        target.push_str(segment);
+    }
+    if target.is_empty() {
+        target.push('/');
+    }
+    if !request.query().is_empty() {
+        target.push('?');
+        target.push_str(request.query());
+    }
+    request.target = target.into();
+    request
 }
 
 /// The index, if its creation has succeeded.

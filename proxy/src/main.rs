@@ -8,6 +8,7 @@ mod auth;
 mod cli;
 mod config;
 mod core;
+mod cors;
 #[cfg(feature = "embedded")]
 mod demo;
 mod documents;
