@@ -8,7 +8,7 @@
 //! Nothing here does I/O, reads a clock or draws random numbers, and nothing panics on foreign bytes: whatever is not what it should
 //! be comes back as an error.
 //!
-//! - [`merge_search`], [`merge_documents`], [`strip_document`]: answers
+//! - [`merge_search`], [`split_results`], [`merge_documents`], [`strip_document`]: answers
 //! - [`split`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod error;
 mod facet_value;
 mod rank;
 mod reply;
+mod results;
 mod scan;
 mod search;
 mod split;
@@ -25,6 +26,7 @@ mod split;
 pub use documents::{merge_documents, scan_documents, strip_document, Page};
 pub use error::MergeError;
 pub use reply::Merged;
+pub use results::split_results;
 pub use search::{merge_hybrid, merge_search, FacetOrder, Mix, Paging, Spec};
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,

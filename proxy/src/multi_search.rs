@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use miroir_api::{is_index_uid, Error};
 use miroir_net::{Request, Response};
 use miroir_router::RoutingTable;
@@ -11,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::core::{json_object, visible_index, App};
-use crate::search::{search, Answer, SearchBody};
+use crate::judge::Shown;
+use crate::search::{run, Answer, Search, SearchBody};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ struct Body {
     federation: Option<Value>,
 }
 
-/// Runs every search at once; the first failing one, by its place in the request, is the answer's error.
+/// Runs all searches as one request a node; the first failing one, by its place in the request, is the answer's error.
 pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Result<Response, Error> {
     let started = Instant::now();
     let refused = || app.judged_refusal(table, request, "a parameter of this multi-search");
@@ -46,24 +46,54 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
             _ => return Err(refused().await),
         }
     }
-    let answers = join_all(queries.into_iter().enumerate().map(
-        |(position, (uid, query))| async move {
-            let answer = match visible_index(table, &uid) {
-                Ok(index) => search(app, table, index, query, started).await,
-                // The resource that the URL names is there, so the status is not 404 (as Meilisearch has it).
-                Err(error) => Err(Error {
-                    status: 400,
-                    ..error
-                }),
-            };
-            answer
-                .map(|answer| (uid, answer))
-                .map_err(|error| inside(position, error))
-        },
-    ))
-    .await;
-    let answers: Vec<(String, Answer)> = answers.into_iter().collect::<Result<_, _>>()?;
-    Ok(respond(answers))
+    let uids: Vec<String> = queries.iter().map(|(uid, _)| uid.clone()).collect();
+    let answers = match search_all(app, table, queries, started).await {
+        Ok(answers) => answers,
+        // A node's words for the whole request, with its own numbering, where it is the request that is wrong.
+        Err((position, error)) if may_be_judged(table, &uids, &error) => {
+            let said = app.judge(table, request, Shown::Whole).await;
+            return Err(said.ok().flatten().unwrap_or(inside(position, error)));
+        }
+        Err((position, error)) => return Err(inside(position, error)),
+    };
+    Ok(respond(uids.into_iter().zip(answers)))
+}
+
+/// Errors: the first search that fails, by its place in the request.
+async fn search_all(
+    app: &App,
+    table: &RoutingTable,
+    queries: Vec<(String, SearchBody)>,
+    started: Instant,
+) -> Result<Vec<Answer>, (usize, Error)> {
+    let mut searches = Vec::with_capacity(queries.len());
+    let mut refused = None;
+    for (position, (uid, body)) in queries.into_iter().enumerate() {
+        // The resource that the URL names is there, so the status is not 404 (as Meilisearch has it).
+        let index = visible_index(table, &uid).map_err(|error| Error {
+            status: 400,
+            ..error
+        });
+        match index.and_then(|index| Search::prepare(index, body)) {
+            Ok(search) => searches.push(search),
+            Err(error) => {
+                refused = Some((position, error));
+                break;
+            }
+        }
+    }
+    // What stands before a refused search may fail too, and would be the answer.
+    let answers = run(app, table, &searches, started).await?;
+    refused.map_or(Ok(answers), Err)
+}
+
+/// Whether a node can read the client's body, and says what we would say.
+fn may_be_judged(table: &RoutingTable, uids: &[String], error: &Error) -> bool {
+    let same_name = |uid: &String| {
+        let index = table.indexes.get(uid);
+        index.is_none_or(|index| index.uid == index.node_uid)
+    };
+    error.status < 500 && !error.code.starts_with("miroir_") && uids.iter().all(same_name)
 }
 
 fn inside(position: usize, error: Error) -> Error {
@@ -74,10 +104,10 @@ fn inside(position: usize, error: Error) -> Error {
 }
 
 /// `{"results":[{"indexUid":"a", ...}, ...]}` as a gather list: each merged answer keeps its own segments.
-fn respond(answers: Vec<(String, Answer)>) -> Response {
+fn respond(answers: impl Iterator<Item = (String, Answer)>) -> Response {
     let mut segments: Vec<Bytes> = Vec::new();
     let mut degraded: Vec<String> = Vec::new();
-    for (position, (uid, answer)) in answers.into_iter().enumerate() {
+    for (position, (uid, answer)) in answers.enumerate() {
         let before = if position == 0 { "{\"results\":[" } else { "," };
         // An index's name needs no escapes; a merged answer begins with `{` and is never empty.
         segments.push(Bytes::from(format!("{before}{{\"indexUid\":\"{uid}\",")));

@@ -1,4 +1,8 @@
-//! Asking nodes: one request to each target of a plan, answers back in the plan's order.
+//! Asking nodes: legs are planned, sent in one round, and their answers come back in the plan's order.
+//!
+//! A **leg** is one question for one copy of each wanted shard of one index. A request of a client is one leg or several.
+//! Legs that are searches share their way: what a node is asked in one round travels in one `POST /multi-search`, and is
+//! taken apart again here, so that what merges answers does not know how they travelled.
 //!
 //! A copy that fails costs one more round: the shards it was asked for are planned again without it. What no copy could
 //! answer is named in the result; the caller decides whether that is an error or a partial answer.
@@ -12,12 +16,16 @@ use miroir_net::client::{ClientError, ErrorKind, OutRequest, Reply};
 use miroir_router::{read_plan, Index, NodeIdx, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
-use crate::scrub::node_error;
+
+mod parcel;
+
+use parcel::{parcels, Outcome};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.
 pub const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What came back for a read.
+/// What came back for a leg.
+#[derive(Default)]
 pub struct Gathered {
     /// One body a node, ordered by the first shard that it answered for (ties in a merge are broken by that order).
     pub answers: Vec<(ReadTarget, Bytes)>,
@@ -38,67 +46,112 @@ pub struct Wanted<'a> {
     pub seed: u64,
 }
 
+/// One question for one copy of each wanted shard.
+pub struct Leg<'a> {
+    pub wanted: Wanted<'a>,
+    pub ask: Ask<'a>,
+}
+
+/// How a leg asks a target.
+pub enum Ask<'a> {
+    /// The body of a `POST /indexes/{uid}/search`. Legs of this kind share a request where they ask the same node.
+    Search(Build<'a, Vec<u8>>),
+    /// A request of its own.
+    Request(Build<'a, OutRequest>),
+}
+
+type Build<'a, T> = Box<dyn Fn(&ReadTarget) -> T + 'a>;
+
+/// How far a leg has come.
+struct Progress {
+    gathered: Gathered,
+    /// What the next round must ask for (`Some(None)`: all that is wanted); `None`: nothing is left to ask.
+    pending: Option<Option<Vec<Shard>>>,
+    failed: Vec<NodeIdx>,
+}
+
 impl App {
     /// Reads from one copy of each wanted shard. Errors: what a node says of the request itself (4xx).
-    pub async fn scatter(
+    pub async fn scatter<'a>(
         &self,
         table: &RoutingTable,
-        wanted: Wanted<'_>,
-        build: impl Fn(&ReadTarget) -> OutRequest,
+        wanted: Wanted<'a>,
+        build: impl Fn(&ReadTarget) -> OutRequest + 'a,
     ) -> Result<Gathered, Error> {
-        let mut failed: Vec<NodeIdx> = Vec::new();
-        let mut pending: Option<Vec<Shard>> = wanted.only.map(<[Shard]>::to_vec);
-        let mut gathered = Gathered {
-            answers: Vec::new(),
-            missing: Vec::new(),
-            reason: None,
-            fault: None,
+        let leg = Leg {
+            wanted,
+            ask: Ask::Request(Box::new(build)),
         };
+        let mut gathered = self
+            .run_legs(table, &[leg])
+            .await
+            .map_err(|(_, refusal)| refusal)?;
+        Ok(gathered.pop().unwrap_or_default())
+    }
+
+    /// Runs all legs at once; what came back for each, in their order. Errors: the position of the first leg that a node
+    /// refuses, and what it says of it (4xx), in the words for a request that holds this leg alone.
+    pub async fn run_legs(
+        &self,
+        table: &RoutingTable,
+        legs: &[Leg<'_>],
+    ) -> Result<Vec<Gathered>, (usize, Error)> {
+        let mut progress: Vec<Progress> = legs.iter().map(|_| Progress::new()).collect();
         loop {
-            let plan = self.plan(
-                table,
-                wanted.index,
-                pending.as_deref(),
-                wanted.seed,
-                &failed,
-            );
-            gathered.missing.extend(&plan.uncovered);
-            let sent = plan.targets.iter().map(|target| {
-                let request = build(target);
-                let address = &table.nodes[usize::from(target.node.0)].address;
-                async move { self.pools.send(address, &request, READ_DEADLINE).await }
+            let asked = self.plan_round(table, legs, &mut progress);
+            if asked.is_empty() {
+                break;
+            }
+            let parcels = parcels(self, legs, &asked);
+            let sent = parcels.iter().map(|parcel| {
+                let address = &table.nodes[usize::from(parcel.node.0)].address;
+                async move {
+                    self.pools
+                        .send(address, &parcel.request, READ_DEADLINE)
+                        .await
+                }
             });
             let replies = join_all(sent).await;
-            let mut retry: Vec<Shard> = Vec::new();
-            for (target, reply) in plan.targets.into_iter().zip(replies) {
-                if let Err(error) = &reply {
-                    // The health check notices only each second; other searches should not run into it meanwhile.
-                    if matches!(error.kind, ErrorKind::Connect | ErrorKind::BackingOff) {
-                        table.nodes[usize::from(target.node.0)].set_up(false);
-                    }
-                }
-                match judge_reply(reply, wanted.index) {
-                    Outcome::Answer(body) => gathered.answers.push((target, body)),
-                    Outcome::Refused(error) => return Err(error),
-                    Outcome::Failed { reason, fault } => {
-                        let node = &table.nodes[usize::from(target.node.0)];
-                        tracing::warn!(node = %node.id, %reason, "a node failed a read");
-                        gathered.fault = fault;
-                        gathered.reason = Some(format!("{}: {reason}", node.id));
-                        failed.push(target.node);
-                        retry.extend(&target.shards);
-                    }
-                }
+            let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(asked.len());
+            for (parcel, reply) in parcels.iter().zip(replies) {
+                note_unreachable(table, parcel.node, &reply);
+                outcomes.extend(parcel.judge(legs, &asked, reply));
             }
-            if retry.is_empty() {
-                gathered.missing.sort_unstable();
-                gathered
-                    .answers
-                    .sort_by_key(|(target, _)| target.shards.first().copied());
-                return Ok(gathered);
+            outcomes.sort_unstable_by_key(|(place, _)| *place);
+            for ((leg, target), (_, outcome)) in asked.into_iter().zip(outcomes) {
+                let node = &table.nodes[usize::from(target.node.0)];
+                progress[leg]
+                    .note(target, &node.id, outcome)
+                    .map_err(|refusal| (leg, refusal))?;
             }
-            pending = Some(retry);
         }
+        Ok(progress.into_iter().map(Progress::finish).collect())
+    }
+
+    /// Whom the legs must still ask; the first round asks for everything. Sorted by leg.
+    fn plan_round(
+        &self,
+        table: &RoutingTable,
+        legs: &[Leg<'_>],
+        progress: &mut [Progress],
+    ) -> Vec<(usize, ReadTarget)> {
+        let mut asked = Vec::new();
+        for (position, (leg, progress)) in legs.iter().zip(progress).enumerate() {
+            let Some(pending) = progress.pending.take() else {
+                continue;
+            };
+            let only = pending.as_deref().or(leg.wanted.only);
+            let plan = self.plan(
+                table,
+                leg.wanted.index,
+                only,
+                leg.wanted.seed,
+                &progress.failed,
+            );
+            progress.gathered.missing.extend(&plan.uncovered);
+            asked.extend(plan.targets.into_iter().map(|target| (position, target)));
+        }
+        asked
     }
 
     /// Prefers nodes that are up; where that leaves a shard uncovered a node that was down is tried all the same.
@@ -146,51 +199,52 @@ pub fn shard_list(shards: &[Shard]) -> String {
         .join(",")
 }
 
-enum Outcome {
-    Answer(Bytes),
-    /// The request itself is wrong: every node says the same.
-    Refused(Error),
-    /// This copy cannot answer; another may.
-    Failed {
-        reason: String,
-        /// What it said, where that may be told to the client.
-        fault: Option<Error>,
-    },
+impl Progress {
+    fn new() -> Self {
+        Progress {
+            gathered: Gathered::default(),
+            pending: Some(None),
+            failed: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, target: ReadTarget, node: &str, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Answer(body) => {
+                self.gathered.answers.push((target, body));
+                return Ok(());
+            }
+            Outcome::Refused(error) => return Err(error),
+            Outcome::Held => {}
+            Outcome::Failed { reason, fault } => {
+                tracing::warn!(%node, %reason, "a node failed a read");
+                self.gathered.fault = fault;
+                self.gathered.reason = Some(format!("{node}: {reason}"));
+                self.failed.push(target.node);
+            }
+        }
+        self.pending
+            .get_or_insert_default()
+            .get_or_insert_default()
+            .extend(&target.shards);
+        Ok(())
+    }
+
+    fn finish(self) -> Gathered {
+        let mut gathered = self.gathered;
+        gathered.missing.sort_unstable();
+        gathered
+            .answers
+            .sort_by_key(|(target, _)| target.shards.first().copied());
+        gathered
+    }
 }
 
-fn judge_reply(reply: Result<Reply, ClientError>, index: &Index) -> Outcome {
-    let reply = match reply {
-        Ok(reply) => reply,
-        Err(error) => {
-            return Outcome::Failed {
-                reason: error.to_string(),
-                fault: None,
-            };
+/// The health check notices only each second; other searches should not run into a dead node meanwhile.
+fn note_unreachable(table: &RoutingTable, node: NodeIdx, reply: &Result<Reply, ClientError>) {
+    if let Err(error) = reply {
+        if matches!(error.kind, ErrorKind::Connect | ErrorKind::BackingOff) {
+            table.nodes[usize::from(node.0)].set_up(false);
         }
-    };
-    if reply.status < 300 {
-        return Outcome::Answer(reply.body);
-    }
-    let Some(mut error) = node_error(reply.status, &reply.body, &index.settings) else {
-        let reason = format!("it answered {} without an error object", reply.status);
-        return Outcome::Failed {
-            reason,
-            fault: None,
-        };
-    };
-    error.message = index.in_clients_words(error.message);
-    // A node that refuses our key or does not know an index that it must hold is a node in trouble, not a bad request.
-    let own_fault = matches!(
-        error.code.as_ref(),
-        "index_not_found" | "invalid_api_key" | "missing_authorization_header"
-    );
-    if reply.status >= 500 || own_fault {
-        let reason = format!("it answered {} {}", reply.status, error.code);
-        Outcome::Failed {
-            reason,
-            fault: Some(error).filter(|_| !own_fault),
-        }
-    } else {
-        Outcome::Refused(error)
     }
 }

@@ -11,13 +11,13 @@ use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
-use crate::scatter::{shard_list, shard_unavailable, Gathered, Wanted};
+use crate::scatter::{shard_list, shard_unavailable, Ask, Gathered, Leg, Wanted};
 
 mod query_string;
 mod request;
 
 pub use query_string::{filter as filter_parameter, list as list_parameter};
-pub use request::{names_reserved_field, rewrite_filter, with_shards, SearchBody};
+pub use request::{names_reserved_field, rewrite_filter, with_shards, PlannedSearch, SearchBody};
 
 /// `GET` and `POST /indexes/{uid}/search`.
 pub async fn handle(
@@ -37,8 +37,11 @@ pub async fn handle(
             .judged_refusal(table, request, "a parameter of this search")
             .await);
     };
-    let index = visible_index(table, uid)?;
-    let answer = search(app, table, index, body, started).await?;
+    let search = Search::prepare(visible_index(table, uid)?, body)?;
+    let mut answers = run(app, table, &[search], started)
+        .await
+        .map_err(|(_, error)| error)?;
+    let answer = answers.pop().unwrap_or_default();
     let response = Response::segments(200, answer.merged.into_segments());
     Ok(match answer.degraded {
         Some(shards) => response.header("X-Miroir-Degraded", shards),
@@ -46,61 +49,87 @@ pub async fn handle(
     })
 }
 
+/// A search of one index that is ready to be asked.
+pub struct Search<'t> {
+    index: &'t Index,
+    planned: PlannedSearch,
+}
+
 /// A merged answer, and `shards=3,7` where some shard could not be asked.
+#[derive(Default)]
 pub struct Answer {
     pub merged: Merged,
     pub degraded: Option<String>,
 }
 
-/// Runs one search over all shards of an index. Errors: the nodes' refusal, 503 when a shard cannot be asked, 501 for
-/// what cannot be merged exactly yet.
-pub async fn search(
+/// Runs searches together: what a node is asked for all of them is one request. Errors: the position of the first search
+/// that fails, and why: the nodes' refusal, 503 when a shard cannot be asked, 501 for what cannot be merged exactly yet.
+pub async fn run(
     app: &App,
     table: &RoutingTable,
-    index: &Index,
-    body: SearchBody,
+    searches: &[Search<'_>],
     started: Instant,
-) -> Result<Answer, Error> {
-    if body.uses_reserved_field() {
-        return Err(reserved_field("search"));
-    }
-    let planned = body
-        .plan(&index.settings)
-        .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
-    let path = index.node_path("/search");
-    let wanted = Wanted {
-        index,
-        only: None,
-        seed: planned.seed(),
-    };
-    let gathered = app
-        .scatter(table, wanted, |target| {
-            app.ask("POST", &path, Some(planned.body_for(target)), true)
+) -> Result<Vec<Answer>, (usize, Error)> {
+    let legs: Vec<Leg> = searches.iter().map(Search::leg).collect();
+    let gathered = app.run_legs(table, &legs).await?;
+    let merged = searches.iter().zip(gathered).enumerate();
+    merged
+        .map(|(position, (search, gathered))| {
+            let answer = search.merge(app, gathered, started);
+            answer.map_err(|error| (position, error))
         })
-        .await?;
-    let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
-    let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
-    let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
-    let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
-    let spec = Spec {
-        paging: planned.paging,
-        max_total_hits: index.settings.max_total_hits,
-        cap_totals: caps_totals(app),
-        show_score: planned.show_score,
-        show_details: planned.show_details,
-        ranked: planned.ranked,
-        semantic: false,
-        distinct: planned.distinct.as_deref(),
-        strip_fields: &strip,
-        strip_formatted: if planned.strip_formatted { &strip } else { &[] },
-        facet_order: &|field| merge_order(index.settings.facet_order(field)),
-        max_values_per_facet: index.settings.max_values_per_facet,
-        query: &planned.query,
-        processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        request_uid: request_uid.as_deref(),
-    };
-    let merged = merge_search(&answers, &spec).map_err(merge_error)?;
-    Ok(Answer { merged, degraded })
+        .collect()
+}
+
+impl<'t> Search<'t> {
+    /// Plans what nodes are asked. Errors: what a client may not ask, 501 for what cannot be answered exactly yet.
+    pub fn prepare(index: &'t Index, body: SearchBody) -> Result<Self, Error> {
+        if body.uses_reserved_field() {
+            return Err(reserved_field("search"));
+        }
+        let planned = body
+            .plan(&index.settings)
+            .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+        Ok(Search { index, planned })
+    }
+
+    fn leg(&self) -> Leg<'_> {
+        Leg {
+            wanted: Wanted {
+                index: self.index,
+                only: None,
+                seed: self.planned.seed(),
+            },
+            ask: Ask::Search(Box::new(|target| self.planned.body_for(target))),
+        }
+    }
+
+    fn merge(&self, app: &App, gathered: Gathered, started: Instant) -> Result<Answer, Error> {
+        let (planned, settings) = (&self.planned, &self.index.settings);
+        let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
+        let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
+        let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
+        let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
+        let spec = Spec {
+            paging: planned.paging,
+            max_total_hits: settings.max_total_hits,
+            cap_totals: caps_totals(app),
+            show_score: planned.show_score,
+            show_details: planned.show_details,
+            ranked: planned.ranked,
+            semantic: false,
+            distinct: planned.distinct.as_deref(),
+            strip_fields: &strip,
+            strip_formatted: if planned.strip_formatted { &strip } else { &[] },
+            facet_order: &|field| merge_order(settings.facet_order(field)),
+            max_values_per_facet: settings.max_values_per_facet,
+            query: &planned.query,
+            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_uid: request_uid.as_deref(),
+        };
+        let merged = merge_search(&answers, &spec).map_err(merge_error)?;
+        Ok(Answer { merged, degraded })
+    }
 }
 
 impl App {

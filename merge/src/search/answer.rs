@@ -5,8 +5,10 @@ use memchr::memmem;
 use crate::scan::{Malformed, Scanner, Text};
 use crate::MergeError;
 
-/// How every Meilisearch search answer begins, and what stands between its hits and its other fields.
-const HEAD: &[u8] = b"{\"hits\":[";
+/// How every Meilisearch search answer begins after its brace, and what stands between its hits and its other fields.
+const HEAD: &[u8] = b"\"hits\":[";
+/// What stands before that in an answer that was part of a multi-search, followed by the index's name, which holds no escapes.
+const PART: &[u8] = b"\"indexUid\":\"";
 const TAIL: &[u8] = b"],\"query\":";
 
 /// The spans of one node's answer.
@@ -53,9 +55,11 @@ impl Answer {
     /// Goes straight to the fields behind the hits. They hold no array that is followed by a field `query`, so the last such place is
     /// the end of the hits; were it a place within a document, the braces would not come out even.
     fn from_tail(bytes: &[u8]) -> Option<Self> {
-        let end = memmem::rfind(bytes, TAIL).filter(|_| bytes.starts_with(HEAD))?;
+        let start = hits_start(bytes)?;
+        // `{"hits":[]` itself holds the `]` of an empty list.
+        let end = memmem::rfind(bytes, TAIL).filter(|end| start <= *end)?;
         let mut answer = Answer {
-            hits: HEAD.len()..end,
+            hits: start..end,
             ..Answer::default()
         };
         let mut total = None;
@@ -70,8 +74,7 @@ impl Answer {
             .and_then(|()| scanner.end())
             .ok()?;
         answer.total = total?;
-        // `{"hits":[]` itself holds the `]` of an empty list.
-        (HEAD.len() <= end).then_some(answer)
+        Some(answer)
     }
 
     /// Reads the whole answer, whatever the order of its fields.
@@ -194,6 +197,16 @@ pub(super) fn unreadable(node: usize, error: Malformed) -> MergeError {
     )
 }
 
+/// Where the first hit begins, in an answer that begins as Meilisearch's do.
+fn hits_start(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes.strip_prefix(b"{")?;
+    if let Some(named) = rest.strip_prefix(PART) {
+        let end = named.iter().position(|byte| *byte == b'"')?;
+        rest = named[end..].strip_prefix(b"\",")?;
+    }
+    Some(bytes.len() - rest.strip_prefix(HEAD)?.len())
+}
+
 /// The span of an object; `null` counts as absent.
 fn object_span(scanner: &mut Scanner) -> Result<Option<Range<usize>>, Malformed> {
     match scanner.peek() {
@@ -214,6 +227,10 @@ mod tests {
             (r#"{"hits":[],"query":"","totalHits":3}"#.to_owned(), true),
             (
                 format!(r#"{{"hits":[{in_hits}],"query":"],","facetStats":{{}},"totalHits":3}}"#),
+                true,
+            ),
+            (
+                format!(r#"{{"indexUid":"a","hits":[{in_hits}],"query":"","totalHits":3}}"#),
                 true,
             ),
             // Nothing behind the hits, another order, another spacing.
