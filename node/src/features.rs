@@ -52,7 +52,6 @@ flags! {
 
 impl Flags {
     /// Errors: 400 `feature_not_enabled`; `action` is what the client wanted to do, in Meilisearch's words.
-    #[allow(dead_code)] // until federated search
     pub fn check_network(self, action: &str) -> Result<(), Error> {
         check(self.network, action, "network", "805")
     }

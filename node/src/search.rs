@@ -3,10 +3,12 @@
 //! A search comes in three shapes (a query string, a body, an element of a multi-search) that [`get`], [`request`] and
 //! [`multi`] read into one [`SearchQuery`]. [`search`] runs it on a snapshot of the index: [`kind`] says by words or
 //! by meaning, the engine finds and ranks, [`hits`] turns document numbers into what the client sees, [`facets`]
-//! counts. Filters are read in [`filter`], which the document routes use too.
+//! counts. Filters are read in [`filter`], which the document routes use too. [`federated`] makes one list of the hits
+//! of several searches.
 
 mod codes;
 mod facets;
+mod federated;
 mod filter;
 mod get;
 mod hits;
@@ -35,9 +37,10 @@ use hits::{make_hits, SearchHit};
 use kind::SearchKind;
 use request::DEFAULT_LIMIT;
 
+pub use federated::federated_search;
 pub use filter::parse_filter;
 pub use get::parse_search_get;
-pub use multi::{inside_query, parse_multi_search, IndexedResult};
+pub use multi::{inside_query, parse_multi_search, IndexedResult, MultiSearch};
 pub use request::{parse_search_post, SearchQuery};
 pub use select::select;
 
@@ -104,9 +107,8 @@ pub fn search(
     let hits = make_hits(index, &rtxn, &query, result).map_err(milli_error)?;
     let (facet_distribution, facet_stats) = match &query.facets {
         Some(names) => {
-            let (distribution, stats) =
-                facets(names, index, &rtxn, candidates).map_err(milli_error)?;
-            (Some(distribution), Some(stats))
+            let found = facets(names, index, &rtxn, candidates).map_err(milli_error)?;
+            (Some(found.distribution), Some(found.stats))
         }
         None => (None, None),
     };
@@ -217,7 +219,14 @@ impl Window {
                 estimated_total_hits: total,
             };
         }
-        let hits_per_page = query.hits_per_page.unwrap_or(DEFAULT_LIMIT);
+        HitCount::pages(query.page, query.hits_per_page, total)
+    }
+}
+
+impl HitCount {
+    /// The count for a client that asked for a page.
+    fn pages(page: Option<usize>, hits_per_page: Option<usize>, total: usize) -> HitCount {
+        let hits_per_page = hits_per_page.unwrap_or(DEFAULT_LIMIT);
         // With 0 hits a page there are no pages.
         let total_pages = if hits_per_page == 0 {
             0
@@ -226,7 +235,7 @@ impl Window {
         };
         HitCount::Pages {
             hits_per_page,
-            page: query.page.unwrap_or(1),
+            page: page.unwrap_or(1),
             total_pages,
             total_hits: total,
         }

@@ -3,13 +3,14 @@
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use miroir_api::Error;
 use serde_json::json;
 
 use super::query::index_uid;
-use super::{blocking, body, Answer, Shared};
+use super::{blocking, body, Answer, App, Shared};
 use crate::search::{
-    inside_query, parse_multi_search, parse_search_get, parse_search_post, search, IndexedResult,
-    SearchQuery,
+    federated_search, inside_query, parse_multi_search, parse_search_get, parse_search_post,
+    search, IndexedResult, MultiSearch, SearchQuery,
 };
 
 pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
@@ -38,24 +39,43 @@ async fn run(State(app): Shared, uid: String, query: SearchQuery) -> Answer {
 
 pub async fn multi(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
-    let queries = parse_multi_search(&body)?;
-    let results = blocking(&app, move |app| {
-        let flags = app.features.flags();
-        let mut results = Vec::with_capacity(queries.len());
-        for (position, (uid, query)) in queries.into_iter().enumerate() {
-            let index = app.scheduler.indexes.get(&uid).map_err(|mut error| {
-                // The index is not part of this route's path, so its absence is a bad request.
-                error.status = 400;
-                inside_query(position, error)
-            })?;
-            let result = search(&index, &uid, query, flags)
-                .map_err(|error| inside_query(position, error))?;
-            results.push(IndexedResult {
-                index_uid: uid,
-                result,
-            });
+    match parse_multi_search(&body)? {
+        MultiSearch::Separate(queries) => {
+            let results = blocking(&app, move |app| separate(app, queries)).await?;
+            super::json(StatusCode::OK, &json!({ "results": results }))
         }
-        Ok(results)
-    });
-    super::json(StatusCode::OK, &json!({ "results": results.await? }))
+        MultiSearch::Federated(federation, queries) => {
+            let proxied = is_proxied(&headers);
+            let result = blocking(&app, move |app| {
+                let flags = app.features.flags();
+                federated_search(&app.scheduler.indexes, federation, queries, flags, proxied)
+            });
+            super::json(StatusCode::OK, &result.await?)
+        }
+    }
+}
+
+/// Whether another instance asks, which wants to know by what hits were ranked.
+pub fn is_proxied(headers: &HeaderMap) -> bool {
+    let value = headers.get("Meili-Proxy-Search");
+    value.is_some_and(|value| value.as_bytes() == b"true")
+}
+
+fn separate(app: &App, queries: Vec<(String, SearchQuery)>) -> Result<Vec<IndexedResult>, Error> {
+    let flags = app.features.flags();
+    let mut results = Vec::with_capacity(queries.len());
+    for (position, (uid, query)) in queries.into_iter().enumerate() {
+        let index = app.scheduler.indexes.get(&uid).map_err(|mut error| {
+            // The index is not part of this route's path, so its absence is a bad request.
+            error.status = 400;
+            inside_query(position, error)
+        })?;
+        let result =
+            search(&index, &uid, query, flags).map_err(|error| inside_query(position, error))?;
+        results.push(IndexedResult {
+            index_uid: uid,
+            result,
+        });
+    }
+    Ok(results)
 }

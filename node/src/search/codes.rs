@@ -45,6 +45,9 @@ codes! {
     // of multi-search
     InvalidQueryIndexUid = "invalid_index_uid",
     MissingQueryIndexUid = "missing_index_uid",
+    InvalidMultiSearchFacetsByIndex = "invalid_multi_search_facets_by_index",
+    InvalidMultiSearchMaxValuesPerFacet = "invalid_multi_search_max_values_per_facet",
+    InvalidMultiSearchMergeFacets = "invalid_multi_search_merge_facets",
     InvalidMultiSearchQueryPosition = "invalid_multi_search_query_position",
     InvalidMultiSearchRemote = "invalid_multi_search_remote",
     InvalidMultiSearchWeight = "invalid_multi_search_weight",

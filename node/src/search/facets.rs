@@ -21,6 +21,13 @@ pub struct FacetStats {
     pub max: f64,
 }
 
+/// What is counted: for the fields that were asked for, and the extremes for those of them that have numbers.
+#[derive(Debug, Default, Serialize)]
+pub struct Facets {
+    pub distribution: FacetDistribution,
+    pub stats: BTreeMap<String, FacetStats>,
+}
+
 /// Counts the values of the fields `names` among `candidates`; `*` among them stands for every filterable field.
 ///
 /// Errors: the engine's `InvalidFacetsDistribution` for a field that is not filterable.
@@ -29,7 +36,7 @@ pub fn facets(
     index: &Index,
     rtxn: &RoTxn<'_>,
     candidates: RoaringBitmap,
-) -> milli::Result<(FacetDistribution, BTreeMap<String, FacetStats>)> {
+) -> milli::Result<Facets> {
     let order = index.sort_facet_values_by(rtxn)?;
     let values_max = index
         .max_values_per_facet(rtxn)?
@@ -60,5 +67,8 @@ pub fn facets(
         .into_iter()
         .map(|(field, (min, max))| (field, FacetStats { min, max }))
         .collect();
-    Ok((distribution, stats))
+    Ok(Facets {
+        distribution,
+        stats,
+    })
 }

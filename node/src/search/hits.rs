@@ -51,14 +51,8 @@ pub fn make_hits(
     query: &SearchQuery,
     result: milli::SearchResult,
 ) -> milli::Result<Vec<SearchHit>> {
-    let dictionary = index.dictionary(rtxn)?;
-    let dictionary: Option<Vec<&str>> = dictionary
-        .as_ref()
-        .map(|words| words.iter().map(String::as_str).collect());
-    let separators = index.allowed_separators(rtxn)?;
-    let separators: Option<Vec<&str>> = separators
-        .as_ref()
-        .map(|words| words.iter().map(String::as_str).collect());
+    let words = Words::of(index, rtxn)?;
+    let (dictionary, separators) = words.lists();
     let tokenizer = tokenizer(dictionary.as_deref(), separators.as_deref());
 
     let maker = HitMaker::new(index, rtxn, query, result.matching_words, tokenizer)?;
@@ -71,7 +65,30 @@ pub fn make_hits(
         .collect()
 }
 
-fn tokenizer<'t>(
+/// The words that an index's settings tell the tokenizer.
+pub struct Words {
+    dictionary: Option<BTreeSet<String>>,
+    separators: Option<BTreeSet<String>>,
+}
+
+impl Words {
+    pub fn of(index: &Index, rtxn: &RoTxn<'_>) -> milli::Result<Words> {
+        Ok(Words {
+            dictionary: index.dictionary(rtxn)?,
+            separators: index.allowed_separators(rtxn)?,
+        })
+    }
+
+    /// Dictionary and separators as [`tokenizer`] wants them.
+    pub fn lists(&self) -> (Option<Vec<&str>>, Option<Vec<&str>>) {
+        fn list(words: &Option<BTreeSet<String>>) -> Option<Vec<&str>> {
+            Some(words.as_ref()?.iter().map(String::as_str).collect())
+        }
+        (list(&self.dictionary), list(&self.separators))
+    }
+}
+
+pub fn tokenizer<'t>(
     dictionary: Option<&'t [&'t str]>,
     separators: Option<&'t [&'t str]>,
 ) -> Tokenizer<'t> {
@@ -87,7 +104,8 @@ fn tokenizer<'t>(
     builder.into_tokenizer()
 }
 
-struct HitMaker<'a> {
+/// Makes the hits of one query.
+pub struct HitMaker<'a> {
     index: &'a Index,
     rtxn: &'a RoTxn<'a>,
     query: &'a SearchQuery,
@@ -115,7 +133,7 @@ enum Vectors {
 }
 
 impl<'a> HitMaker<'a> {
-    fn new(
+    pub fn new(
         index: &'a Index,
         rtxn: &'a RoTxn<'a>,
         query: &'a SearchQuery,
@@ -174,7 +192,26 @@ impl<'a> HitMaker<'a> {
         })
     }
 
-    fn hit(&self, id: u32, scores: &[ScoreDetails]) -> milli::Result<SearchHit> {
+    /// What a document has under `names` and its hit does not show.
+    pub fn hidden(&self, id: u32, names: &BTreeSet<String>) -> milli::Result<Object> {
+        let shown = |name: &str| {
+            self.fields
+                .id(name)
+                .is_none_or(|id| self.retrieved.contains(&id))
+        };
+        let names: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !shown(name))
+            .collect();
+        if names.is_empty() {
+            return Ok(Object::new());
+        }
+        let stored = milli::all_obkv_to_json(self.index.document(self.rtxn, id)?, &self.fields)?;
+        Ok(select(&stored, &names))
+    }
+
+    pub fn hit(&self, id: u32, scores: &[ScoreDetails]) -> milli::Result<SearchHit> {
         let stored = milli::all_obkv_to_json(self.index.document(self.rtxn, id)?, &self.fields)?;
         // A key with a dot is read in two ways when fields are picked; only without one is "everything" the document.
         let everything = self.everything && !stored.keys().any(|key| key.contains('.'));

@@ -1,6 +1,6 @@
-//! The body of `POST /multi-search`: several searches, each naming its index.
-//!
-//! Federated search (one merged list) is a request of its own and is not there yet.
+//! The body of `POST /multi-search`: several searches, each naming its index, and how they become one list.
+
+use std::collections::BTreeMap;
 
 use deserr::Deserr;
 use miroir_api::Error;
@@ -17,13 +17,34 @@ use crate::deserialize::{missing, read_json, JsonRejection, Reason};
 use crate::error::coded;
 use crate::settings::Locale;
 
-/// Reads the searches of a multi-search, in order, each with the uid of its index.
+/// What a multi-search asks for.
+pub enum MultiSearch {
+    /// One answer each.
+    Separate(Vec<(String, SearchQuery)>),
+    /// One list of all.
+    Federated(Federation, Vec<FederatedQuery>),
+}
+
+/// One search of a federated request.
+pub struct FederatedQuery {
+    pub index_uid: String,
+    pub query: SearchQuery,
+    pub options: FederationOptions,
+    /// The paging parameter that it has and must not have.
+    pub paging: Option<&'static str>,
+}
+
+/// Reads a multi-search.
 ///
-/// Errors: 400 as for a single search (positions in messages are `.queries[i]...`); 501 where `federation` is asked for.
-pub fn parse_multi_search(body: &[u8]) -> Result<Vec<(String, SearchQuery)>, Error> {
-    let request: MultiSearch = read_json(body)?;
-    if request.federation.is_some() {
-        return Err(Error::not_implemented("federated search"));
+/// Errors: 400 as for a single search (positions in messages are `.queries[i]...`).
+pub fn parse_multi_search(body: &[u8]) -> Result<MultiSearch, Error> {
+    let request: Request = read_json(body)?;
+    if let Some(federation) = request.federation {
+        let queries = request
+            .queries
+            .into_iter()
+            .map(IndexedQuery::into_federated);
+        return Ok(MultiSearch::Federated(federation, queries.collect()));
     }
     let mut queries = Vec::with_capacity(request.queries.len());
     for (position, query) in request.queries.into_iter().enumerate() {
@@ -39,7 +60,7 @@ pub fn parse_multi_search(body: &[u8]) -> Result<Vec<(String, SearchQuery)>, Err
         }
         queries.push(query.into_search());
     }
-    Ok(queries)
+    Ok(MultiSearch::Separate(queries))
 }
 
 /// An error of one search of a multi-search: its message says which one.
@@ -59,10 +80,55 @@ pub struct IndexedResult {
 
 #[derive(Deserr)]
 #[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
-struct MultiSearch {
+struct Request {
     queries: Vec<IndexedQuery>,
     #[deserr(default)]
-    federation: Option<Value>,
+    federation: Option<Federation>,
+}
+
+/// How the hits become one list. `page`, `hitsPerPage` and `distinct` are of later versions (read at 1.50), because
+/// proxies in front of them use these.
+#[derive(Debug, Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
+pub struct Federation {
+    #[deserr(default = DEFAULT_LIMIT, error = JsonRejection<InvalidSearchLimit>)]
+    pub limit: usize,
+    #[deserr(default, error = JsonRejection<InvalidSearchOffset>)]
+    pub offset: usize,
+    #[deserr(default, error = JsonRejection<InvalidSearchPage>)]
+    pub page: Option<usize>,
+    #[deserr(default, error = JsonRejection<InvalidSearchHitsPerPage>)]
+    pub hits_per_page: Option<usize>,
+    #[deserr(default, error = JsonRejection<InvalidMultiSearchFacetsByIndex>)]
+    pub facets_by_index: FacetsByIndex,
+    #[deserr(default, error = JsonRejection<InvalidMultiSearchMergeFacets>)]
+    pub merge_facets: Option<MergeFacets>,
+    #[deserr(default, error = JsonRejection<InvalidSearchDistinct>)]
+    pub distinct: Option<String>,
+}
+
+/// The facets that each index counts.
+#[derive(Debug, Default, Deserr)]
+#[deserr(try_from(BTreeMap<String, Option<Vec<String>>>) = FacetsByIndex::check -> Reason)]
+pub struct FacetsByIndex(pub BTreeMap<String, Option<Vec<String>>>);
+
+impl FacetsByIndex {
+    fn check(facets: BTreeMap<String, Option<Vec<String>>>) -> Result<Self, Reason> {
+        match facets.keys().find(|uid| !miroir_api::is_index_uid(uid)) {
+            None => Ok(FacetsByIndex(facets)),
+            Some(uid) => Err(Reason(format!(
+                "the key \"{uid}\" could not be deserialized into the key type \
+                 `meilisearch_types::index_uid::IndexUid`"
+            ))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserr)]
+#[deserr(error = JsonRejection<InvalidMultiSearchMergeFacets>, rename_all = camelCase, deny_unknown_fields)]
+pub struct MergeFacets {
+    #[deserr(default, error = JsonRejection<InvalidMultiSearchMaxValuesPerFacet>)]
+    pub max_values_per_facet: Option<usize>,
 }
 
 /// A search as it stands in `queries`. Its fields are written out again because `deserr` cannot flatten, and because
@@ -130,6 +196,24 @@ struct IndexedQuery {
 }
 
 impl IndexedQuery {
+    fn into_federated(self) -> FederatedQuery {
+        let paging = [
+            ("offset", self.offset),
+            ("limit", self.limit),
+            ("page", self.page),
+            ("hitsPerPage", self.hits_per_page),
+        ];
+        let paging = paging.into_iter().find(|(_, value)| value.is_some());
+        let options = self.federation_options.clone().unwrap_or_default();
+        let (index_uid, query) = self.into_search();
+        FederatedQuery {
+            index_uid,
+            query,
+            options,
+            paging: paging.map(|(name, _)| name),
+        }
+    }
+
     fn into_search(self) -> (String, SearchQuery) {
         let query = SearchQuery {
             q: self.q,
@@ -181,22 +265,28 @@ impl QueryIndexUid {
     }
 }
 
-/// Read only so that a wrong value is named before the whole is refused.
-#[derive(Deserr)]
+/// How the hits of one search count in the list of all.
+#[derive(Clone, Debug, Default, Deserr)]
 #[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
-#[allow(dead_code)]
-struct FederationOptions {
+pub struct FederationOptions {
     #[deserr(default, error = JsonRejection<InvalidMultiSearchWeight>)]
-    weight: Option<Weight>,
+    pub weight: Weight,
     #[deserr(default, error = JsonRejection<InvalidMultiSearchRemote>)]
-    remote: Option<String>,
+    pub remote: Option<String>,
     #[deserr(default, error = JsonRejection<InvalidMultiSearchQueryPosition>)]
-    query_position: Option<usize>,
+    pub query_position: Option<usize>,
 }
 
-#[derive(Deserr)]
+/// What scores are multiplied with; not negative.
+#[derive(Clone, Copy, Debug, Deserr)]
 #[deserr(try_from(f64) = Weight::check -> Reason)]
-struct Weight;
+pub struct Weight(pub f64);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Weight(1.0)
+    }
+}
 
 impl Weight {
     fn check(weight: f64) -> Result<Self, Reason> {
@@ -205,7 +295,7 @@ impl Weight {
                 "the value of `weight` is invalid, expected a positive float (>= 0.0).".to_owned(),
             ));
         }
-        Ok(Weight)
+        Ok(Weight(weight))
     }
 }
 
@@ -216,14 +306,19 @@ mod tests {
     use super::*;
 
     fn refused(body: Value) -> (String, String) {
-        let error = parse_multi_search(body.to_string().as_bytes()).unwrap_err();
+        let error = parse_multi_search(body.to_string().as_bytes())
+            .err()
+            .unwrap();
         (error.code.into_owned(), error.message)
     }
 
     #[test]
     fn queries_keep_their_order() {
         let body = json!({"queries": [{"indexUid": "b", "q": "x", "limit": null}, {"indexUid": "a", "limit": 3}]});
-        let queries = parse_multi_search(body.to_string().as_bytes()).unwrap();
+        let parsed = parse_multi_search(body.to_string().as_bytes()).unwrap();
+        let MultiSearch::Separate(queries) = parsed else {
+            panic!("not federated")
+        };
         assert_eq!(queries[0].0, "b");
         assert_eq!((queries[0].1.limit, queries[1].1.limit), (20, 3));
         assert_eq!(queries[1].0, "a");
@@ -257,13 +352,36 @@ mod tests {
     }
 
     #[test]
-    fn federation_is_not_there_yet() {
-        let error = parse_multi_search(br#"{"federation": {}, "queries": []}"#).unwrap_err();
-        assert_eq!(error.status, 501);
-        assert!(
-            parse_multi_search(br#"{"federation": null, "queries": []}"#)
-                .unwrap()
-                .is_empty()
+    fn federation_says_how_hits_are_merged() {
+        let parsed = parse_multi_search(br#"{"federation": {"limit": 3, "facetsByIndex": {"a": ["x"], "b": null}},
+            "queries": [{"indexUid": "a", "page": 1, "federationOptions": {"weight": 2, "queryPosition": 7}}]}"#);
+        let Ok(MultiSearch::Federated(federation, queries)) = parsed else {
+            panic!("federated")
+        };
+        assert_eq!((federation.limit, federation.offset), (3, 0));
+        assert_eq!(federation.facets_by_index.0["b"], None);
+        assert_eq!(
+            (
+                queries[0].options.weight.0,
+                queries[0].options.query_position
+            ),
+            (2.0, Some(7))
         );
+        assert_eq!(queries[0].paging, Some("page"));
+        let (code, message) =
+            refused(json!({"queries": [], "federation": {"facetsByIndex": {"x y": null}}}));
+        assert_eq!(code, "invalid_multi_search_facets_by_index");
+        assert!(message.starts_with(
+            "Invalid value at `.federation.facetsByIndex`: the key \"x y\" could not"
+        ));
+        assert_eq!(
+            refused(
+                json!({"queries": [], "federation": {"mergeFacets": {"maxValuesPerFacet": -1}}})
+            )
+            .0,
+            "invalid_multi_search_max_values_per_facet"
+        );
+        let absent = parse_multi_search(br#"{"federation": null, "queries": []}"#);
+        assert!(matches!(absent, Ok(MultiSearch::Separate(queries)) if queries.is_empty()));
     }
 }

@@ -14,13 +14,13 @@ use serde_json::{json, Value};
 
 use super::*;
 
-struct Corpus {
-    index: Index,
+pub struct Corpus {
+    pub index: Index,
     _folder: tempfile::TempDir,
 }
 
 impl Corpus {
-    fn new(configure: impl FnOnce(&mut Settings<'_, '_, '_>), documents: Value) -> Corpus {
+    pub fn new(configure: impl FnOnce(&mut Settings<'_, '_, '_>), documents: Value) -> Corpus {
         let folder = tempfile::tempdir().unwrap();
         let mut options = milli::heed::EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(32 << 20);
@@ -121,7 +121,7 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
     wtxn.commit().unwrap();
 }
 
-fn films() -> Corpus {
+pub fn films() -> Corpus {
     let rules = ["genre", "year", "studio.name", "_geo"];
     Corpus::new(
         |settings| {
@@ -501,4 +501,30 @@ fn requests_are_refused_in_meilisearchs_words() {
                 .to_owned()
         )
     );
+}
+
+// Without a list of searchable attributes the order in which a node came to know its fields must not show: it differs
+// from node to node.
+#[test]
+fn the_order_of_fields_does_not_rank() {
+    let documents = json!([
+        {"id": 1, "first": "green apple", "second": "x"}, {"id": 2, "second": "green apple", "first": "x"},
+        {"id": 3, "third": "green apple"}, {"id": 4, "fourth": {"deep": "green apple"}},
+    ]);
+    let corpus = Corpus::new(|_| (), documents);
+    for q in ["green apple", "apple", "grean apple", "\"green apple\""] {
+        let body = json!({"q": q, "showRankingScoreDetails": true, "attributesToRetrieve": ["id"]});
+        let answer = corpus.search(body);
+        let hits = answer["hits"].as_array().unwrap();
+        let ids: Vec<_> = hits.iter().map(|hit| hit["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, [1, 2, 3, 4], "{q}");
+        for hit in hits {
+            assert_eq!(
+                hit["_rankingScoreDetails"], hits[0]["_rankingScoreDetails"],
+                "{q}"
+            );
+            let attribute = &hit["_rankingScoreDetails"]["attribute"];
+            assert_eq!(attribute["attributeRankingOrderScore"], json!(1.0), "{q}");
+        }
+    }
 }
