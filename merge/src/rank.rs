@@ -19,6 +19,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::scan::{Malformed, Scanner, Text};
+use crate::weighted::Value;
+use crate::MergeError;
 
 /// The details of one hit in the order of the rules. `Less` comes first in the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,13 +51,15 @@ enum Step<'a> {
     Vector(Option<f64>),
     /// A rule that we do not know and that gives no score: a tie.
     Unknown,
+    /// A sort by a field that the node may not show, before [`RankKey::reveal`]ing.
+    Hidden,
     /// The search was cut off before the rule could be applied: behind every hit that has the rule.
     Skipped,
 }
 
 /// A value to sort by. The order of the variants is that of milli (`compare_sort_values`): numbers, strings, null, in both directions.
 #[derive(Clone, Debug, PartialEq)]
-enum SortValue<'a> {
+pub(crate) enum SortValue<'a> {
     Number(f64),
     Text(Cow<'a, str>),
     /// No node sorts by such a value; it ties with its like.
@@ -67,8 +71,17 @@ enum SortValue<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RankError {
     Malformed,
-    /// The rule's name as the node gave it.
+    /// The rule's name as the node gives it.
     Hidden(String),
+}
+
+impl RankError {
+    pub fn at_node(self, node: usize) -> MergeError {
+        match self {
+            RankError::Malformed => MergeError::bad(node, "what orders a hit is not understood"),
+            RankError::Hidden(rule) => MergeError::HiddenRule { node, rule },
+        }
+    }
 }
 
 impl From<Malformed> for RankError {
@@ -80,6 +93,15 @@ impl From<Malformed> for RankError {
 impl<'a> RankKey<'a> {
     /// Reads the `_rankingScoreDetails` object at `span`.
     pub fn read(bytes: &'a [u8], span: Range<usize>) -> Result<Self, RankError> {
+        Self::read_revealed(bytes, span, &[])
+    }
+
+    /// The same where the node said hidden values on the side: its `weightedScoreValues`.
+    pub fn read_revealed(
+        bytes: &'a [u8],
+        span: Range<usize>,
+        values: &[Value<'a>],
+    ) -> Result<Self, RankError> {
         let mut steps: SmallVec<[(u64, Step<'a>); 6]> = SmallVec::new();
         let mut scanner = Scanner::within(bytes, span);
         scanner.object(|scanner, name, _| {
@@ -92,7 +114,38 @@ impl<'a> RankKey<'a> {
         if !steps.is_sorted_by_key(|(order, _)| *order) {
             steps.sort_by_key(|(order, _)| *order);
         }
-        Ok(RankKey { steps })
+        let mut key = RankKey { steps };
+        key.reveal(values)?;
+        Ok(key)
+    }
+
+    /// Puts in what the details hide. The k-th value that is no ratio belongs to the k-th rule that gives none.
+    fn reveal(&mut self, values: &[Value<'a>]) -> Result<(), RankError> {
+        if !self.steps.iter().any(|(_, step)| *step == Step::Hidden) {
+            return Ok(());
+        }
+        let mut values = values
+            .iter()
+            .filter(|value| !matches!(value, Value::Score(_)));
+        for (order, step) in &mut self.steps {
+            if !matches!(
+                step,
+                Step::Sort { .. } | Step::Geo { .. } | Step::Vector(_) | Step::Hidden
+            ) {
+                continue;
+            }
+            let value = values.next();
+            if *step == Step::Hidden {
+                let Some(Value::Sort { ascending, value }) = value else {
+                    return Err(RankError::Hidden(format!("<hidden-rule-{order}>")));
+                };
+                *step = Step::Sort {
+                    ascending: *ascending,
+                    value: value.clone(),
+                };
+            }
+        }
+        Ok(())
     }
 
     pub fn compare(&self, other: &Self) -> Ordering {
@@ -241,13 +294,14 @@ impl Step<'_> {
             Step::Geo { .. } => 6,
             Step::Vector(_) => 7,
             Step::Unknown => 8,
-            Step::Skipped => 9,
+            Step::Hidden => 9,
+            Step::Skipped => 10,
         }
     }
 }
 
 impl SortValue<'_> {
-    fn compare(&self, other: &Self, ascending: bool) -> Ordering {
+    pub fn compare(&self, other: &Self, ascending: bool) -> Ordering {
         match (self, other) {
             (SortValue::Number(a), SortValue::Number(b)) => directed(a.total_cmp(b), ascending),
             (SortValue::Text(a), SortValue::Text(b)) => {
@@ -311,11 +365,7 @@ fn read_named<'a>(name: Text<'a>, fields: Fields<'a>) -> Result<Step<'a>, RankEr
     let (rule, ascending) = match name.raw {
         [rule @ .., b':', b'a', b's', b'c'] => (rule, true),
         [rule @ .., b':', b'd', b'e', b's', b'c'] => (rule, false),
-        hidden if hidden.starts_with(b"<hidden-rule-") => {
-            return Err(RankError::Hidden(
-                String::from_utf8_lossy(hidden).into_owned(),
-            ));
-        }
+        hidden if hidden.starts_with(b"<hidden-rule-") => return Ok(Step::Hidden),
         _ => {
             return Ok(fields
                 .score
@@ -368,7 +418,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn read_value<'a>(scanner: &mut Scanner<'a>) -> Result<SortValue<'a>, RankError> {
+/// Reads a value to sort by.
+pub(crate) fn read_value<'a>(scanner: &mut Scanner<'a>) -> Result<SortValue<'a>, RankError> {
     Ok(match scanner.peek() {
         Some(b'"') => SortValue::Text(scanner.string()?.decode().ok_or(RankError::Malformed)?),
         Some(b'-' | b'0'..=b'9') => SortValue::Number(positive_zero(
@@ -494,6 +545,22 @@ mod tests {
             r#"{"words":{"order":0,"matchingWords":1}}"#,
             r#"{}"#,
         ]);
+    }
+
+    #[test]
+    fn hidden_values_are_put_in_by_their_place() {
+        let text = r#"{"words":{"order":0,"matchingWords":1},"<hidden-rule-3>":{"order":3,"value":"<hidden>"},
+            "a:asc":{"order":1,"value":5},"<hidden-rule-2>":{"order":2,"value":"<hidden>"}}"#;
+        let shown = r#"{"words":{"order":0,"matchingWords":1},"a:asc":{"order":1,"value":5},"b:desc":{"order":2,"value":"x"},
+            "c:asc":{"order":3,"value":null}}"#;
+        let values = r#"[{"weightedScore":0.5},{"sort":{"asc":true,"value":5}},{"sort":{"asc":false,"value":"x"}},
+            {"sort":{"asc":true,"value":null}},{"weightedScore":1.0}]"#;
+        let values = crate::weighted::Weighted::read_values(&mut Scanner::new(values.as_bytes()));
+        let values = values.unwrap();
+        let read = |values| RankKey::read_revealed(text.as_bytes(), 0..text.len(), values);
+        assert_eq!(read(&values), Ok(key(shown)));
+        let hidden = Err(RankError::Hidden("<hidden-rule-3>".into()));
+        assert_eq!(read(&values[..3]), hidden, "too few");
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! construction, and it knows more than the details tell (geo buckets, words of an exact match).
 
 mod answer;
-mod distinct;
-mod facets;
+pub(crate) mod distinct;
+pub(crate) mod facets;
 mod mix;
 mod queue;
 
@@ -21,6 +21,7 @@ use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::MergeError;
+pub(crate) use answer::unreadable;
 use answer::Answer;
 use distinct::Seen;
 pub use mix::{merge_hybrid, Mix};
@@ -162,13 +163,13 @@ fn query_vector(scanned: &[Answer]) -> Option<(usize, Range<usize>)> {
 
 /// The wanted part of the merged list, whatever kind of paging described it.
 #[derive(Clone, Copy)]
-struct Window {
-    skip: usize,
-    take: usize,
+pub(crate) struct Window {
+    pub skip: usize,
+    pub take: usize,
 }
 
 impl Window {
-    fn of(paging: Paging) -> Self {
+    pub fn of(paging: Paging) -> Self {
         match paging {
             Paging::Offset { offset, limit } => Window {
                 skip: offset,
@@ -275,7 +276,7 @@ impl<'s, 'r> HitWriter<'s, 'r> {
     }
 }
 
-fn write_paging(reply: &mut Reply, paging: Paging, total: u64) {
+pub(crate) fn write_paging(reply: &mut Reply, paging: Paging, total: u64) {
     let fields: [(&[u8], u64); 4] = match paging {
         Paging::Offset { offset, limit } => [
             (b"limit", limit as u64),

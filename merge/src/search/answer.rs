@@ -190,7 +190,7 @@ impl Hits {
 }
 
 /// The error for a node's answer that is not the JSON it should be.
-pub(super) fn unreadable(node: usize, error: Malformed) -> MergeError {
+pub(crate) fn unreadable(node: usize, error: Malformed) -> MergeError {
     MergeError::bad(
         node,
         format!("it is not the JSON of an answer (at byte {})", error.at),

@@ -15,7 +15,7 @@ use crate::MergeError;
 
 /// The values of the distinct attribute on the hits so far. The hasher has a fixed key: the merge is a function of its
 /// arguments, and a client that makes values collide slows down its own request only.
-pub(super) struct Seen<'s> {
+pub(crate) struct Seen<'s> {
     path: &'s str,
     values: HashSet<Value, BuildHasherDefault<AHasher>>,
 }
@@ -54,8 +54,19 @@ impl<'s> Seen<'s> {
     /// Whether the hit has a value that an earlier one had. The values of a hit that stays are remembered. Null, empty and
     /// missing values are no values.
     pub fn repeats(&mut self, bytes: &[u8], hit: Range<usize>) -> Result<bool, Malformed> {
+        self.repeats_in(bytes, [hit])
+    }
+
+    /// The same where a hit's fields stand in several objects.
+    pub fn repeats_in(
+        &mut self,
+        bytes: &[u8],
+        objects: impl IntoIterator<Item = Range<usize>>,
+    ) -> Result<bool, Malformed> {
         let mut values = SmallVec::new();
-        collect(&mut Scanner::within(bytes, hit), self.path, &mut values)?;
+        for object in objects {
+            collect(&mut Scanner::within(bytes, object), self.path, &mut values)?;
+        }
         if values.iter().any(|value| self.values.contains(value)) {
             return Ok(true);
         }

@@ -25,6 +25,24 @@ use crate::MergeError;
 /// (`CANDIDATES_THRESHOLD`); above it they come in numeric order.
 const TEXT_ORDER_CANDIDATES_MAX: u64 = 3000;
 
+/// What an index's settings say of its facets.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub order: &'a dyn Fn(&str) -> FacetOrder,
+    /// Values kept a facet.
+    pub values_max: usize,
+}
+
+/// The facets of one index while the nodes' are added up.
+#[derive(Default)]
+pub(crate) struct Facets<'a> {
+    facets: BTreeMap<Cow<'a, str>, Facet<'a>>,
+    stats: BTreeMap<Cow<'a, str>, Stats<'a>>,
+}
+
+/// A facet's values with their counts, in the order in which one node lists them.
+pub(crate) type Values<'a> = Vec<(Cow<'a, str>, u64)>;
+
 /// Writes `facetDistribution` and `facetStats` where any node sent them.
 pub(super) fn merge_facets(
     answers: &[Bytes],
@@ -33,49 +51,105 @@ pub(super) fn merge_facets(
     total: u64,
     reply: &mut Reply,
 ) -> Result<(), MergeError> {
-    let mut facets: BTreeMap<Cow<str>, Facet> = BTreeMap::new();
-    let mut merged_stats: BTreeMap<Cow<str>, Stats> = BTreeMap::new();
+    let rules = Rules {
+        order: spec.facet_order,
+        values_max: spec.max_values_per_facet,
+    };
+    let mut facets = Facets::default();
     for (node, (bytes, answer)) in answers.iter().zip(scanned).enumerate() {
-        let broken = |error| unreadable(node, error);
-        let stats = match &answer.stats {
-            Some(span) => read_stats(bytes, span.clone()).map_err(broken)?,
-            None => BTreeMap::new(),
-        };
-        if let Some(span) = &answer.facets {
-            read_facets(bytes, span.clone(), &stats, spec, &mut facets).map_err(broken)?;
-        }
-        for (name, stats) in stats {
-            merged_stats
-                .entry(name)
-                .and_modify(|known| known.widen(&stats))
-                .or_insert(stats);
-        }
+        facets
+            .add(bytes, answer.facets.clone(), answer.stats.clone(), rules)
+            .map_err(|error| unreadable(node, error))?;
     }
+    let (distribution, stats) = facets.finish(rules, total);
     if scanned.iter().any(|answer| answer.facets.is_some()) {
-        reply.text(b",\"facetDistribution\":{");
-        for (place, (name, facet)) in facets.into_iter().enumerate() {
-            separate(reply, place);
-            reply.string(&name);
-            reply.text(b":{");
-            facet.write(spec, &name, total, reply);
-            reply.text(b"}");
-        }
-        reply.text(b"}");
+        reply.text(b",\"facetDistribution\":");
+        write_distribution(distribution.iter(), reply);
     }
     if scanned.iter().any(|answer| answer.stats.is_some()) {
-        reply.text(b",\"facetStats\":{");
-        for (place, (name, stats)) in merged_stats.iter().enumerate() {
+        reply.text(b",\"facetStats\":");
+        write_stats(&stats, reply);
+    }
+    Ok(())
+}
+
+impl<'a> Facets<'a> {
+    /// Adds what a node says: the spans of its distribution and of its statistics.
+    pub fn add(
+        &mut self,
+        bytes: &'a [u8],
+        distribution: Option<Range<usize>>,
+        stats: Option<Range<usize>>,
+        rules: Rules,
+    ) -> Result<(), Malformed> {
+        let stats = match stats {
+            Some(span) => read_stats(bytes, span)?,
+            None => BTreeMap::new(),
+        };
+        if let Some(span) = distribution {
+            read_facets(bytes, span, &stats, rules, &mut self.facets)?;
+        }
+        widen_all(&mut self.stats, stats);
+        Ok(())
+    }
+
+    /// The greatest count of a value: the search has found at least so many documents.
+    pub fn count_max(&self) -> u64 {
+        let values = self.facets.values().flat_map(|facet| facet.values.values());
+        values.map(|value| value.count).max().unwrap_or(0)
+    }
+
+    /// Distribution and statistics by the facets' names; `total` is how many documents the search has found.
+    pub fn finish(
+        self,
+        rules: Rules,
+        total: u64,
+    ) -> (
+        BTreeMap<Cow<'a, str>, Values<'a>>,
+        BTreeMap<Cow<'a, str>, Stats<'a>>,
+    ) {
+        let list = |(name, facet): (Cow<'a, str>, Facet<'a>)| {
+            let values = facet.list(rules, &name, total);
+            (name, values)
+        };
+        (self.facets.into_iter().map(list).collect(), self.stats)
+    }
+}
+
+/// Writes an object with an object of counts for each facet.
+pub(crate) fn write_distribution<'a>(
+    facets: impl Iterator<Item = (&'a Cow<'a, str>, &'a Values<'a>)>,
+    reply: &mut Reply,
+) {
+    reply.text(b"{");
+    for (place, (name, values)) in facets.enumerate() {
+        separate(reply, place);
+        reply.string(name);
+        reply.text(b":{");
+        for (place, (spelling, count)) in values.iter().enumerate() {
             separate(reply, place);
-            reply.string(name);
-            reply.text(b":{\"min\":");
-            reply.text(stats.min.1.as_bytes());
-            reply.text(b",\"max\":");
-            reply.text(stats.max.1.as_bytes());
-            reply.text(b"}");
+            reply.string(spelling);
+            reply.text(b":");
+            reply.number(*count);
         }
         reply.text(b"}");
     }
-    Ok(())
+    reply.text(b"}");
+}
+
+/// Writes an object with `min` and `max` for each facet.
+pub(crate) fn write_stats(stats: &BTreeMap<Cow<str>, Stats>, reply: &mut Reply) {
+    reply.text(b"{");
+    for (place, (name, stats)) in stats.iter().enumerate() {
+        separate(reply, place);
+        reply.string(name);
+        reply.text(b":{\"min\":");
+        reply.text(stats.min.1.as_bytes());
+        reply.text(b",\"max\":");
+        reply.text(stats.max.1.as_bytes());
+        reply.text(b"}");
+    }
+    reply.text(b"}");
 }
 
 fn separate(reply: &mut Reply, place: usize) {
@@ -84,9 +158,21 @@ fn separate(reply: &mut Reply, place: usize) {
     }
 }
 
+/// Adds statistics to others by the facets' names.
+pub(crate) fn widen_all<'a>(
+    all: &mut BTreeMap<Cow<'a, str>, Stats<'a>>,
+    more: BTreeMap<Cow<'a, str>, Stats<'a>>,
+) {
+    for (name, stats) in more {
+        all.entry(name)
+            .and_modify(|known| known.widen(&stats))
+            .or_insert(stats);
+    }
+}
+
 /// Least and greatest number of a facet, each with the text by which its node gave it.
 #[derive(Clone, Debug)]
-struct Stats<'a> {
+pub(crate) struct Stats<'a> {
     min: (f64, &'a str),
     max: (f64, &'a str),
 }
@@ -151,7 +237,7 @@ fn read_facets<'a>(
     bytes: &'a [u8],
     span: Range<usize>,
     stats: &BTreeMap<Cow<str>, Stats>,
-    spec: &Spec,
+    rules: Rules,
     facets: &mut BTreeMap<Cow<'a, str>, Facet<'a>>,
 ) -> Result<(), Malformed> {
     Scanner::within(bytes, span).object(|scanner, name, start| {
@@ -168,7 +254,7 @@ fn read_facets<'a>(
             }
             Ok::<(), Malformed>(())
         })?;
-        let order = (spec.facet_order)(&name);
+        let order = (rules.order)(&name);
         let numbers = numbers_in(&listed, stats.get(&name), order);
         let facet = facets.entry(name).or_default();
         facet.numeric_order_seen |= is_numeric_only(&numbers);
@@ -245,11 +331,11 @@ impl<'a> Facet<'a> {
             });
     }
 
-    /// Writes the members of the facet's object in milli's order.
-    fn write(self, spec: &Spec, name: &str, total: u64, reply: &mut Reply) {
+    /// The values in milli's order.
+    fn list(self, rules: Rules, name: &str, total: u64) -> Values<'a> {
         let textual = total <= TEXT_ORDER_CANDIDATES_MAX && !self.numeric_order_seen;
         let mut list: Vec<((bool, String), Value)> = self.values.into_iter().collect();
-        let by_count = (spec.facet_order)(name) == FacetOrder::Count;
+        let by_count = (rules.order)(name) == FacetOrder::Count;
         list.sort_unstable_by(|((_, a_key), a), ((_, b_key), b)| {
             let numbers_first = b.number.is_some().cmp(&a.number.is_some());
             numbers_first.then_with(|| {
@@ -263,8 +349,8 @@ impl<'a> Facet<'a> {
                 }
             })
         });
-        list.truncate(spec.max_values_per_facet);
-        write_values(list, reply);
+        list.truncate(rules.values_max);
+        joined(list)
     }
 }
 
@@ -277,30 +363,17 @@ fn compare_values(a: (&Value, &str), b: (&Value, &str), textual: bool) -> Orderi
 
 /// A number and a string of the same text would be one key twice. On one node the string's count stands at the number's
 /// place, because both go into one map; so here.
-fn write_values(list: Vec<((bool, String), Value)>, reply: &mut Reply) {
-    let strings = list.partition_point(|(_, value)| value.number.is_some());
-    let (numbers, strings) = list.split_at(strings);
-    let number_texts: HashMap<&str, usize, BuildHasherDefault<AHasher>> = numbers
-        .iter()
-        .enumerate()
-        .map(|(place, (_, value))| (value.spelling.as_ref(), place))
-        .collect();
-    let mut counts: Vec<u64> = numbers.iter().map(|(_, value)| value.count).collect();
-    let mut rest = Vec::with_capacity(strings.len());
-    for (_, value) in strings {
-        match number_texts.get(value.spelling.as_ref()) {
-            Some(&place) => counts[place] = value.count,
-            None => rest.push((value.spelling.as_ref(), value.count)),
+fn joined<'a>(list: Vec<((bool, String), Value<'a>)>) -> Values<'a> {
+    let mut joined: Values = Vec::with_capacity(list.len());
+    let mut numbers: HashMap<Cow<str>, usize, BuildHasherDefault<AHasher>> = HashMap::default();
+    for (_, value) in list {
+        if value.number.is_some() {
+            numbers.insert(value.spelling.clone(), joined.len());
+        } else if let Some(&place) = numbers.get(&value.spelling) {
+            joined[place].1 = value.count;
+            continue;
         }
+        joined.push((value.spelling, value.count));
     }
-    let numbers = numbers
-        .iter()
-        .map(|(_, value)| value.spelling.as_ref())
-        .zip(counts);
-    for (place, (spelling, count)) in numbers.chain(rest).enumerate() {
-        separate(reply, place);
-        reply.string(spelling);
-        reply.text(b":");
-        reply.number(count);
-    }
+    joined
 }

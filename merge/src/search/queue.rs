@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 
 use super::answer::{Answer, Hit, Hits};
-use crate::rank::{RankError, RankKey};
+use crate::rank::RankKey;
 use crate::MergeError;
 
 /// The nodes' lists as one list in global order: a heap with the first hit of each node that is not taken yet.
@@ -53,21 +53,12 @@ impl<'a> Queue<'a> {
         };
         let key = match &hit.details {
             Some(details) => {
-                RankKey::read(bytes, details.clone()).map_err(|error| refused(node, error))?
+                RankKey::read(bytes, details.clone()).map_err(|error| error.at_node(node))?
             }
             None => RankKey::default(),
         };
         self.heads.push(Head { key, node, hit });
         Ok(())
-    }
-}
-
-fn refused(node: usize, error: RankError) -> MergeError {
-    match error {
-        RankError::Malformed => {
-            MergeError::bad(node, "a hit's `_rankingScoreDetails` are not understood")
-        }
-        RankError::Hidden(rule) => MergeError::HiddenRule { node, rule },
     }
 }
 

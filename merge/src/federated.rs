@@ -1,0 +1,330 @@
+//! Merging the answers to one federated search: one list of hits from several queries.
+//!
+//! Every node has run all queries on its part of the documents and merged them as one Meilisearch does: a document that
+//! several queries find stands in the list once, under the query that ranks it best. Here each node's list is taken apart by
+//! query, the parts of one query are merged rule by rule as in a plain search, and the queries' lists are merged by their
+//! weighted score values as one node merges them ([`crate::weighted`]). No document is on two nodes, so none comes twice.
+//!
+//! Nodes are asked all queries, also for indexes of which they are to show nothing (their filter then lets nothing pass), so that
+//! positions mean the same everywhere. They were asked for offset 0 and as many hits as the page reaches.
+
+mod answer;
+mod facets;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::cut::{cut_object, Cuts, Ranges};
+use crate::reply::{Merged, Reply};
+use crate::scan::Scanner;
+use crate::search::distinct::Seen;
+use crate::search::{unreadable, write_paging, FacetOrder, Paging, Window};
+use crate::MergeError;
+use answer::{Answer, Hit};
+
+/// How a federated search's answers are to be merged and what the client asked for.
+pub struct FederatedSpec<'a> {
+    pub paging: Paging,
+    /// The indexes that are searched, each once.
+    pub indexes: &'a [FederatedIndex<'a>],
+    /// In the order of the request: nodes name them by position.
+    pub queries: &'a [FederatedQuery<'a>],
+    /// `federation.distinct`: of all hits together, only the first with a value stays.
+    pub distinct: Option<&'a str>,
+    /// `federation.mergeFacets`: one distribution over all indexes. Nodes were not asked to merge facets.
+    pub merge_facets: Option<MergeFacets>,
+    pub processing_time_ms: u64,
+    /// Present in the answer when given: newer Meilisearch versions send one; the caller knows.
+    pub request_uid: Option<&'a str>,
+}
+
+/// An index of a federated search.
+pub struct FederatedIndex<'a> {
+    pub uid: &'a str,
+    /// What nodes call it.
+    pub node_uid: &'a str,
+    /// Hits that it gives at most: its `maxTotalHits` where nodes keep to it in federated searches (since 1.34).
+    pub hits_max: usize,
+    pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
+    pub max_values_per_facet: usize,
+}
+
+/// A query of a federated search.
+pub struct FederatedQuery<'a> {
+    /// Its index, by position in [`FederatedSpec::indexes`].
+    pub index: usize,
+    pub show_score: bool,
+    /// Nodes were asked for details unless `ranked` is false.
+    pub show_details: bool,
+    /// Whether details order the hits, as in [`crate::Spec`].
+    pub ranked: bool,
+    /// The distinct attribute of this query alone, which hits carry.
+    pub distinct: Option<&'a str>,
+    /// Dotted paths that were asked for only on behalf of the merge.
+    pub strip_fields: &'a [&'a str],
+    pub strip_formatted: &'a [&'a str],
+}
+
+/// How facets of several indexes become one distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergeFacets {
+    /// Values kept a facet; all when `None`.
+    pub max_values_per_facet: Option<usize>,
+}
+
+/// Merges the bodies of the nodes' answers to a federated `POST /multi-search` that was sent with `Meili-Proxy-Search: true`.
+///
+/// `answers` are in the order of the plan: hits that tie come from the lower position first, and then in the node's own order.
+///
+/// # Errors
+/// An answer that is not one to a federated search with that header, or lacks ranking details where they are needed.
+pub fn merge_federated(answers: &[Bytes], spec: &FederatedSpec) -> Result<Merged, MergeError> {
+    let ranked = |query: usize| spec.queries.get(query).map(|query| query.ranked);
+    let mut read: Vec<Answer> = answers
+        .iter()
+        .enumerate()
+        .map(|(node, bytes)| Answer::read(bytes, node, &ranked))
+        .collect::<Result<_, _>>()?;
+    let total = read
+        .iter()
+        .map(|answer| answer.total)
+        .fold(0, u64::saturating_add);
+    let semantic = read.iter().any(|answer| answer.semantic);
+    let window = Window::of(spec.paging);
+
+    let mut lists = Lists::new(answers, spec, window.skip.saturating_add(window.take));
+    let by_query = lists.of_queries(&mut read)?;
+    let hits = lists.of_all(by_query)?;
+    let page: Vec<&Hit> = hits.iter().skip(window.skip).take(window.take).collect();
+
+    let mut reply = Reply::with_capacity(4 * page.len() + 2, 1024);
+    reply.text(b"{\"hits\":[");
+    write_hits(answers, spec, &page, &mut reply)?;
+    reply.text(b"],\"processingTimeMs\":");
+    reply.number(spec.processing_time_ms);
+    let found = total.saturating_sub(lists.duplicates);
+    write_paging(&mut reply, spec.paging, found);
+    if semantic {
+        let count = page.iter().filter(|hit| hit.weighted.is_semantic()).count();
+        reply.text(b",\"semanticHitCount\":");
+        reply.number(count as u64);
+    }
+    facets::write(answers, &read, spec, total, &mut reply)?;
+    write_query_vectors(answers, &read, &mut reply);
+    if let Some(uid) = spec.request_uid {
+        reply.text(b",\"requestUid\":");
+        reply.string(uid);
+    }
+    reply.text(b"}");
+    Ok(reply.finish())
+}
+
+/// Merges lists, and drops what a distinct attribute lets through only once.
+struct Lists<'a> {
+    answers: &'a [Bytes],
+    spec: &'a FederatedSpec<'a>,
+    /// As far as one node would walk each list.
+    reach: usize,
+    /// Hits dropped that the nodes' totals count.
+    duplicates: u64,
+}
+
+impl<'a> Lists<'a> {
+    fn new(answers: &'a [Bytes], spec: &'a FederatedSpec<'a>, reach: usize) -> Self {
+        Lists {
+            answers,
+            spec,
+            reach,
+            duplicates: 0,
+        }
+    }
+
+    /// One list a query, over all nodes.
+    fn of_queries<'h>(&mut self, read: &mut [Answer<'h>]) -> Result<Vec<Vec<Hit<'h>>>, MergeError> {
+        let mut parts: Vec<Vec<Vec<Hit>>> = Vec::new();
+        parts.resize_with(self.spec.queries.len(), || {
+            read.iter().map(|_| Vec::new()).collect()
+        });
+        for (node, answer) in read.iter_mut().enumerate() {
+            for hit in answer.hits.drain(..) {
+                parts[hit.query][node].push(hit);
+            }
+        }
+        let mut lists = Vec::with_capacity(parts.len());
+        for (query, parts) in self.spec.queries.iter().zip(parts) {
+            let in_order = interleave(parts, |a, b| a.key.compare(&b.key).is_lt());
+            let mut list = Vec::new();
+            let mut seen = query.distinct.or(self.spec.distinct).map(Seen::new);
+            // Another query of the index may have found the same duplicate.
+            let alone = self
+                .spec
+                .queries
+                .iter()
+                .filter(|other| other.index == query.index)
+                .count()
+                == 1;
+            for hit in in_order {
+                if list.len() == self.reach {
+                    break;
+                }
+                if self.repeats(&mut seen, &hit)? {
+                    self.duplicates += u64::from(alone);
+                } else {
+                    list.push(hit);
+                }
+            }
+            lists.push(list);
+        }
+        Ok(lists)
+    }
+
+    /// One list of all queries.
+    fn of_all<'h>(&mut self, by_query: Vec<Vec<Hit<'h>>>) -> Result<Vec<Hit<'h>>, MergeError> {
+        let mut left: Vec<usize> = self
+            .spec
+            .indexes
+            .iter()
+            .map(|index| index.hits_max)
+            .collect();
+        let mut seen = self.spec.distinct.map(Seen::new);
+        let mut list = Vec::new();
+        // Of equal hits that of the earlier query comes first, as the lists stand.
+        for hit in interleave(by_query, |a, b| a.weighted.compare(&b.weighted).is_lt()) {
+            let index = self.spec.queries[hit.query].index;
+            match left.get_mut(index) {
+                Some(0) => continue,
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            // Under `distinct` one node walks to the end, to count what it drops.
+            if seen.is_none() && list.len() == self.reach {
+                break;
+            }
+            if self.repeats(&mut seen, &hit)? {
+                self.duplicates += 1;
+            } else {
+                list.push(hit);
+            }
+        }
+        Ok(list)
+    }
+
+    fn repeats(&self, seen: &mut Option<Seen>, hit: &Hit) -> Result<bool, MergeError> {
+        let Some(seen) = seen else { return Ok(false) };
+        let objects = std::iter::once(hit.span.clone()).chain(hit.extra.clone());
+        seen.repeats_in(&self.answers[hit.node], objects)
+            .map_err(|error| unreadable(hit.node, error))
+    }
+}
+
+/// Merges lists that are in order into one; of hits that tie, that of the earlier list comes first.
+fn interleave<T>(lists: Vec<Vec<T>>, before: impl Fn(&T, &T) -> bool) -> impl Iterator<Item = T> {
+    let mut lists: Vec<_> = lists
+        .into_iter()
+        .map(|list| list.into_iter().peekable())
+        .collect();
+    std::iter::from_fn(move || {
+        let mut first: Option<(usize, &T)> = None;
+        for (place, list) in lists.iter_mut().enumerate() {
+            if let Some(head) = list.peek() {
+                if first.is_none_or(|(_, best)| before(head, best)) {
+                    first = Some((place, head));
+                }
+            }
+        }
+        let (place, _) = first?;
+        lists[place].next()
+    })
+}
+
+/// What nodes say of a hit on behalf of the merge only.
+const HIDDEN: [&str; 2] = [
+    "_federation.weightedScoreValues",
+    "_federation.extra_document",
+];
+
+fn write_hits(
+    answers: &[Bytes],
+    spec: &FederatedSpec,
+    page: &[&Hit],
+    reply: &mut Reply,
+) -> Result<(), MergeError> {
+    let mut ranges = Ranges::new();
+    for (place, hit) in page.iter().enumerate() {
+        if place > 0 {
+            reply.text(b",");
+        }
+        let bytes = &answers[hit.node];
+        let query = &spec.queries[hit.query];
+        ranges.clear();
+        cut_hit(bytes, query, hit, &mut ranges).map_err(|error| unreadable(hit.node, error))?;
+        let index = spec.indexes.get(query.index);
+        let renamed = index.filter(|index| index.uid != index.node_uid);
+        for range in &ranges {
+            match renamed.filter(|_| holds(range, &hit.index_uid)) {
+                Some(index) => {
+                    reply.span(bytes, range.start..hit.index_uid.start);
+                    reply.string(index.uid);
+                    reply.span(bytes, hit.index_uid.end..range.end);
+                }
+                None => reply.span(bytes, range.clone()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cut_hit(
+    bytes: &[u8],
+    query: &FederatedQuery,
+    hit: &Hit,
+    ranges: &mut Ranges,
+) -> Result<(), crate::scan::Malformed> {
+    let mut members: Vec<&str> = vec![miroir_api::SHARD_FIELD];
+    if !query.show_score {
+        members.push("_rankingScore");
+    }
+    if !query.show_details {
+        members.push("_rankingScoreDetails");
+    }
+    let paths: Vec<&str> = HIDDEN.iter().chain(query.strip_fields).copied().collect();
+    let cuts = Cuts {
+        members: &members,
+        paths: &paths,
+        formatted_paths: query.strip_formatted,
+        hit: true,
+    };
+    cut_object(&mut Scanner::within(bytes, hit.span.clone()), &cuts, ranges)
+}
+
+fn holds(range: &Range<usize>, inner: &Range<usize>) -> bool {
+    range.start <= inner.start && inner.end <= range.end
+}
+
+/// The vectors of queries, each as the first node that has it says it.
+fn write_query_vectors(answers: &[Bytes], read: &[Answer], reply: &mut Reply) {
+    let mut vectors: BTreeMap<Cow<[u8]>, (usize, Range<usize>)> = BTreeMap::new();
+    for (node, answer) in read.iter().enumerate() {
+        for (position, vector) in answer.query_vectors.iter().flatten() {
+            let position = Cow::Borrowed(&answers[node][position.clone()]);
+            vectors.entry(position).or_insert((node, vector.clone()));
+        }
+    }
+    if read.iter().all(|answer| answer.query_vectors.is_none()) {
+        return;
+    }
+    reply.text(b",\"queryVectors\":{");
+    for (place, (position, (node, vector))) in vectors.into_iter().enumerate() {
+        reply.text(if place > 0 { b",\"" } else { b"\"" });
+        reply.text(&position);
+        reply.text(b"\":");
+        reply.span(&answers[node], vector);
+    }
+    reply.text(b"}");
+}
+
+#[cfg(test)]
+mod tests;
