@@ -40,10 +40,7 @@ pub fn agree(
         remove(&mut b["body"], pattern);
     }
     let mut plain = diff(&a, &b);
-    plain.extend(facet_order(
-        &a["body"]["facetDistribution"],
-        &b["body"]["facetDistribution"],
-    ));
+    plain.extend(facet_orders(&a["body"], &b["body"]));
     if plain.is_empty() || left.status != 200 || right.status != 200 {
         return Ok(plain);
     }
@@ -51,7 +48,8 @@ pub fn agree(
     match List::of(call) {
         List::None => Ok(plain),
         List::Hits(search) => agree_on_hits(&search, &mut a, &mut b, leniency, node),
-        List::Documents(search) => agree_on_documents(&search, &mut a, &mut b, node),
+        List::Federated(search) => agree_on_federated(&search, &mut a, &mut b, leniency, node),
+        List::Documents(search) => agree_on_documents(&search, &mut a, &mut b, leniency, node),
         List::Several(searches) => {
             let mut found = Vec::new();
             for (i, search) in searches.iter().enumerate() {
@@ -121,6 +119,31 @@ impl Search {
         }
     }
 
+    fn body(&self) -> Option<&Value> {
+        match &self.form {
+            Form::Body(body) => Some(body),
+            Form::Query(_) => None,
+        }
+    }
+
+    /// The part of a hybrid search's list that one node decided on: it mixes what is wanted up to the end of the page, no more.
+    fn hybrid_window(&self, end: usize) -> Option<Search> {
+        let ratio = self.body()?.get("hybrid")?["semanticRatio"]
+            .as_f64()
+            .unwrap_or(0.5);
+        let mixes = self.has("q") && ratio > 0.0 && ratio < 1.0;
+        mixes.then(|| self.clone().unpaged().with("limit", json!(end)))
+    }
+
+    /// The same hybrid search by words alone (0) or by meaning alone (1).
+    fn of_ratio(&self, ratio: u32) -> Search {
+        let mut search = self.unpaged();
+        if let Form::Body(body) = &mut search.form {
+            body["hybrid"]["semanticRatio"] = json!(ratio);
+        }
+        search
+    }
+
     fn without(mut self, names: &[&str]) -> Search {
         match &mut self.form {
             Form::Body(Value::Object(map)) => map.retain(|n, _| !names.contains(&n.as_str())),
@@ -149,15 +172,17 @@ impl Search {
     }
 }
 
-/// More than any test stores, and `maxTotalHits` as it is by default.
-const UNPAGED: usize = 1000;
+/// More than any index here counts hits; `maxTotalHits` (1,000 by default) cuts it.
+const UNPAGED: usize = 10_000;
 
 /// Which list of an answer may come in another order.
 enum List {
     None,
     Hits(Search),
     Several(Vec<Search>),
-    /// Documents without a query: all of them tie.
+    /// Several searches with one list of hits.
+    Federated(Search),
+    /// Documents without a query: all of them tie but for `sort`.
     Documents(Search),
 }
 
@@ -177,6 +202,12 @@ impl List {
         };
         let path = path.to_string();
         let method = call.method.as_str();
+        if path == "/multi-search" && body()["federation"].is_object() {
+            return List::Federated(Search {
+                path,
+                form: Form::Body(body()),
+            });
+        }
         if path == "/multi-search" {
             let queries = body()["queries"].as_array().cloned().unwrap_or_default();
             let search = |q: &Value| {
@@ -197,7 +228,7 @@ impl List {
                 path,
                 form: Form::Query(pairs()),
             }),
-            ("POST", "search") => List::Hits(Search {
+            ("POST", "search" | "similar") => List::Hits(Search {
                 path,
                 form: Form::Body(body()),
             }),
@@ -223,22 +254,18 @@ fn agree_on_hits(
 ) -> Result<Vec<Difference>, String> {
     let (hits, others) = (a["hits"].take(), b["hits"].take());
     let mut found = diff(a, b);
-    found.extend(facet_order(
-        &a["facetDistribution"],
-        &b["facetDistribution"],
-    ));
+    found.extend(facet_orders(a, b));
     if diff(&hits, &others).is_empty() {
         return Ok(found);
     }
-    let from = match (a["page"].as_u64(), a["hitsPerPage"].as_u64()) {
-        (Some(page), Some(size)) => page.saturating_sub(1) * size,
-        _ => a["offset"].as_u64().unwrap_or(0),
-    } as usize;
+    let from = first_rank(a);
     let (Some(hits), Some(others)) = (hits.as_array(), others.as_array()) else {
         found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
         return Ok(found);
     };
-    let ranking = Ranking::ask(search, leniency, node)?;
+    let wanted = a["limit"].as_u64().or(a["hitsPerPage"].as_u64());
+    let end = from + wanted.unwrap_or(0) as usize;
+    let ranking = Ranking::ask(search, end, leniency, node)?;
     if let Err(reason) = ranking.allows(from, hits.len(), others) {
         found.push(Difference {
             path: format!("hits ({reason})"),
@@ -247,6 +274,76 @@ fn agree_on_hits(
         });
     }
     Ok(found)
+}
+
+/// The rank of a page's first hit.
+fn first_rank(answer: &Value) -> usize {
+    let from = match (answer["page"].as_u64(), answer["hitsPerPage"].as_u64()) {
+        (Some(page), Some(size)) => page.saturating_sub(1) * size,
+        _ => answer["offset"].as_u64().unwrap_or(0),
+    };
+    from as usize
+}
+
+/// A federated search's hits: what ties there is told by the values that a node gives to a proxy.
+fn agree_on_federated(
+    search: &Search,
+    a: &mut Value,
+    b: &mut Value,
+    leniency: &Leniency,
+    node: &Target,
+) -> Result<Vec<Difference>, String> {
+    let (hits, others) = (a["hits"].take(), b["hits"].take());
+    let mut found = diff(a, b);
+    found.extend(facet_orders(a, b));
+    if diff(&hits, &others).is_empty() {
+        return Ok(found);
+    }
+    let (Some(hits), Some(others)) = (hits.as_array(), others.as_array()) else {
+        found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
+        return Ok(found);
+    };
+    let mut all = search.clone();
+    if let Form::Body(body) = &mut all.form {
+        let federation = body["federation"].as_object_mut();
+        if let Some(federation) = federation {
+            federation.retain(|n, _| !matches!(n.as_str(), "offset" | "page" | "hitsPerPage"));
+            federation.insert("limit".into(), json!(UNPAGED));
+        }
+    }
+    let shown = ask(&all, node)?;
+    let keyed = ask_as_proxy(&all, node)?;
+    let mut ranking = Ranking::default();
+    let hits_of = |answer: &Value| answer["hits"].as_array().cloned().unwrap_or_default();
+    for (hit, keyed) in hits_of(&shown).iter().zip(hits_of(&keyed)) {
+        let federation = &keyed["_federation"];
+        let key = json!([
+            federation["weightedScoreValues"],
+            federation["queriesPosition"]
+        ]);
+        ranking.push(key.to_string(), leniency.keep(hit, true));
+    }
+    let from = first_rank(a);
+    if let Err(reason) = ranking.allows(from, hits.len(), others) {
+        found.push(Difference {
+            path: format!("hits ({reason})"),
+            left: Some(hits.clone().into()),
+            right: Some(others.clone().into()),
+        });
+    }
+    Ok(found)
+}
+
+/// The orders of facet values, of one index or of several.
+fn facet_orders(a: &Value, b: &Value) -> Vec<Difference> {
+    let mut found = facet_order(&a["facetDistribution"], &b["facetDistribution"]);
+    for (uid, mine) in a["facetsByIndex"].as_object().into_iter().flatten() {
+        found.extend(facet_order(
+            &mine["distribution"],
+            &b["facetsByIndex"][uid]["distribution"],
+        ));
+    }
+    found
 }
 
 /// Facet values come in an order that settings choose, which clients show as it stands. Ordered by count, values of equal count tie.
@@ -277,14 +374,27 @@ fn agree_on_documents(
     search: &Search,
     a: &mut Value,
     b: &mut Value,
+    leniency: &Leniency,
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
     let (list, other) = (a["results"].take(), b["results"].take());
     let mut found = diff(a, b);
-    let all = ask(&search.unpaged(), node)?;
+    if diff(&list, &other).is_empty() {
+        return Ok(found);
+    }
+    let all = search.unpaged();
     let mut ranking = Ranking::default();
-    for document in all["results"].as_array().into_iter().flatten() {
-        ranking.push(String::new(), canonical(document));
+    let results = |answer: Value| answer["results"].as_array().cloned().unwrap_or_default();
+    let documents = results(ask(&all, node)?);
+    let keys: Vec<String> = if search.has("sort") {
+        let keyed = results(ask_as_proxy(&all, node)?);
+        let values = |d: &Value| d["_federation"]["weightedScoreValues"].to_string();
+        keyed.iter().map(values).collect()
+    } else {
+        vec![String::new(); documents.len()]
+    };
+    for (document, key) in documents.iter().zip(keys) {
+        ranking.push(key, leniency.keep(document, true));
     }
     let (Some(list), Some(other)) = (list.as_array(), other.as_array()) else {
         return Ok(diff(&list, &other));
@@ -300,6 +410,21 @@ fn agree_on_documents(
     Ok(found)
 }
 
+impl Leniency {
+    /// A hit's content as it is compared.
+    fn keep(&self, hit: &Value, with_details: bool) -> String {
+        let mut answer = json!({ "hits": [hit], "results": [hit] });
+        for pattern in &self.ignore {
+            remove(&mut answer, pattern);
+        }
+        let mut hit = answer["hits"][0].take();
+        if let (Value::Object(map), false) = (&mut hit, with_details) {
+            map.remove("_rankingScoreDetails");
+        }
+        canonical(&hit)
+    }
+}
+
 /// The whole order of one node's hits: what stands at each rank, and what else could.
 #[derive(Debug, Default)]
 pub struct Ranking {
@@ -310,45 +435,47 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Asks `node` for all hits of a search. Under `distinct` any document of a group may stand for it where several tie, so the pools
-    /// come from the search without it (the index's own distinct attribute cannot be lifted: then the pools are the node's choice).
-    pub fn ask(search: &Search, leniency: &Leniency, node: &Target) -> Result<Ranking, String> {
-        let all = search
-            .unpaged()
-            .without(&["showRankingScoreDetails"])
-            .with("showRankingScoreDetails", json!(true));
+    /// Asks `node` for all hits of a search whose page ends at rank `end`. Under `distinct` any document of a group may stand for it
+    /// where several tie, so the pools come from the search without it (the index's own distinct attribute cannot be lifted: then
+    /// the pools are the node's choice). What a hybrid search mixes depends on where its page ends, so there the ranks are asked up to
+    /// that end, and the pools are all that words or meaning find.
+    pub fn ask(
+        search: &Search,
+        end: usize,
+        leniency: &Leniency,
+        node: &Target,
+    ) -> Result<Ranking, String> {
         let show_details = search.is_on("showRankingScoreDetails");
-        let keep = |hit: &Value| {
-            let mut answer = json!({ "hits": [hit] });
-            leniency
-                .ignore
-                .iter()
-                .for_each(|pattern| remove(&mut answer, pattern));
-            let mut hit = answer["hits"][0].take();
-            if let (Value::Object(map), false) = (&mut hit, show_details) {
-                map.remove("_rankingScoreDetails");
-            }
-            canonical(&hit)
-        };
-        let mut ranking = Ranking::default();
-        let hits_of = |search: &Search| {
+        let hits_of = |search: Search| {
+            let detailed = search
+                .without(&["showRankingScoreDetails"])
+                .with("showRankingScoreDetails", json!(true));
             Ok::<_, String>(
-                ask(search, node)?["hits"]
+                ask(&detailed, node)?["hits"]
                     .as_array()
                     .cloned()
                     .unwrap_or_default(),
             )
         };
-        let hits = hits_of(&all)?;
-        let key = |hit: &Value| key(hit, leniency.ties_from);
-        ranking.keys = hits.iter().map(key).collect();
-        let pooled = if search.has("distinct") {
-            hits_of(&all.without(&["distinct"]))?
+        let window = search.hybrid_window(end);
+        let hits = hits_of(window.clone().unwrap_or(search.unpaged()))?;
+        let mut pooled = if search.has("distinct") {
+            hits_of(search.unpaged().without(&["distinct"]))?
         } else {
-            hits
+            hits.clone()
+        };
+        if window.is_some() {
+            pooled = hits_of(search.of_ratio(0))?;
+            pooled.extend(hits_of(search.of_ratio(1))?);
+        }
+        let key = |hit: &Value| key(hit, leniency.ties_from);
+        let mut ranking = Ranking {
+            keys: hits.iter().map(key).collect(),
+            ..Ranking::default()
         };
         for hit in &pooled {
-            ranking.pools.entry(key(hit)).or_default().push(keep(hit));
+            let content = leniency.keep(hit, show_details);
+            ranking.pools.entry(key(hit)).or_default().push(content);
         }
         Ok(ranking)
     }
@@ -405,7 +532,19 @@ fn key(hit: &Value, until: Option<&str>) -> String {
 }
 
 fn ask(search: &Search, node: &Target) -> Result<Value, String> {
-    let answer = node.call(&search.call())?;
+    judged(node, &search.call())
+}
+
+/// Asks as a proxy does, whom a node tells the values by which it sorts.
+fn ask_as_proxy(search: &Search, node: &Target) -> Result<Value, String> {
+    let mut call = search.call();
+    call.headers
+        .push(("Meili-Proxy-Search".into(), "true".into()));
+    judged(node, &call)
+}
+
+fn judged(node: &Target, call: &Call) -> Result<Value, String> {
+    let answer = node.call(call)?;
     match answer.status {
         200 => Ok(answer.body),
         status => Err(format!(

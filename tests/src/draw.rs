@@ -2,14 +2,16 @@
 //!
 //! The words are few, so that most searches match many documents and ties, typos and facets are frequent: that is where a merge goes
 //! wrong. Some differences between one engine and several cannot be undone by any proxy, because they come from what a node knows of
-//! words that other nodes hold (MEILISEARCH D). They are kept out by what is drawn, so that whatever the comparison finds is a defect:
+//! words that other nodes hold (MEILISEARCH D). They are kept out by what is drawn, so that whatever the comparison finds is a defect,
+//! or is in the list of [`crate::judge`]:
 //!
-//! - the prefix database and the typo caps (D.1, D.6) need a hundred words with one prefix: there are fewer words than that;
-//! - split words (D.7) need a query word made of two words of the corpus: such words are not drawn;
-//! - paths of joined words (D.3) need two query words that make a third one: such pairs are not drawn;
-//! - `matchingStrategy: frequency` (D.2), score thresholds (D.5) are not drawn; spellings of one facet value are always the same (B.5);
+//! - the prefix database and the typo caps (D.1, D.6) need a hundred words with one prefix: there are fewer words than that, but the
+//!   real corpora ([`real`]) have them;
+//! - split words (D.7) need a query word made of two words of the corpus, paths of joined words (D.3) two query words that make a
+//!   third one: such words are drawn for the real corpora only;
 //! - a word that a node has in no document does not count for its `exactness` (D.22): in half of the corpora every node knows every
 //!   word, because some documents hold them all; in the others that rule is left out;
+//! - some document always has the field `rare`, as a filter `!=` on a field that no document has is a choice between two wrongs;
 //! - milli 1.15 panics where a crop is shorter than the phrase in it, so crops are longer;
 //! - a one-letter prefix is not highlighted alike even by two equal nodes, so one letter comes only without highlighting;
 //! - which document stands for a group under an index's own `distinctAttribute`, and which are cut off by `maxTotalHits`, depends on
@@ -20,54 +22,116 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{json, Map, Value};
 
+use crate::ask::Ask;
+
+mod other;
 mod query;
+pub mod real;
 mod search;
 mod settings;
 
 pub use settings::{needs_no_ties, NO_TIES};
 
-/// An index and what is asked of it.
-#[derive(Clone, Debug)]
+/// An index (or two with the same settings) and what is asked of it.
+#[derive(Clone, Debug, Default)]
 pub struct Corpus {
     pub documents: Vec<Value>,
+    /// Documents of the second index; empty where there is none.
+    pub others: Vec<Value>,
     pub settings: Map<String, Value>,
-    /// Bodies of searches, or of multi-searches where they have `queries`.
-    pub asks: Vec<Value>,
+    pub asks: Vec<Ask>,
 }
 
 /// Draws the corpus of a seed: the same one for the same seed, on every machine.
 pub fn corpus(seed: u64, asks: usize) -> Corpus {
     let mut rng = StdRng::seed_from_u64(seed);
-    let shape = Shape {
+    let unicode = rng.gen_bool(0.3);
+    let mut shape = Shape {
         geo: rng.gen_bool(0.3),
         text_ids: rng.gen_bool(0.3),
         even: rng.gen_bool(0.5),
-        words: vocabulary(&mut rng),
+        vectors: rng.gen_bool(0.25),
+        spellings: rng.gen_bool(0.25),
+        two: rng.gen_bool(0.3),
+        words: vocabulary(&mut rng, unicode),
+        count: rng.gen_range(20..=200),
     };
-    let count = rng.gen_range(20..=200);
-    let mut documents: Vec<Value> = (0..count).map(|i| document(&mut rng, &shape, i)).collect();
-    if shape.even {
-        let more = count..count + WHOLE_VOCABULARIES;
-        documents.extend(more.map(|i| whole_vocabulary(&mut rng, &shape, i)));
-        documents.shuffle(&mut rng);
-    }
+    let documents = self::documents(&mut rng, &shape, 0);
+    let others = if shape.two {
+        let count = rng.gen_range(20..=60);
+        let part = Shape {
+            count,
+            ..shape.clone()
+        };
+        self::documents(&mut rng, &part, OTHERS_FROM)
+    } else {
+        Vec::new()
+    };
     let settings = settings::settings(&mut rng, &shape);
+    shape.count = documents.len();
     let asks = (0..asks)
         .map(|_| search::ask(&mut rng, &shape, &settings))
         .collect();
     Corpus {
         documents,
+        others,
         settings,
         asks,
     }
 }
 
+/// The first id of the second index.
+const OTHERS_FROM: usize = 1000;
+
+fn documents(rng: &mut StdRng, shape: &Shape, from: usize) -> Vec<Value> {
+    let count = from + shape.count;
+    let mut documents: Vec<Value> = (from..count).map(|i| document(rng, shape, i)).collect();
+    // a field that no document has at all is a case of its own, see docs/exactness.md
+    let lucky = rng.gen_range(0..documents.len());
+    documents[lucky]["rare"] = json!(rng.gen_range(0..3));
+    if shape.even {
+        let more = count..count + WHOLE_VOCABULARIES;
+        documents.extend(more.map(|i| whole_vocabulary(rng, shape, i)));
+        documents.shuffle(rng);
+    }
+    documents
+}
+
+#[derive(Clone)]
 struct Shape {
     geo: bool,
     text_ids: bool,
     /// Every node knows every word, see the module's documentation.
     even: bool,
+    /// Documents have vectors, and there is an embedder for them.
+    vectors: bool,
+    /// Facet values come in upper and lower case.
+    spellings: bool,
+    /// There is a second index.
+    two: bool,
     words: Vec<&'static str>,
+    /// How many documents.
+    count: usize,
+}
+
+impl Shape {
+    fn id(&self, i: usize) -> Value {
+        if self.text_ids {
+            json!(format!("x-{i}"))
+        } else {
+            json!(i)
+        }
+    }
+}
+
+/// What the vectors' embedder is called, and how long they are.
+const EMBEDDER: &str = "vec";
+const DIMENSIONS: usize = 4;
+
+fn vector(rng: &mut StdRng) -> Vec<f64> {
+    (0..DIMENSIONS)
+        .map(|_| f64::from(rng.gen_range(-1000..1000)) / 1000.0)
+        .collect()
 }
 
 /// Pairs within one or two typos of each other, families with a common prefix, and words that stand alone. None begins with `x`, which
@@ -140,9 +204,41 @@ const TAGS: &[&str] = &[
     "new", "old", "rare", "cheap", "big", "small", "loud", "calm",
 ];
 
-fn vocabulary(rng: &mut StdRng) -> Vec<&'static str> {
+/// Accents, other alphabets, scripts without spaces, letters of several code points.
+const UNICODE_WORDS: &[&str] = &[
+    "café",
+    "crème",
+    "naïve",
+    "straße",
+    "smørrebrød",
+    "žluťoučký",
+    "façade",
+    "москва",
+    "медведь",
+    "αθήνα",
+    "θάλασσα",
+    "東京",
+    "日本語",
+    "図書館",
+    "서울",
+    "바다",
+    "مرحبا",
+    "שלום",
+    "नमस्ते",
+    "ไทย",
+    "🚀",
+    "e\u{301}clair",
+];
+
+fn vocabulary(rng: &mut StdRng, unicode: bool) -> Vec<&'static str> {
     let count = rng.gen_range(12..=WORDS.len());
-    WORDS.choose_multiple(rng, count).copied().collect()
+    let mut words: Vec<&str> = WORDS.choose_multiple(rng, count).copied().collect();
+    if unicode {
+        let count = rng.gen_range(5..=UNICODE_WORDS.len());
+        words.extend(UNICODE_WORDS.choose_multiple(rng, count));
+        words.shuffle(rng);
+    }
+    words
 }
 
 /// So many that every one of a few nodes gets some.
@@ -163,19 +259,41 @@ fn text(rng: &mut StdRng, words: &[&str], least: usize, most: usize) -> String {
     let count = rng.gen_range(least..=most);
     // squaring makes the first words common and the last ones rare, as in real text
     let pick = |rng: &mut StdRng| words[((rng.gen::<f64>().powi(2)) * words.len() as f64) as usize];
-    (0..count).map(|_| pick(rng)).collect::<Vec<_>>().join(" ")
+    let cased = |rng: &mut StdRng, word: &str| match rng.gen_range(0..12) {
+        0 => word.to_uppercase(),
+        1 => word
+            .chars()
+            .take(1)
+            .flat_map(char::to_uppercase)
+            .chain(word.chars().skip(1))
+            .collect(),
+        _ => word.to_string(),
+    };
+    let mut all = String::new();
+    for i in 0..count {
+        let word = pick(rng);
+        if i > 0 {
+            // hard separators count in the distance of words, soft ones do not
+            let separators = [" ", " ", " ", " ", " ", " ", ", ", ". ", "-", " - "];
+            all += separators.choose(rng).copied().unwrap_or(" ");
+        }
+        all += &cased(rng, word);
+    }
+    all
+}
+
+/// A facet value: always spelled the same, or not.
+fn kind(rng: &mut StdRng, shape: &Shape) -> Value {
+    let kind = pick(rng, KINDS);
+    if shape.spellings && rng.gen_bool(0.2) {
+        return json!([kind.to_uppercase(), format!(" {kind}")].choose(rng));
+    }
+    json!(kind)
 }
 
 fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
     let mut fields = Map::new();
-    fields.insert(
-        "id".into(),
-        if shape.text_ids {
-            json!(format!("x-{i}"))
-        } else {
-            json!(i)
-        },
-    );
+    fields.insert("id".into(), shape.id(i));
     fields.insert("title".into(), json!(text(rng, &shape.words, 1, 4)));
     fields.insert("uniq".into(), json!((i * 7919) % 10_007));
     let mut maybe = |name: &str, odds: f64, make: &mut dyn FnMut(&mut StdRng) -> Value| {
@@ -184,14 +302,17 @@ fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
             fields.insert(name.to_string(), value);
         }
     };
-    maybe("overview", 0.8, &mut |r| {
-        json!(text(r, &shape.words, 3, 10))
+    maybe("overview", 0.8, &mut |r| match r.gen_range(0..20) {
+        0 => json!([text(r, &shape.words, 1, 3), text(r, &shape.words, 1, 3)]),
+        1 => json!(r.gen_range(0..30)),
+        2 => Value::Null,
+        _ => json!(text(r, &shape.words, 3, 10)),
     });
     maybe("kind", 0.8, &mut |r| {
         if r.gen_bool(0.08) {
             Value::Null
         } else {
-            json!(KINDS.choose(r))
+            kind(r, shape)
         }
     });
     maybe("tags", 0.7, &mut |r| {
@@ -204,12 +325,13 @@ fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
         _ => json!(r.gen_range(0..20)),
     });
     maybe("stock", 0.9, &mut |r| json!(r.gen_range(-3..6)));
-    maybe("mixed", 0.6, &mut |r| {
-        if r.gen() {
-            json!(r.gen_range(0..5))
-        } else {
-            json!(TAGS.choose(r))
-        }
+    maybe("mixed", 0.6, &mut |r| match r.gen_range(0..20) {
+        0 => json!(""),
+        1 => json!(true),
+        2 => json!([]),
+        3 => json!({}),
+        4..=10 => json!(r.gen_range(0..5)),
+        _ => json!(TAGS.choose(r)),
     });
     maybe("grades", 0.4, &mut |r| {
         (0..r.gen_range(0..4))
@@ -223,12 +345,30 @@ fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
         0.5,
         &mut |r| json!({"a": KINDS.choose(r), "b": r.gen_range(0..4)}),
     );
+    maybe("crew", 0.3, &mut |r| {
+        let member = |r: &mut StdRng| json!({"name": text(r, &shape.words, 1, 2), "age": r.gen_range(20..25), "role": TAGS.choose(r)});
+        (0..r.gen_range(0..3)).map(|_| member(r)).collect()
+    });
+    // a field that few documents have: most nodes of a cluster never see it
+    maybe("rare", 0.01, &mut |r| json!(r.gen_range(0..3)));
     if shape.geo {
         maybe(
             "_geo",
             0.7,
             &mut |r| json!({"lat": r.gen_range(-60..60), "lng": r.gen_range(-170..170)}),
         );
+    }
+    if shape.vectors {
+        maybe("_vectors", 1.0, &mut |r| match r.gen_range(0..12) {
+            0 | 1 => json!({EMBEDDER: null}),
+            2 => json!({EMBEDDER: [vector(r), vector(r)]}),
+            _ => json!({EMBEDDER: vector(r)}),
+        });
+    }
+    if rng.gen_bool(0.3) {
+        let mut members: Vec<(String, Value)> = fields.into_iter().collect();
+        members.shuffle(rng);
+        fields = members.into_iter().collect();
     }
     Value::Object(fields)
 }

@@ -4,11 +4,12 @@
 //! down in [`KNOWN`] as narrowly as the answer allows: which requests can show it, which members it may touch, and what must still hold
 //! there. Everything else must agree as ever, the order of hits included. They are counted with their reason, never silent.
 
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value};
 
 use crate::agree::{agree, Leniency};
+use crate::ask::{Ask, Route};
 use crate::compare::Difference;
-use crate::http::{Answer, Call, Target};
+use crate::http::{Answer, Target};
 use crate::volatile::TaskNames;
 
 /// What came of one search.
@@ -19,8 +20,10 @@ pub enum Verdict {
     },
     /// Both refuse the request alike: lawful, but nothing is shown by it.
     Refused,
-    /// They differ in a way that only the engine could change; the reason.
-    Known(&'static str),
+    /// The cluster says that it cannot do this yet; its words.
+    NotYet(String),
+    /// They differ in a way that only the engine could change.
+    Known(&'static Known),
     Differ(Found),
 }
 
@@ -32,30 +35,32 @@ pub struct Found {
     pub lines: Vec<String>,
 }
 
-/// Asks `node` and `cluster` the same search (or multi-search, where `ask` has `queries`) of an index that both were filled with alike.
+impl Found {
+    fn failed(kind: &str, lines: Vec<String>) -> Verdict {
+        let kind = kind.to_string();
+        Verdict::Differ(Found { kind, lines })
+    }
+}
+
+/// Asks `node` and `cluster` the same question about an index that both were filled with alike.
 pub fn judge(
     index: &str,
     settings: &Map<String, Value>,
-    ask: &Value,
+    ask: &Ask,
     node: &Target,
     cluster: &Target,
 ) -> Verdict {
-    let call = call(index, ask);
+    let call = ask.call(index);
     let (left, right) = match (node.call(&call), cluster.call(&call)) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => {
             let lines = [left.err(), right.err()].into_iter().flatten().collect();
-            return Verdict::Differ(Found {
-                kind: "no answer".into(),
-                lines,
-            });
+            return Found::failed("no answer", lines);
         }
     };
-    if right.status == 501
-        && right.code() == Some("miroir_not_implemented")
-        && settings.contains_key("displayedAttributes")
-    {
-        return Verdict::Known("not there yet: ordering by a field that displayedAttributes hides");
+    if right.status == 501 && right.code() == Some("miroir_not_implemented") {
+        let message = right.body["message"].as_str().unwrap_or_default();
+        return Verdict::NotYet(message.to_string());
     }
     let compare =
         |ignore: &[&str], ties_from: Option<&'static str>| -> Result<Vec<Difference>, String> {
@@ -78,15 +83,10 @@ pub fn judge(
         }
         Ok(found) if found.is_empty() => return Verdict::Refused,
         Ok(found) => found,
-        Err(reason) => {
-            return Verdict::Differ(Found {
-                kind: "not comparable".into(),
-                lines: vec![reason],
-            })
-        }
+        Err(reason) => return Found::failed("not comparable", vec![reason]),
     };
     // two effects can meet in one answer: they are tried alone first, then together
-    let applying: Vec<&Known> = KNOWN
+    let applying: Vec<&'static Known> = KNOWN
         .iter()
         .filter(|known| (known.applies)(settings, ask) && (known.holds)(&left.body, &right.body))
         .collect();
@@ -96,7 +96,7 @@ pub fn judge(
         .iter()
         .find(|known| explained(known.ignoring, known.ties_from))
     {
-        return Verdict::Known(known.reason);
+        return Verdict::Known(known);
     }
     let together: Vec<&str> = applying
         .iter()
@@ -105,7 +105,7 @@ pub fn judge(
         .collect();
     let ties_from = applying.iter().find_map(|known| known.ties_from);
     match applying.first() {
-        Some(first) if explained(&together, ties_from) => Verdict::Known(first.reason),
+        Some(first) if explained(&together, ties_from) => Verdict::Known(first),
         _ => Verdict::Differ(Found::new(&left, &right, &strict)),
     }
 }
@@ -131,10 +131,13 @@ impl Found {
 }
 
 /// An effect of the engine.
-struct Known {
-    reason: &'static str,
+pub struct Known {
+    /// What may differ, for readers of docs/exactness.md.
+    pub what: &'static str,
+    /// Why no proxy can undo it.
+    pub why: &'static str,
     /// Whether an index with these settings, asked this, can show it.
-    applies: fn(&Map<String, Value>, &Value) -> bool,
+    applies: fn(&Map<String, Value>, &Ask) -> bool,
     /// What it may change.
     ignoring: &'static [&'static str],
     /// The rule from which on it may change the order.
@@ -143,9 +146,17 @@ struct Known {
     holds: fn(&Value, &Value) -> bool,
 }
 
-const KNOWN: &[Known] = &[
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+/// The list in docs/exactness.md is made of this one.
+pub const KNOWN: &[Known] = &[
     Known {
-        reason: "a score is a ratio to a maximum that depends on the words a node knows (MEILISEARCH C.5)",
+        what: "`_rankingScore`; `score` and `maxTypoCount` in the details",
+        why: "ratios to a maximum that depends on the words which a node knows (MEILISEARCH C.5); the order does not rest on them",
         applies: |_, ask| any_search(ask, |s| s["q"].is_string() && (s["showRankingScore"] == true || s["showRankingScoreDetails"] == true)),
         ignoring: &[
             "**._rankingScore",
@@ -157,28 +168,32 @@ const KNOWN: &[Known] = &[
         holds: |_, _| true,
     },
     Known {
-        reason: "facets under distinct count one document of a group, the one that was stored first (MEILISEARCH B.6)",
+        what: "facets under `distinct`",
+        why: "one node counts one document of each group, the one stored first (MEILISEARCH B.6)",
         applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["facets"].is_array()),
-        ignoring: &["facetDistribution", "facetStats", "results.*.facetDistribution", "results.*.facetStats"],
+        ignoring: FACETS,
         ties_from: None,
         holds: |_, _| true,
     },
     Known {
-        reason: "totals under distinct are an upper bound: a node counts its own groups (MEILISEARCH B.6)",
+        what: "everything under `distinct` on an attribute with several values in one document",
+        why: "each node drops duplicates by itself first, also those of a document that another node's hit then drops",
+        applies: |settings, ask| is_distinct_on(settings, ask, &["tags", "grades", "crew.role"]),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
+        what: "totals under `distinct`",
+        why: "each node counts its own groups, so the sum is an upper bound (MEILISEARCH B.6)",
         applies: is_distinct,
-        ignoring: &[
-            "estimatedTotalHits",
-            "totalHits",
-            "totalPages",
-            "results.*.estimatedTotalHits",
-            "results.*.totalHits",
-            "results.*.totalPages",
-        ],
+        ignoring: TOTALS,
         ties_from: None,
         holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
     },
     Known {
-        reason: "which typos of a word are marked depends on the words that a node knows and on how far its rules had to look (milli's derivations)",
+        what: "which typos of a word are marked in `_formatted` and `_matchesPosition`",
+        why: "depends on the words that a node knows and on how far its rules had to look (milli's derivations)",
         applies: |_, ask| {
             let marks = ["attributesToHighlight", "attributesToCrop", "showMatchesPosition"];
             any_search(ask, |s| s["q"].is_string() && marks.iter().any(|m| !s[*m].is_null()))
@@ -188,19 +203,81 @@ const KNOWN: &[Known] = &[
         holds: |_, _| true,
     },
     Known {
-        reason: "milli 1.15 walks the paths of the proximity rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
+        what: "order from the `proximity` rule on, with two or more words",
+        why: "the engine walks the paths of the rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
         applies: |_, ask| any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' '))),
         ignoring: &[],
         ties_from: Some("proximity"),
         holds: |_, _| true,
     },
     Known {
-        reason: "of facet values with equal counts, which ones maxValuesPerFacet cuts off depends on a node's tree of values (MEILISEARCH B.5)",
+        what: "totals and facets under `rankingScoreThreshold`",
+        why: "the engine takes documents below it out of its count only as far as it had to walk for the page, and each node walks for itself",
+        applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number()),
+        ignoring: TOTALS_AND_FACETS,
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
+        what: "which spelling stands for a facet value that is written in several ways",
+        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal",
+        applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
+        ignoring: FACETS,
+        ties_from: None,
+        holds: |node, cluster| spelled_alike(node) == spelled_alike(cluster),
+    },
+    Known {
+        what: "which of several facet values with *equal* counts `maxValuesPerFacet` cuts off",
+        why: "depends on the shape of a node's tree of values (MEILISEARCH B.5)",
         applies: |settings, ask| settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
         ignoring: &["facetDistribution", "results.*.facetDistribution"],
         ties_from: None,
         holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| counts(a) == counts(b)),
     },
+];
+
+const FACETS: &[&str] = &[
+    "facetHits",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "results.*.facetDistribution",
+    "results.*.facetStats",
+];
+
+const TOTALS_AND_FACETS: &[&str] = &[
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "results.*.facetDistribution",
+    "results.*.facetStats",
+];
+
+const EVERYTHING: &[&str] = &[
+    "hits",
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "facetHits",
+    "results",
+];
+
+const TOTALS: &[&str] = &[
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
 ];
 
 /// How often each facet's values occur, without the values.
@@ -226,15 +303,50 @@ fn counts(answer: &Value) -> Vec<(&String, Vec<u64>)> {
     all
 }
 
-fn is_distinct(settings: &Map<String, Value>, ask: &Value) -> bool {
-    settings.contains_key("distinctAttribute") || any_search(ask, |s| s["distinct"].is_string())
+/// All facet parts of an answer with every value in one spelling.
+fn spelled_alike(body: &Value) -> Value {
+    fn alike(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut members: Vec<(String, Value)> = map
+                    .iter()
+                    .map(|(name, v)| (name.trim().to_lowercase(), alike(v)))
+                    .collect();
+                members.sort_by(|a, b| a.0.cmp(&b.0));
+                Value::Object(members.into_iter().collect())
+            }
+            Value::Array(items) => items.iter().map(alike).collect(),
+            Value::String(text) => text.trim().to_lowercase().into(),
+            other => other.clone(),
+        }
+    }
+    let parts = [
+        "facetDistribution",
+        "facetStats",
+        "facetsByIndex",
+        "facetHits",
+    ];
+    let of = |answer: &Value| -> Value { parts.iter().map(|part| alike(&answer[*part])).collect() };
+    answers(body).map(of).collect()
 }
 
-fn any_search(ask: &Value, test: impl Fn(&Value) -> bool) -> bool {
-    match ask["queries"].as_array() {
-        Some(queries) => queries.iter().any(test),
-        None => test(ask),
-    }
+fn is_distinct(settings: &Map<String, Value>, ask: &Ask) -> bool {
+    settings.contains_key("distinctAttribute")
+        || any_search(ask, |s| s["distinct"].is_string())
+        || ask.body["federation"]["distinct"].is_string()
+}
+
+fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> bool {
+    let names = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .is_some_and(|name| fields.contains(&name))
+    };
+    names(settings.get("distinctAttribute")) || any_search(ask, |s| names(s.get("distinct")))
+}
+
+fn any_search(ask: &Ask, test: impl Fn(&Value) -> bool) -> bool {
+    ask.searches().into_iter().any(test)
 }
 
 /// The answers of a multi-search, or the one of a search.
@@ -245,16 +357,9 @@ fn answers(body: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn any_hits(body: &Value) -> bool {
-    answers(body).any(|a| a["hits"].as_array().is_some_and(|hits| !hits.is_empty()))
-}
-
-fn call(index: &str, ask: &Value) -> Call {
-    let Some(queries) = ask["queries"].as_array() else {
-        return Call::json("POST", format!("/indexes/{index}/search"), ask);
-    };
-    let mut queries = queries.clone();
-    for query in &mut queries {
-        query["indexUid"] = json!(index);
-    }
-    Call::json("POST", "/multi-search", &json!({ "queries": queries }))
+    let list = |a: &Value, name: &str| a[name].as_array().is_some_and(|hits| !hits.is_empty());
+    // documents come as `results` themselves
+    list(body, "facetHits")
+        || (list(body, "results") && !body["total"].is_null())
+        || answers(body).any(|a| list(a, "hits"))
 }

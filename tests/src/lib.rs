@@ -5,16 +5,18 @@
 //! with those of one node. *What* is asked comes from three places:
 //!
 //! - [`scenario`]: files in `tests/scenarios/`, data that a newcomer can read and extend without knowing this code, played by [`play`];
-//! - [`draw`]: random corpora, settings and searches, judged by [`judge`] and cut down by [`shrink`] when they
-//!   disagree;
+//! - [`draw`]: random corpora, settings and searches, and searches of real corpora, judged by [`judge`], counted in [`figures`] and cut
+//!   down by [`shrink`] when they disagree;
 //! - the test files themselves, for what one node cannot show: killed processes, broken framing, the command line.
 //!
 //! The programs under test are built beforehand (`cargo build --release`) and found at `target/release/miroir`, or where `MIROIR_BIN`
 //! says. `MEILISEARCH_BIN=FILE` makes every node a released Meilisearch instead of the embedded one. `MIROIR_DRIVER` is passed on.
 
 pub mod agree;
+pub mod ask;
 pub mod compare;
 pub mod draw;
+pub mod figures;
 pub mod fleet;
 pub mod http;
 pub mod judge;

@@ -1,17 +1,59 @@
 //! Cutting a failing case down to what makes it fail.
 //!
 //! Plain data and greed: leave something out, keep the smaller case while it still fails, stop when nothing more can go or the patience
-//! is used up. Each try costs a new index on every deployment, so the big cuts come first.
+//! is used up. Each try at documents or settings costs a new index on every deployment, so the question comes first (which can be
+//! asked of the index that is there), then the big cuts.
 
 use serde_json::{Map, Value};
+
+use crate::ask::{Ask, Route};
 
 /// One corpus, its settings and the one request that fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     pub documents: Vec<Value>,
     pub settings: Map<String, Value>,
-    /// The body of a search, or of a multi-search where it has `queries`.
-    pub ask: Value,
+    /// Documents of the second index, where there is one.
+    pub others: Vec<Value>,
+    pub ask: Ask,
+}
+
+/// The smallest question found that still fails on the same documents.
+pub fn shrink_ask(case: Case, mut tries: usize, mut fails: impl FnMut(&Case) -> bool) -> Case {
+    let mut best = case;
+    loop {
+        let before = best.clone();
+        for make in [
+            without_query,
+            without_parameter,
+            without_ask_element,
+            without_word,
+        ] {
+            best = greedily(best, make, &mut tries, &mut fails);
+        }
+        if best == before || tries == 0 {
+            return best;
+        }
+    }
+}
+
+/// Applies every cut that `make` knows, keeping those after which the case still fails.
+fn greedily(
+    mut best: Case,
+    make: fn(&Case, usize) -> Option<Case>,
+    tries: &mut usize,
+    fails: &mut impl FnMut(&Case) -> bool,
+) -> Case {
+    let mut nth = 0;
+    while let Some(smaller) = make(&best, nth).filter(|_| *tries > 0) {
+        *tries -= 1;
+        if fails(&smaller) {
+            best = smaller;
+        } else {
+            nth += 1;
+        }
+    }
+    best
 }
 
 /// The smallest case found that still fails, after at most `tries` questions to `fails`.
@@ -45,18 +87,7 @@ pub fn shrink(case: Case, mut tries: usize, mut fails: impl FnMut(&Case) -> bool
             without_word,
             without_field,
         ] {
-            let mut nth = 0;
-            while let Some(smaller) = make(&best, nth) {
-                if tries == 0 {
-                    return best;
-                }
-                tries -= 1;
-                if fails(&smaller) {
-                    best = smaller;
-                } else {
-                    nth += 1;
-                }
-            }
+            best = greedily(best, make, &mut tries, &mut fails);
         }
         if best == before || tries == 0 {
             return best;
@@ -67,41 +98,35 @@ pub fn shrink(case: Case, mut tries: usize, mut fails: impl FnMut(&Case) -> bool
 
 /// The case as a scenario file, ready to be played.
 pub fn as_scenario(case: &Case, name: &str) -> String {
-    let line = |v: &Value| v.to_string();
-    let documents: Vec<String> = case
-        .documents
-        .iter()
-        .map(|d| format!("          - {}", line(d)))
-        .collect();
-    let mut ask = case.ask.clone();
-    let path = match ask.get_mut("queries").and_then(Value::as_array_mut) {
-        Some(queries) => {
-            queries
-                .iter_mut()
-                .filter_map(Value::as_object_mut)
-                .for_each(|q| {
-                    q.insert("indexUid".into(), "{index}".into());
-                });
-            "/multi-search"
+    let mut text = format!("scenarios:\n  - name: {name}\n    steps:\n");
+    let settings = Value::Object(case.settings.clone());
+    for (index, documents) in [("{index}", &case.documents), ("{index2}", &case.others)] {
+        if documents.is_empty() {
+            continue;
         }
-        None => "/indexes/{index}/search",
-    };
-    format!(
-        "scenarios:\n  - name: {name}\n    steps:\n      - request: PATCH /indexes/{{index}}/settings\n        json: {}\n        wait: true\n      \
-         - request: POST /indexes/{{index}}/documents?primaryKey=id\n        json:\n{}\n        wait: true\n      - request: POST {path}\n        \
-         json: {}\n",
-        line(&Value::Object(case.settings.clone())),
-        documents.join("\n"),
-        line(&ask),
+        let lines: Vec<String> = documents
+            .iter()
+            .map(|d| format!("          - {d}"))
+            .collect();
+        text += &format!(
+            "      - request: PATCH /indexes/{index}/settings\n        json: {settings}\n        wait: true\n      \
+             - request: POST /indexes/{index}/documents?primaryKey=id\n        json:\n{}\n        wait: true\n",
+            lines.join("\n"),
+        );
+    }
+    let Ask { body, .. } = &case.ask;
+    text + &format!(
+        "      - request: POST {}\n        json: {body}\n",
+        case.ask.path()
     )
 }
 
 /// The searches of a case.
-fn searches(ask: &mut Value) -> Vec<&mut Map<String, Value>> {
-    if ask.get("queries").is_none() {
-        return ask.as_object_mut().into_iter().collect();
+fn searches(ask: &mut Ask) -> Vec<&mut Map<String, Value>> {
+    if ask.body.get("queries").is_none() {
+        return ask.body.as_object_mut().into_iter().collect();
     }
-    let queries = ask["queries"].as_array_mut();
+    let queries = ask.body["queries"].as_array_mut();
     queries
         .into_iter()
         .flatten()
@@ -116,16 +141,20 @@ fn without_setting(case: &Case, nth: usize) -> Option<Case> {
     Some(smaller)
 }
 
-/// Leaves a query of a multi-search out; the last one becomes a plain search.
+/// Leaves a query of a multi-search out; the last one becomes a plain search, unless it is federated.
 fn without_query(case: &Case, nth: usize) -> Option<Case> {
-    let queries = case.ask.get("queries")?.as_array()?;
+    let queries = case.ask.body.get("queries")?.as_array()?;
     let mut smaller = case.clone();
     match queries.as_slice() {
-        [only] if nth == 0 => smaller.ask = only.clone(),
+        [only] if nth == 0 && !case.ask.is_federated() && only["indexUid"] == "{index}" => {
+            let mut body = only.clone();
+            body.as_object_mut()?.shift_remove("indexUid");
+            smaller.ask = Ask::search(body);
+        }
         several if nth < several.len() && several.len() > 1 => {
             let mut fewer = several.to_vec();
             fewer.remove(nth);
-            smaller.ask["queries"] = fewer.into();
+            smaller.ask.body["queries"] = fewer.into();
         }
         _ => return None,
     }
@@ -134,34 +163,66 @@ fn without_query(case: &Case, nth: usize) -> Option<Case> {
 
 fn without_parameter(case: &Case, mut nth: usize) -> Option<Case> {
     let mut smaller = case.clone();
-    for search in searches(&mut smaller.ask) {
-        if let Some(name) = search.keys().nth(nth).cloned() {
-            search.shift_remove(&name);
+    let needed = |route: Route, name: &str| match route {
+        Route::MultiSearch => name == "indexUid",
+        Route::FacetSearch => name == "facetName",
+        Route::Similar => name == "id" || name == "embedder",
+        Route::Search | Route::Documents => false,
+    };
+    let route = smaller.ask.route;
+    let federation = smaller.ask.body.get_mut("federation");
+    let federation = federation.and_then(Value::as_object_mut);
+    if let Some(federation) = federation {
+        if let Some(name) = federation.keys().nth(nth).cloned() {
+            federation.shift_remove(&name);
             return Some(smaller);
         }
-        nth -= search.len();
+        nth -= federation.len();
+    }
+    for search in searches(&mut smaller.ask) {
+        let names: Vec<String> = search
+            .keys()
+            .filter(|n| !needed(route, n))
+            .cloned()
+            .collect();
+        if let Some(name) = names.get(nth) {
+            search.shift_remove(name);
+            return Some(smaller);
+        }
+        nth -= names.len();
     }
     None
 }
 
-/// Leaves one element of a list out, in the search or in the settings.
-fn without_element(case: &Case, mut nth: usize) -> Option<Case> {
+/// Leaves one element of a list out, in the question or in the settings.
+fn without_element(case: &Case, nth: usize) -> Option<Case> {
     let mut smaller = case.clone();
     let mut maps = searches(&mut smaller.ask);
     maps.push(&mut smaller.settings);
-    for list in maps
-        .into_iter()
-        .flat_map(|m| m.values_mut())
-        .filter_map(Value::as_array_mut)
-        .filter(|l| l.len() > 1)
-    {
+    drop_element(maps, nth).then_some(smaller)
+}
+
+fn without_ask_element(case: &Case, nth: usize) -> Option<Case> {
+    let mut smaller = case.clone();
+    drop_element(searches(&mut smaller.ask), nth).then_some(smaller)
+}
+
+fn drop_element(maps: Vec<&mut Map<String, Value>>, mut nth: usize) -> bool {
+    for (name, list) in maps.into_iter().flat_map(|m| m.iter_mut()) {
+        // a vector of another length is another question
+        let Some(list) = list
+            .as_array_mut()
+            .filter(|l| l.len() > 1 && name != "vector")
+        else {
+            continue;
+        };
         if nth < list.len() {
             list.remove(nth);
-            return Some(smaller);
+            return true;
         }
         nth -= list.len();
     }
-    None
+    false
 }
 
 fn without_word(case: &Case, mut nth: usize) -> Option<Case> {
@@ -222,7 +283,10 @@ mod tests {
             .as_object()
             .cloned()
             .unwrap_or_default();
-        let ask = json!({"queries": [{"q": "one two three", "limit": 3}, {"q": "four"}]});
+        let ask = Ask {
+            route: Route::MultiSearch,
+            body: json!({"queries": [{"indexUid": "{index}", "q": "one two three", "limit": 3}, {"indexUid": "{index}", "q": "four"}]}),
+        };
         let culprit = |case: &Case| {
             let has = |id: i32| {
                 case.documents
@@ -232,12 +296,13 @@ mod tests {
             has(7)
                 && has(31)
                 && case.settings.contains_key("sortableAttributes")
-                && case.ask.to_string().contains("two")
+                && case.ask.body.to_string().contains("two")
         };
         let small = shrink(
             Case {
                 documents,
                 settings,
+                others: Vec::new(),
                 ask,
             },
             500,
@@ -251,6 +316,6 @@ mod tests {
             Value::Object(small.settings.clone()),
             json!({"sortableAttributes": ["b"]})
         );
-        assert_eq!(small.ask, json!({"q": "two "}));
+        assert_eq!(small.ask, Ask::search(json!({"q": "two "})));
     }
 }

@@ -42,7 +42,7 @@ fn draw_query(rng: &mut StdRng, words: &[&str], marks: bool) -> (String, Vec<Str
     (text, plain)
 }
 
-fn with_typo(rng: &mut StdRng, word: &str) -> String {
+pub(super) fn with_typo(rng: &mut StdRng, word: &str) -> String {
     let mut letters: Vec<char> = word.chars().collect();
     let at = rng.gen_range(0..letters.len());
     let letter = rng.gen_range(b'a'..=b'w') as char;
@@ -57,9 +57,10 @@ fn with_typo(rng: &mut StdRng, word: &str) -> String {
     letters.into_iter().collect()
 }
 
-fn prefix(rng: &mut StdRng, word: &str, least: usize) -> String {
-    let most = word.len().min(6);
-    word[..rng.gen_range(least.min(most)..=most)].to_string()
+pub(super) fn prefix(rng: &mut StdRng, word: &str, least: usize) -> String {
+    let most = word.chars().count().min(6);
+    let count = rng.gen_range(least.min(most)..=most);
+    word.chars().take(count).collect()
 }
 
 /// Whether the words of a query, split or joined, come near words of the corpus (D.3, D.7).
@@ -74,7 +75,9 @@ fn makes_other_words(plain: &[String]) -> bool {
     };
     let joined = |few: &[String]| {
         let joined = few.concat();
-        known().any(|w| (0..=w.len()).any(|end| distance(&joined, &w[..end]) <= 2))
+        known().any(|w| {
+            (0..=w.len()).any(|end| w.is_char_boundary(end) && distance(&joined, &w[..end]) <= 2)
+        })
     };
     plain.iter().any(|w| split(w)) || plain.windows(2).any(joined) || plain.windows(3).any(joined)
 }

@@ -1,4 +1,4 @@
-//! Searches: every parameter that needs no embedder, alone and together.
+//! Searches: every parameter, alone and together.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -6,17 +6,22 @@ use rand::Rng;
 use serde_json::{json, Map, Value};
 
 use super::query::query;
-use super::{pick, Shape, KINDS, TAGS};
+use super::settings::needs_no_ties;
+use super::{other, pick, Shape, KINDS, TAGS};
+use crate::ask::Ask;
 
-pub(super) fn ask(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Value {
-    if rng.gen_bool(0.08) {
-        let count = rng.gen_range(1..4);
-        return json!({"queries": (0..count).map(|_| search(rng, shape, settings)).collect::<Vec<_>>()});
+pub(super) fn ask(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Ask {
+    match rng.gen_range(0..100) {
+        0..=5 => other::multi_search(rng, shape, settings),
+        6..=12 => other::federated(rng, shape, settings),
+        13..=18 => other::facet_search(rng, shape, settings),
+        19..=24 => other::documents(rng, shape),
+        25..=30 if shape.vectors => other::similar(rng, shape),
+        _ => Ask::search(search(rng, shape, settings)),
     }
-    search(rng, shape, settings)
 }
 
-fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Value {
+pub(super) fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Value {
     let mut s = Map::new();
     let marks = rng.gen_bool(0.25);
     if rng.gen_bool(0.85) {
@@ -37,20 +42,12 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
         s.insert("sort".into(), sort(rng, shape));
     }
     if rng.gen_bool(0.25) {
-        let mut names = vec![
-            "kind", "tags", "price", "stock", "grades", "flag", "nested.a", "nested.b",
-        ];
-        // when numbers fill `maxValuesPerFacet` exactly, milli 1.15 forgets to stop at the strings
-        if !settings.contains_key("faceting") {
-            names.push("mixed");
-        }
-        let count = rng.gen_range(1..5);
-        s.insert(
-            "facets".into(),
-            json!(names.choose_multiple(rng, count).collect::<Vec<_>>()),
-        );
+        s.insert("facets".into(), facets(rng, settings));
     }
-    paging(rng, &mut s);
+    if shape.vectors && rng.gen_bool(0.4) {
+        other::hybrid(rng, &mut s);
+    }
+    paging(rng, &mut s, shape);
     if rng.gen_bool(0.2) {
         let names = [
             "id", "title", "kind", "price", "nested.a", "tags", "nothing",
@@ -76,11 +73,20 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
     if rng.gen_bool(0.2) {
         s.insert("showRankingScoreDetails".into(), json!(true));
     }
+    if rng.gen_bool(0.07) {
+        let threshold = f64::from(rng.gen_range(10..98)) / 100.0;
+        s.insert("rankingScoreThreshold".into(), json!(threshold));
+    }
+    if rng.gen_bool(0.03) {
+        s.insert("locales".into(), json!(["eng"]));
+    }
     if rng.gen_bool(0.08) && !settings.contains_key("distinctAttribute") {
-        s.insert(
-            "distinct".into(),
-            json!(["kind", "nested.a", "stock", "mixed"].choose(rng)),
-        );
+        let mut names = vec!["kind", "nested.a", "stock", "rare"];
+        // which of several groups a document stands for depends on ties
+        if needs_no_ties(settings) {
+            names.extend(["tags", "grades", "mixed", "crew.role"]);
+        }
+        s.insert("distinct".into(), json!(names.choose(rng)));
     }
     if rng.gen_bool(0.1) {
         let searchable: Vec<Value> = settings
@@ -97,27 +103,59 @@ fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Val
     Value::Object(s)
 }
 
-fn can_sort(settings: &Map<String, Value>) -> bool {
+pub(super) fn can_sort(settings: &Map<String, Value>) -> bool {
     let rules = settings.get("rankingRules").and_then(Value::as_array);
     rules.is_none_or(|rules| rules.iter().any(|rule| rule == "sort"))
 }
 
-fn paging(rng: &mut StdRng, s: &mut Map<String, Value>) {
+/// Pages near the start and deep ones, up to behind the last hit.
+pub(super) fn paging(rng: &mut StdRng, s: &mut Map<String, Value>, shape: &Shape) {
+    let deep = rng.gen_bool(0.1);
     match rng.gen_range(0..10) {
         0..=2 => {}
         3..=6 => {
             s.insert("limit".into(), json!(rng.gen_range(0..40)));
             if rng.gen() {
-                s.insert("offset".into(), json!(rng.gen_range(0..30)));
+                let most = if deep { shape.count + 20 } else { 30 };
+                s.insert("offset".into(), json!(rng.gen_range(0..most)));
             }
         }
         _ => {
             s.insert("hitsPerPage".into(), json!(rng.gen_range(0..15)));
             if rng.gen_bool(0.7) {
-                s.insert("page".into(), json!(rng.gen_range(0..5)));
+                s.insert(
+                    "page".into(),
+                    json!(rng.gen_range(0..if deep { 30 } else { 5 })),
+                );
             }
         }
     }
+}
+
+fn facets(rng: &mut StdRng, settings: &Map<String, Value>) -> Value {
+    // before 1.50 a node orders all facets alike then, which the merge does not know yet
+    if rng.gen_bool(0.1) && !settings.contains_key("faceting") {
+        return json!([["*"], ["nested.*"], ["nested"], ["crew.*"]].choose(rng));
+    }
+    let mut names = vec![
+        "kind",
+        "tags",
+        "price",
+        "stock",
+        "grades",
+        "flag",
+        "nested.a",
+        "nested.b",
+        "crew.age",
+        "rare",
+        "crew.role",
+    ];
+    // when numbers fill `maxValuesPerFacet` exactly, milli 1.15 forgets to stop at the strings
+    if !settings.contains_key("faceting") {
+        names.push("mixed");
+    }
+    let count = rng.gen_range(1..5);
+    json!(names.choose_multiple(rng, count).collect::<Vec<_>>())
 }
 
 fn marking(rng: &mut StdRng, s: &mut Map<String, Value>) {
@@ -144,7 +182,7 @@ fn filter_list(rng: &mut StdRng, shape: &Shape) -> Value {
     ])
 }
 
-fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
+pub(super) fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
     if depth > 0 && rng.gen_bool(0.4) {
         let (a, b) = (filter(rng, shape, depth - 1), filter(rng, shape, depth - 1));
         return match rng.gen_range(0..3) {
@@ -153,10 +191,8 @@ fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
             _ => format!("NOT ({a}) AND {b}"),
         };
     }
-    let pick =
-        |rng: &mut StdRng, from: &[&str]| from.choose(rng).copied().unwrap_or_default().to_string();
     let number = rng.gen_range(0..12);
-    match rng.gen_range(0..if shape.geo { 13 } else { 12 }) {
+    match rng.gen_range(0..if shape.geo { 19 } else { 16 }) {
         0 => format!("kind = {}", pick(rng, KINDS)),
         1 => format!("kind != {}", pick(rng, KINDS)),
         2 => format!("tags IN [{}, {}]", pick(rng, TAGS), pick(rng, TAGS)),
@@ -193,6 +229,33 @@ fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
             }
         ),
         11 => format!("grades > {}", number % 9),
+        12 => format!(
+            "id = {}",
+            text_of(&shape.id(rng.gen_range(0..shape.count + 3)))
+        ),
+        13 => {
+            let ids: Vec<String> = (0..rng.gen_range(1..5))
+                .map(|_| text_of(&shape.id(rng.gen_range(0..shape.count + 3))))
+                .collect();
+            format!("id IN [{}]", ids.join(", "))
+        }
+        14 => format!(
+            "crew.age {} {}",
+            pick(rng, &["=", ">", "!="]),
+            20 + number % 5
+        ),
+        15 => format!(
+            "rare {}",
+            pick(rng, &["= 1", "!= 1", "> 0", "EXISTS", "NOT EXISTS"])
+        ),
+        16 | 17 => {
+            let (top, right) = (rng.gen_range(-50..60), rng.gen_range(-150..170));
+            format!(
+                "_geoBoundingBox([{top}, {right}], [{}, {}])",
+                top - rng.gen_range(1..60),
+                right - rng.gen_range(1..100)
+            )
+        }
         _ => format!(
             "_geoRadius({}, {}, {})",
             rng.gen_range(-50..50),
@@ -202,17 +265,24 @@ fn filter(rng: &mut StdRng, shape: &Shape, depth: u32) -> String {
     }
 }
 
-fn sort(rng: &mut StdRng, shape: &Shape) -> Value {
+/// A scalar as a filter writes it.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or(value.to_string(), str::to_string)
+}
+
+pub(super) fn sort(rng: &mut StdRng, shape: &Shape) -> Value {
     let mut fields = vec![
-        "price", "stock", "kind", "mixed", "grades", "nested.b", "title",
+        "price", "stock", "kind", "mixed", "grades", "nested.b", "title", "tags", "flag",
+        "crew.age", "rare",
     ];
     fields.shuffle(rng);
-    fields.truncate(rng.gen_range(1..3));
+    fields.truncate(rng.gen_range(1..4));
     let way = |rng: &mut StdRng| ["asc", "desc"][rng.gen_range(0..2)];
     let mut sort: Vec<String> = fields.iter().map(|f| format!("{f}:{}", way(rng))).collect();
     if shape.geo && rng.gen_bool(0.3) {
+        let at = rng.gen_range(0..=sort.len());
         sort.insert(
-            0,
+            at,
             format!(
                 "_geoPoint({}, {}):{}",
                 rng.gen_range(-50..50),

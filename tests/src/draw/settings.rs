@@ -5,21 +5,46 @@ use rand::seq::SliceRandom;
 use rand::Rng;
 use serde_json::{json, Map, Value};
 
-use super::{pick, Shape};
+use super::{pick, Shape, DIMENSIONS, EMBEDDER};
 
 pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     let mut s = Map::new();
     let mut filterable = vec![
-        "kind", "tags", "price", "stock", "mixed", "grades", "flag", "nested.a", "nested.b",
+        "id",
+        "kind",
+        "tags",
+        "price",
+        "stock",
+        "mixed",
+        "grades",
+        "flag",
+        "nested.a",
+        "nested.b",
+        "crew.age",
+        "crew.role",
+        "rare",
     ];
     let mut sortable = vec![
-        "price", "stock", "kind", "mixed", "grades", "nested.b", "uniq", "title",
+        "price", "stock", "kind", "mixed", "grades", "nested.b", "uniq", "title", "tags", "flag",
+        "crew.age", "rare",
     ];
     if shape.geo {
         filterable.push("_geo");
         sortable.push("_geo");
     }
-    s.insert("filterableAttributes".into(), json!(filterable));
+    let patterns = json!([
+        {"attributePatterns": ["nest*", "*.age"]},
+        {"attributePatterns": ["price", "stock"], "features": {"facetSearch": false, "filter": {"equality": true, "comparison": true}}},
+        {"attributePatterns": ["*"], "features": {"facetSearch": true, "filter": {"equality": true, "comparison": true}}},
+    ]);
+    s.insert(
+        "filterableAttributes".into(),
+        if rng.gen_bool(0.15) {
+            patterns
+        } else {
+            json!(filterable)
+        },
+    );
     s.insert("sortableAttributes".into(), json!(sortable));
     if rng.gen_bool(0.6) {
         let mut fields = vec!["title", "overview", "tags", "kind", "nested.a"];
@@ -31,12 +56,12 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
         }
         s.insert("searchableAttributes".into(), json!(fields));
     }
-    if rng.gen_bool(0.12) {
+    if rng.gen_bool(0.15) {
         let mut shown = vec![
             "id", "title", "uniq", "kind", "price", "stock", "mixed", "grades", "nested.b", "_geo",
         ];
-        // hiding a field that sorts is refused so far, so it is drawn seldom
-        if rng.gen_bool(0.2) {
+        // fields that sort and group are hidden then
+        if rng.gen() {
             shown.truncate(4);
         }
         s.insert("displayedAttributes".into(), json!(shown));
@@ -45,8 +70,12 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     if distinct {
         s.insert(
             "distinctAttribute".into(),
-            json!(["kind", "nested.b", "stock"].choose(rng)),
+            json!(["kind", "nested.b", "stock", "tags", "crew.role", "mixed"].choose(rng)),
         );
+    }
+    if shape.vectors {
+        let embedder = json!({"source": "userProvided", "dimensions": DIMENSIONS});
+        s.insert("embedders".into(), json!({ EMBEDDER: embedder }));
     }
     if rng.gen_bool(0.3) {
         let count = rng.gen_range(1..=3);
@@ -64,6 +93,16 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     if rng.gen_bool(0.4) {
         let order = ["alpha", "count"].choose(rng);
         s.insert("faceting".into(), json!({"maxValuesPerFacet": rng.gen_range(1..8), "sortFacetValuesBy": {"*": order, "tags": "count"}}));
+    }
+    if rng.gen_bool(0.05) {
+        s.insert("dictionary".into(), json!(["winter - sun", "salt"]));
+        s.insert("separatorTokens".into(), json!(["oo"]));
+    }
+    if rng.gen_bool(0.05) {
+        s.insert("nonSeparatorTokens".into(), json!(["-"]));
+    }
+    if rng.gen_bool(0.03) {
+        s.insert("facetSearch".into(), json!(false));
     }
     let cut = rng.gen_bool(0.1);
     if cut {
@@ -128,12 +167,20 @@ fn ranking_rules(rng: &mut StdRng, shape: &Shape, no_ties: bool) -> Option<Vec<S
     Some(rules)
 }
 
+/// A few or many; one in six of several words.
 fn synonyms(rng: &mut StdRng, words: &[&str]) -> Value {
     let mut all = Map::new();
-    for _ in 0..rng.gen_range(1..4) {
-        let word = words.choose(rng).copied().unwrap_or_default();
-        let other = words.choose(rng).copied().unwrap_or_default();
-        all.insert(word.to_string(), json!([other]));
+    let some = |rng: &mut StdRng| {
+        let count = if rng.gen_bool(0.16) { 2 } else { 1 };
+        (0..count)
+            .map(|_| words.choose(rng).copied().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let most = if rng.gen_bool(0.3) { 30 } else { 4 };
+    for _ in 0..rng.gen_range(1..most) {
+        let others: Vec<String> = (0..rng.gen_range(1..4)).map(|_| some(rng)).collect();
+        all.insert(some(rng), json!(others));
     }
     Value::Object(all)
 }

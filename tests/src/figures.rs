@@ -1,0 +1,225 @@
+//! What the random comparison found, in numbers: on the screen, and in docs/exactness.md.
+//!
+//! The page holds two parts between markers. The *exceptions* are the list in [`KNOWN`] with its measured frequency; a run that finds
+//! the page's list to be another one than the code's fails, so that neither can change alone. The *figures* are those of the last run
+//! with `MIROIR_WRITE_DOCS=1`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::judge::{Verdict, KNOWN};
+
+/// Counts by corpus and cluster.
+#[derive(Default)]
+pub struct Tally {
+    rows: BTreeMap<(String, String), Row>,
+}
+
+/// What came of the answers of one cluster about one corpus.
+#[derive(Default)]
+pub struct Row {
+    pub compared: usize,
+    pub agreed: usize,
+    pub with_hits: usize,
+    pub refused: usize,
+    /// By the cluster's words.
+    pub not_yet: BTreeMap<String, usize>,
+    /// By [`crate::judge::Known::what`].
+    pub known: BTreeMap<&'static str, usize>,
+    /// By kind.
+    pub failed: BTreeMap<String, usize>,
+}
+
+impl Row {
+    fn add(&mut self, other: &Row) {
+        self.compared += other.compared;
+        self.agreed += other.agreed;
+        self.with_hits += other.with_hits;
+        self.refused += other.refused;
+        for (words, count) in &other.not_yet {
+            *self.not_yet.entry(words.clone()).or_default() += count;
+        }
+        for (what, count) in &other.known {
+            *self.known.entry(what).or_default() += count;
+        }
+        for (kind, count) in &other.failed {
+            *self.failed.entry(kind.clone()).or_default() += count;
+        }
+    }
+
+    fn known(&self) -> usize {
+        self.known.values().sum()
+    }
+}
+
+impl Tally {
+    /// Counts a verdict. Whether it is a failure of a kind that was not met before.
+    pub fn count(&mut self, corpus: &str, cluster: &str, verdict: &Verdict) -> bool {
+        let new = match verdict {
+            Verdict::Differ(found) => !self
+                .rows
+                .values()
+                .any(|row| row.failed.contains_key(&found.kind)),
+            _ => false,
+        };
+        let row = self
+            .rows
+            .entry((corpus.to_string(), cluster.to_string()))
+            .or_default();
+        row.compared += 1;
+        match verdict {
+            Verdict::Agree { with_hits } => {
+                row.agreed += 1;
+                row.with_hits += usize::from(*with_hits);
+            }
+            Verdict::Refused => row.refused += 1,
+            Verdict::NotYet(words) => *row.not_yet.entry(words.clone()).or_default() += 1,
+            Verdict::Known(known) => *row.known.entry(known.what).or_default() += 1,
+            Verdict::Differ(found) => *row.failed.entry(found.kind.clone()).or_default() += 1,
+        }
+        new
+    }
+
+    /// Everything together.
+    pub fn whole(&self) -> Row {
+        let mut whole = Row::default();
+        self.rows.values().for_each(|row| whole.add(row));
+        whole
+    }
+
+    /// How many kinds of failures there are.
+    pub fn kinds(&self) -> usize {
+        self.whole().failed.len()
+    }
+
+    /// For the screen.
+    pub fn print(&self) {
+        for ((corpus, cluster), row) in &self.rows {
+            println!(
+                "random: {corpus}, {cluster}: {} answers compared, {} equal up to ties ({} of them with hits), {} refused alike, {} differ as listed, {} failed",
+                row.compared,
+                row.agreed,
+                row.with_hits,
+                row.refused,
+                row.known(),
+                row.failed.values().sum::<usize>()
+            );
+        }
+        let whole = self.whole();
+        for (words, count) in &whole.not_yet {
+            println!("  {count} not there yet: {words}");
+        }
+        for (what, count) in &whole.known {
+            println!("  {count} differ as listed: {what}");
+        }
+        for (kind, count) in &whole.failed {
+            println!("  {count} failed in {kind}");
+        }
+    }
+
+    fn corpora(&self) -> Vec<&String> {
+        let mut names: Vec<&String> = self.rows.keys().map(|(corpus, _)| corpus).collect();
+        names.dedup();
+        names
+    }
+
+    fn of_corpus(&self, corpus: &str) -> Row {
+        let mut sum = Row::default();
+        let rows = self.rows.iter().filter(|((name, _), _)| name == corpus);
+        rows.for_each(|(_, row)| sum.add(row));
+        sum
+    }
+
+    fn figures(&self, how: &str) -> String {
+        let mut text = format!(
+            "{how}\n\n| corpus | cluster | answers compared | equal up to ties | of them with hits | refused alike | differ as listed | differ otherwise |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        );
+        for ((corpus, cluster), row) in &self.rows {
+            let otherwise: usize = row.failed.values().chain(row.not_yet.values()).sum();
+            text += &format!(
+                "| {corpus} | {cluster} | {} | {} | {} | {} | {} | {otherwise} |\n",
+                row.compared,
+                row.agreed,
+                row.with_hits,
+                row.refused,
+                row.known(),
+            );
+        }
+        text
+    }
+
+    fn exceptions(&self) -> String {
+        let corpora = self.corpora();
+        let names: String = corpora.iter().map(|name| format!(" {name} |")).collect();
+        let mut text = format!(
+            "| what | why |{names}\n| --- | --- |{}\n",
+            " --- |".repeat(corpora.len())
+        );
+        for known in KNOWN {
+            text += &format!("| {} | {} |", known.what, known.why);
+            for corpus in &corpora {
+                let row = self.of_corpus(corpus);
+                let count = row.known.get(known.what).copied().unwrap_or(0);
+                let percent = 100.0 * count as f64 / row.compared.max(1) as f64;
+                text += &format!(" {count} ({percent:.2} %) |");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Puts the numbers into the page; `how` says what they were measured on.
+    pub fn write(&self, how: &str) -> Result<(), String> {
+        let mut page = read_page()?;
+        for (name, text) in [
+            ("figures", self.figures(how)),
+            ("exceptions", self.exceptions()),
+        ] {
+            let (from, to) = part(&page, name)?;
+            page.replace_range(from..to, &format!("\n{text}"));
+        }
+        std::fs::write(path(), page).map_err(|e| format!("{}: {e}", path().display()))
+    }
+}
+
+/// Whether the page lists exactly what [`KNOWN`] lists; the error says what to do.
+pub fn check_page() -> Result<(), String> {
+    let page = read_page()?;
+    let (from, to) = part(&page, "exceptions")?;
+    let listed: Vec<(&str, &str)> = page[from..to]
+        .lines()
+        .skip_while(|line| !line.starts_with("| --- "))
+        .skip(1)
+        .filter_map(|line| {
+            let mut cells = line.trim_matches('|').split(" | ");
+            Some((cells.next()?.trim(), cells.next()?.trim()))
+        })
+        .collect();
+    let known: Vec<(&str, &str)> = KNOWN.iter().map(|k| (k.what, k.why)).collect();
+    if listed == known {
+        return Ok(());
+    }
+    Err(format!(
+        "docs/exactness.md lists other exceptions than tests/src/judge.rs; run this test with MIROIR_WRITE_DOCS=1\n  page: {listed:#?}\n  code: {known:#?}"
+    ))
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/exactness.md")
+}
+
+fn read_page() -> Result<String, String> {
+    std::fs::read_to_string(path()).map_err(|e| format!("{}: {e}", path().display()))
+}
+
+/// What stands between `<!-- NAME: ... -->` and `<!-- end of NAME -->`.
+fn part(page: &str, name: &str) -> Result<(usize, usize), String> {
+    let missing = || format!("docs/exactness.md has no part `{name}`");
+    let start = page.find(&format!("<!-- {name}:")).ok_or_else(missing)?;
+    let from = start + page[start..].find("-->\n").ok_or_else(missing)? + 4;
+    let to = page
+        .find(&format!("<!-- end of {name} -->"))
+        .ok_or_else(missing)?;
+    (from <= to).then_some((from, to)).ok_or_else(missing)
+}
