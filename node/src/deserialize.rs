@@ -253,6 +253,7 @@ codes! {
     InvalidDocumentLimit = "invalid_document_limit",
     InvalidDocumentIds = "invalid_document_ids",
     InvalidDocumentFilter = "invalid_document_filter",
+    InvalidDocumentSort = "invalid_document_sort",
     MissingDocumentFilter = "missing_document_filter",
     InvalidDocumentCsvDelimiter = "invalid_document_csv_delimiter",
     InvalidTaskLimit = "invalid_task_limit",

@@ -1,5 +1,9 @@
 //! Reading documents back.
 
+mod sort;
+#[cfg(test)]
+mod tests;
+
 use milli_core as milli;
 use milli_core::documents::validate_document_id_value;
 use milli_core::heed::RoTxn;
@@ -23,6 +27,10 @@ pub struct Browse {
     pub vectors: bool,
     pub ids: Option<Vec<Value>>,
     pub filter: Option<Value>,
+    /// Rules such as `year:asc`; by internal id where there are none.
+    pub sort: Option<Vec<String>>,
+    /// Another instance merges the documents with those of others: it gets the values they are sorted by.
+    pub proxied: bool,
 }
 
 impl Browse {
@@ -67,7 +75,9 @@ pub fn one(
         .ok_or_else(|| Error::document_not_found(id))
 }
 
-/// A page of documents in the order of their internal ids, and how many there are in all.
+/// A page of documents, and how many there are in all.
+///
+/// Errors: 400 `invalid_document_filter`, `invalid_document_sort`.
 pub fn browse(
     index: &Index,
     browse: &Browse,
@@ -96,11 +106,31 @@ pub fn browse(
             .map_err(document_filter_error)?;
     }
     let total = found.len() as usize;
-    let page = found.into_iter().skip(browse.offset).take(browse.limit);
-    Ok((
-        total,
-        read(index, &rtxn, page, browse.fields.as_deref(), browse.vectors)?,
-    ))
+    let rules = browse.sort.as_deref().map(sort::parse).transpose()?;
+    let page: Vec<DocumentId> = match &rules {
+        Some(rules) => {
+            let sorted = sort::sorted(index, &rtxn, rules, &found)?;
+            let page = sorted.into_iter().skip(browse.offset);
+            page.take(browse.limit).collect()
+        }
+        None => found
+            .into_iter()
+            .skip(browse.offset)
+            .take(browse.limit)
+            .collect(),
+    };
+    let fields = browse.fields.as_deref();
+    let mut documents = read(index, &rtxn, page.iter().copied(), fields, browse.vectors)?;
+    if browse.proxied {
+        let rules = rules.unwrap_or_default();
+        // The values may stand in fields that were not asked for.
+        let whole = read(index, &rtxn, page, None, false)?;
+        for (document, whole) in documents.iter_mut().zip(&whole) {
+            let about = sort::federation_of(&rules, whole);
+            document.insert("_federation".to_owned(), about);
+        }
+    }
+    Ok((total, documents))
 }
 
 fn read(

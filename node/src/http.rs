@@ -107,6 +107,7 @@ pub fn router(app: Arc<App>) -> Router {
             get(documents::one).delete(documents::delete),
         )
         .route("/indexes/{uid}/search", get(search::get).post(search::post))
+        .route("/indexes/{uid}/facet-search", post(search::facets))
         .route("/multi-search", post(search::multi))
         .route(
             "/indexes/{uid}/settings",

@@ -7,6 +7,7 @@
 //! of several searches.
 
 mod codes;
+mod facet_search;
 mod facets;
 mod federated;
 mod filter;
@@ -17,7 +18,7 @@ mod multi;
 mod request;
 mod select;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -37,9 +38,10 @@ use hits::{make_hits, SearchHit};
 use kind::SearchKind;
 use request::DEFAULT_LIMIT;
 
-pub use federated::federated_search;
+pub use facet_search::{facet_search, parse_facet_search};
+pub use federated::{facet_values, federated_search, FacetValue};
 pub use filter::parse_filter;
-pub use get::parse_search_get;
+pub use get::{parse_search_get, sort_list};
 pub use multi::{inside_query, parse_multi_search, IndexedResult, MultiSearch};
 pub use request::{parse_search_post, SearchQuery};
 pub use select::select;

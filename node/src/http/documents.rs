@@ -8,6 +8,7 @@ use miroir_api::Error;
 use serde_json::Value;
 
 use super::query::{index_uid, List, DEFAULT_LIMIT};
+use super::search::is_proxied;
 use super::{blocking, body, enqueue, json, Answer, Paged, Shared};
 use crate::deserialize::{
     codes::*, json_value, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
@@ -15,7 +16,7 @@ use crate::deserialize::{
 use crate::documents::{self, Browse};
 use crate::error::coded;
 use crate::payload::{self, Format};
-use crate::search::parse_filter;
+use crate::search::{parse_filter, sort_list};
 use crate::tasks::{Method, TaskSummary, Work};
 
 const ACCEPTED: &[&str] = &["application/json", "application/x-ndjson", "text/csv"];
@@ -234,6 +235,8 @@ struct ListQuery {
     ids: Option<Param<String>>,
     #[deserr(default, error = QueryRejection<InvalidDocumentFilter>)]
     filter: Option<String>,
+    #[deserr(default, error = QueryRejection<InvalidDocumentSort>)]
+    sort: Option<String>,
 }
 
 pub async fn list(state: Shared, path: Path<String>, RawQuery(query): RawQuery) -> Answer {
@@ -252,6 +255,8 @@ pub async fn list(state: Shared, path: Path<String>, RawQuery(query): RawQuery) 
         filter: query
             .filter
             .map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+        sort: query.sort.as_deref().map(sort_list),
+        proxied: false,
     };
     browsed(state, path, browse).await
 }
@@ -271,6 +276,8 @@ struct FetchBody {
     ids: Option<Vec<Value>>,
     #[deserr(default, error = JsonRejection<InvalidDocumentFilter>)]
     filter: Option<Value>,
+    #[deserr(default, error = JsonRejection<InvalidDocumentSort>)]
+    sort: Option<Vec<String>>,
 }
 
 pub async fn fetch(
@@ -287,6 +294,7 @@ pub async fn fetch(
         retrieve_vectors,
         ids,
         filter,
+        sort,
     } = read_json(&body)?;
     browsed(
         State(app),
@@ -298,6 +306,8 @@ pub async fn fetch(
             vectors: retrieve_vectors,
             ids,
             filter,
+            sort,
+            proxied: is_proxied(&headers),
         },
     )
     .await

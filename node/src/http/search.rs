@@ -9,8 +9,8 @@ use serde_json::json;
 use super::query::index_uid;
 use super::{blocking, body, Answer, App, Shared};
 use crate::search::{
-    federated_search, inside_query, parse_multi_search, parse_search_get, parse_search_post,
-    search, IndexedResult, MultiSearch, SearchQuery,
+    facet_search, federated_search, inside_query, parse_facet_search, parse_multi_search,
+    parse_search_get, parse_search_post, search, IndexedResult, MultiSearch, SearchQuery,
 };
 
 pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
@@ -33,6 +33,22 @@ async fn run(State(app): Shared, uid: String, query: SearchQuery) -> Answer {
     let result = blocking(&app, move |app| {
         let index = app.scheduler.indexes.get(&uid)?;
         search(&index, &uid, query, app.features.flags())
+    });
+    super::json(StatusCode::OK, &result.await?)
+}
+
+pub async fn facets(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let query = parse_facet_search(&body)?;
+    let uid = index_uid(uid)?;
+    let result = blocking(&app, move |app| {
+        let index = app.scheduler.indexes.get(&uid)?;
+        facet_search(&index, query, app.features.flags())
     });
     super::json(StatusCode::OK, &result.await?)
 }

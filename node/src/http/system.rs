@@ -29,7 +29,6 @@ pub const NOT_HERE: &[&str] = &[
     "/logs/stream",
     "/logs/stderr",
     "/metrics",
-    "/indexes/{uid}/facet-search",
     "/indexes/{uid}/similar",
     "/tasks/{uid}/documents",
 ];

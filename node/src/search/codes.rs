@@ -42,6 +42,11 @@ codes! {
     InvalidSearchShowRankingScoreDetails = "invalid_search_show_ranking_score_details",
     InvalidSearchSort = "invalid_search_sort",
     InvalidSearchVector = "invalid_search_vector",
+    // of facet search
+    InvalidFacetSearchExhaustiveFacetCount = "invalid_facet_search_exhaustive_facet_count",
+    InvalidFacetSearchFacetName = "invalid_facet_search_facet_name",
+    InvalidFacetSearchQuery = "invalid_facet_search_query",
+    MissingFacetSearchFacetName = "missing_facet_search_facet_name",
     // of multi-search
     InvalidQueryIndexUid = "invalid_index_uid",
     MissingQueryIndexUid = "missing_index_uid",

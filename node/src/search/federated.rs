@@ -31,6 +31,8 @@ use super::HitCount;
 use crate::error::{coded, heed_error};
 use crate::features::Flags;
 use crate::indexes::Indexes;
+pub use facets::{facet_values, FacetValue};
+
 use compare::Rank;
 use facets::{inside, uncount, values_of_hit, Orders};
 use rules::Rules;

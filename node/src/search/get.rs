@@ -148,7 +148,7 @@ fn filter_value(text: String) -> Value {
 }
 
 /// Splits `sort` at its commas, but keeps the one inside `_geoPoint(lat,lng)`.
-fn sort_list(text: &str) -> Vec<String> {
+pub fn sort_list(text: &str) -> Vec<String> {
     let mut rules: Vec<String> = Vec::new();
     let mut inside_point = false;
     for part in text.trim_matches('"').split(',').map(str::trim) {

@@ -80,6 +80,39 @@ pub struct SearchQuery {
     pub locales: Option<Vec<Locale>>,
 }
 
+impl Default for SearchQuery {
+    fn default() -> Self {
+        SearchQuery {
+            q: None,
+            vector: None,
+            hybrid: None,
+            offset: 0,
+            limit: DEFAULT_LIMIT,
+            page: None,
+            hits_per_page: None,
+            attributes_to_retrieve: None,
+            retrieve_vectors: false,
+            attributes_to_crop: None,
+            crop_length: DEFAULT_CROP_LENGTH,
+            attributes_to_highlight: None,
+            show_matches_position: false,
+            show_ranking_score: false,
+            show_ranking_score_details: false,
+            filter: None,
+            sort: None,
+            distinct: None,
+            facets: None,
+            highlight_pre_tag: default_highlight_pre_tag(),
+            highlight_post_tag: default_highlight_post_tag(),
+            crop_marker: default_crop_marker(),
+            matching_strategy: MatchingStrategy::default(),
+            attributes_to_search_on: None,
+            ranking_score_threshold: None,
+            locales: None,
+        }
+    }
+}
+
 impl SearchQuery {
     /// Whether the answer counts pages: `page` or `hitsPerPage` was given.
     pub fn paginated(&self) -> bool {

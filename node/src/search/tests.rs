@@ -503,6 +503,77 @@ fn requests_are_refused_in_meilisearchs_words() {
     );
 }
 
+#[test]
+fn values_of_a_facet_are_found() {
+    let films = films();
+    let found = |body: Value| {
+        let query = parse_facet_search(body.to_string().as_bytes())?;
+        facet_search(&films.index, query, Flags::default())
+            .map(|result| serde_json::to_value(result).unwrap())
+    };
+    let hits = |body: Value| found(body).unwrap()["facetHits"].clone();
+    let answer = found(json!({"facetName": "genre", "facetQuery": "sp", "unknown": 1})).unwrap();
+    assert_eq!(
+        (&answer["facetHits"], &answer["facetQuery"]),
+        (&json!([{"value": "space", "count": 2}]), &json!("sp"))
+    );
+    assert!(answer["processingTimeMs"].is_u64());
+    assert_eq!(
+        hits(json!({"facetName": "genre"})),
+        json!([{"value": "action", "count": 2}, {"value": "horror", "count": 1}, {"value": "space", "count": 2}])
+    );
+    assert_eq!(
+        hits(json!({"facetName": "genre", "q": "weaver", "filter": "year < 1980"})),
+        json!([{"value": "horror", "count": 1}, {"value": "space", "count": 1}])
+    );
+    assert_eq!(
+        hits(json!({"facetName": "genre", "facetQuery": "acton", "exhaustiveFacetCount": true})),
+        json!([{"value": "action", "count": 2}])
+    );
+    let refused = |body: Value| {
+        let error = found(body).unwrap_err();
+        assert_eq!(error.status, 400);
+        (error.code.into_owned(), error.message)
+    };
+    assert_eq!(
+        refused(json!({"q": "x"})),
+        (
+            "missing_facet_search_facet_name".to_owned(),
+            "Missing field `facetName`".to_owned()
+        )
+    );
+    let (code, message) = refused(json!({"facetName": "title"}));
+    assert_eq!(code, "invalid_facet_search_facet_name");
+    assert!(
+        message.starts_with(
+            "Attribute `title` is not facet-searchable. Available facet-searchable attributes"
+        ),
+        "{message}"
+    );
+    assert_eq!(
+        refused(json!({"facetName": "genre", "facetQuery": 1})).0,
+        "invalid_facet_search_query"
+    );
+    assert_eq!(
+        refused(json!({"facetName": "genre", "filter": "title = x"})).0,
+        "invalid_search_filter"
+    );
+    let off = Corpus::new(
+        |settings| settings.set_facet_search(false),
+        json!([{"id": 1}]),
+    );
+    let query = parse_facet_search(br#"{"facetName": "id"}"#).unwrap();
+    let error = facet_search(&off.index, query, Flags::default()).unwrap_err();
+    assert_eq!(
+        (error.status, error.code.as_ref(), error.message.as_str()),
+        (
+            400,
+            "facet_search_disabled",
+            "The facet search is disabled for this index"
+        )
+    );
+}
+
 // Without a list of searchable attributes the order in which a node came to know its fields must not show: it differs
 // from node to node.
 #[test]
