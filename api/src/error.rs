@@ -82,6 +82,12 @@ impl Error {
         Self::invalid(404, "index_not_found", format!("Index `{uid}` not found."))
     }
 
+    /// 409 `index_already_exists`.
+    pub fn index_already_exists(uid: &str) -> Self {
+        let message = format!("Index `{uid}` already exists.");
+        Self::invalid(409, "index_already_exists", message)
+    }
+
     /// 404 `document_not_found`.
     pub fn document_not_found(id: &str) -> Self {
         Self::invalid(

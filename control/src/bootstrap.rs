@@ -273,7 +273,7 @@ async fn learn(
             true => Layout::clone(layout),
             false => store.layout(row.layout_version).await?,
         };
-        for copy in copies.iter().filter(|copy| copy.index_uid == row.uid) {
+        for copy in copies.iter().filter(|copy| copy.index_uid == row.node_uid) {
             if let Some(position) = own.nodes.iter().position(|node| node.id == copy.node) {
                 own = own.with_state(
                     miroir_router::Shard(copy.shard),
@@ -282,21 +282,21 @@ async fn learn(
                 );
             }
         }
-        let mut entry = Entry::new(&row.uid, Arc::new(own), row.created_at);
+        let mut entry = Entry::new(&row.node_uid, &row.name, Arc::new(own), row.created_at);
         entry.updated_at = row.updated_at;
         entry.settings_version = row.settings_version;
-        entry.upper_case_ids = upper_case_ids.contains(&row.uid);
+        entry.upper_case_ids = upper_case_ids.contains(&row.node_uid);
         if let Some(visible) = &row.visible {
-            let settings = match read_back(&up, &row.uid).await {
+            let settings = match read_back(&up, &row.node_uid).await {
                 ReadBack::Agreed(settings) => settings,
                 ReadBack::Diverged(settings, why) => {
-                    tracing::warn!(index = row.uid, %why, "nodes differ in settings; send the settings again");
+                    tracing::warn!(index = row.name, %why, "nodes differ in settings; send the settings again");
                     settings
                 }
                 ReadBack::Unavailable(why) => {
                     return Err(StartError::one(format!(
                         "settings of index `{}` cannot be read: {why}",
-                        row.uid
+                        row.name
                     )))
                 }
             };
@@ -313,11 +313,10 @@ async fn learn(
 async fn resume(plane: &Plane) -> Result<(), StartError> {
     for (task, parts) in plane.store.unfinished().await? {
         let mut catalogue = plane.catalogue();
-        if let Some(uid) = &task.index_uid {
-            catalogue
-                .entry(uid, &plane.layout, now())
-                .accept(task.uid, &task.effect);
+        if let (Some(node_uid), Some(name)) = (&task.node_uid, &task.index_uid) {
+            catalogue.entry(node_uid, name, &plane.layout, now());
         }
+        catalogue.accept(&task);
         plane.flights.lock().insert(
             task.uid,
             Flight {
@@ -332,7 +331,7 @@ async fn resume(plane: &Plane) -> Result<(), StartError> {
         .catalogue()
         .iter()
         .filter(|entry| entry.is_gone())
-        .map(|entry| entry.uid.clone())
+        .map(|entry| entry.node_uid.clone())
         .collect();
     for uid in leftovers {
         tracing::warn!(

@@ -4,17 +4,21 @@
 //! documents must be split by a primary key that no node knows yet. Hence two states an index. A task moves *planned*
 //! when it is accepted and *visible* when it ends; when the last accepted task has ended, what came true is the plan.
 //!
+//! An index has two names: the clients', which swaps and renames move, and the nodes', which it keeps for life. Everything
+//! that is known of an index hangs on the nodes' name; the clients' name is one of its properties, visible and planned.
+//!
 //! Pure: the store keeps its rows, the plane publishes the routing tables made from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use miroir_api::Error;
 use miroir_router::{Ids, Index, Layout, SearchSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 use crate::settings::UserFaceting;
-use crate::tasks::{Status, TaskUid};
+use crate::tasks::{Status, Task, TaskUid};
 
 /// What is known of an index in one of its two states.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -39,12 +43,28 @@ pub(crate) struct Effect {
     pub deletes: bool,
     /// On success: settings are read back, and these are the user's faceting numbers.
     pub faceting: Option<UserFaceting>,
+    /// On success: clients call these indexes so.
+    pub names: Vec<Naming>,
+    /// On success: these pairs of names change places in the history of tasks.
+    pub swaps: Vec<(String, String)>,
+}
+
+/// An index gets another name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Naming {
+    pub node_uid: String,
+    /// What clients call it from then on; empty for one that is on its way out and loses its name to another.
+    pub name: String,
 }
 
 impl Effect {
     /// Whether later tasks of the index must be reported after this one.
     pub(crate) fn is_barrier(&self) -> bool {
-        self.creates || self.deletes || self.key.is_some() || self.faceting.is_some()
+        self.creates
+            || self.deletes
+            || self.key.is_some()
+            || self.faceting.is_some()
+            || !self.names.is_empty()
     }
 
     /// The state after success, from the state before.
@@ -82,7 +102,12 @@ impl Effect {
 /// An index's catalogue entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub uid: String,
+    /// What nodes call it, for as long as it lives.
+    pub node_uid: String,
+    /// What clients call it.
+    pub name: String,
+    /// What clients call it once all accepted tasks have run.
+    pub planned_name: String,
     pub created_at: Nanos,
     pub updated_at: Nanos,
     pub layout: Arc<Layout>,
@@ -99,9 +124,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(uid: &str, layout: Arc<Layout>, now: Nanos) -> Self {
+    pub(crate) fn new(node_uid: &str, name: &str, layout: Arc<Layout>, now: Nanos) -> Self {
         Entry {
-            uid: uid.to_owned(),
+            node_uid: node_uid.to_owned(),
+            name: name.to_owned(),
+            planned_name: name.to_owned(),
             created_at: now,
             updated_at: now,
             layout,
@@ -178,16 +205,22 @@ impl Entry {
         if self.visible.is_none() && self.planned.is_none() {
             return None;
         }
+        let visible = self.visible.is_some();
         Some(Arc::new(Index {
-            uid: self.uid.clone(),
-            node_uid: self.uid.clone(),
+            uid: if visible {
+                &self.name
+            } else {
+                &self.planned_name
+            }
+            .clone(),
+            node_uid: self.node_uid.clone(),
             // The planned key only: once a deletion is accepted, the next documents choose a key of their own.
             primary_key: self
                 .planned
                 .as_ref()
                 .and_then(|state| state.primary_key.clone()),
             ids: self.ids(),
-            visible: self.visible.is_some(),
+            visible,
             layout: Arc::clone(&self.layout),
             settings: Arc::clone(&self.settings),
             settings_version: self.settings_version,
@@ -195,46 +228,153 @@ impl Entry {
     }
 }
 
-/// All indexes, by uid.
+/// All indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
+    /// By the nodes' name.
     entries: BTreeMap<String, Entry>,
 }
 
 impl Catalogue {
-    pub(crate) fn get(&self, uid: &str) -> Option<&Entry> {
-        self.entries.get(uid)
+    pub(crate) fn get(&self, node_uid: &str) -> Option<&Entry> {
+        self.entries.get(node_uid)
     }
 
-    pub(crate) fn get_mut(&mut self, uid: &str) -> Option<&mut Entry> {
-        self.entries.get_mut(uid)
+    pub(crate) fn get_mut(&mut self, node_uid: &str) -> Option<&mut Entry> {
+        self.entries.get_mut(node_uid)
+    }
+
+    /// The index that clients call so now.
+    pub(crate) fn visible(&self, name: &str) -> Option<&Entry> {
+        self.called(name, |entry| entry.visible.is_some() && entry.name == name)
+    }
+
+    /// The index that is called so once every accepted task has run. It may be planned to be gone then.
+    pub(crate) fn planned(&self, name: &str) -> Option<&Entry> {
+        self.called(name, |entry| entry.planned_name == name)
+    }
+
+    /// Most indexes have one name for everybody.
+    fn called(&self, name: &str, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        let same = self.entries.get(name).filter(|entry| is_it(entry));
+        same.or_else(|| self.entries.values().find(|entry| is_it(entry)))
+    }
+
+    /// What nodes call the index that a write to `name` goes to; for a new one a name that is free.
+    pub(crate) fn node_uid(&self, name: &str) -> String {
+        if let Some(entry) = self.planned(name) {
+            return entry.node_uid.clone();
+        }
+        if !self.entries.contains_key(name) {
+            return name.to_owned();
+        }
+        /// So that name and suffix stay within the 400 bytes of an index uid.
+        const STEM_BYTES_MAX: usize = 360;
+        let stem = name.get(..STEM_BYTES_MAX).unwrap_or(name);
+        format!("{stem}-{}", uuid::Uuid::new_v4().simple())
     }
 
     pub(crate) fn insert(&mut self, entry: Entry) {
-        self.entries.insert(entry.uid.clone(), entry);
+        self.entries.insert(entry.node_uid.clone(), entry);
     }
 
-    /// The entry of `uid`, made with the layout of new indexes where there is none.
-    pub(crate) fn entry(&mut self, uid: &str, layout: &Arc<Layout>, now: Nanos) -> &mut Entry {
+    /// The entry of `node_uid`, made under `name` with the layout of new indexes where there is none.
+    pub(crate) fn entry(
+        &mut self,
+        node_uid: &str,
+        name: &str,
+        layout: &Arc<Layout>,
+        now: Nanos,
+    ) -> &mut Entry {
         self.entries
-            .entry(uid.to_owned())
-            .or_insert_with(|| Entry::new(uid, Arc::clone(layout), now))
+            .entry(node_uid.to_owned())
+            .or_insert_with(|| Entry::new(node_uid, name, Arc::clone(layout), now))
     }
 
-    pub(crate) fn remove(&mut self, uid: &str) {
-        self.entries.remove(uid);
+    pub(crate) fn remove(&mut self, node_uid: &str) {
+        self.entries.remove(node_uid);
     }
 
-    /// In order of uid, as clients list them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
 
-    /// What the cores may know.
-    pub(crate) fn published(&self) -> impl Iterator<Item = (String, Arc<Index>)> + '_ {
-        self.entries
-            .values()
-            .filter_map(|entry| Some((entry.uid.clone(), entry.published()?)))
+    /// The indexes that clients see, in order of their names, as clients list them.
+    pub(crate) fn listed(&self) -> Vec<&Entry> {
+        let mut listed: Vec<&Entry> = self
+            .iter()
+            .filter(|entry| entry.visible.is_some())
+            .collect();
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        listed
+    }
+
+    /// A task was accepted: what it will do, if nothing goes wrong, is planned. All indexes that it concerns wait for it.
+    pub(crate) fn accept(&mut self, task: &Task) {
+        if let Some(entry) = task
+            .node_uid
+            .as_ref()
+            .and_then(|uid| self.entries.get_mut(uid))
+        {
+            entry.accept(task.uid, &task.effect);
+        }
+        for naming in &task.effect.names {
+            if let Some(entry) = self.entries.get_mut(&naming.node_uid) {
+                entry.in_flight.insert(task.uid);
+            }
+        }
+        self.plan_names(&task.effect.names);
+    }
+
+    /// An accepted task will rename these.
+    pub(crate) fn plan_names(&mut self, names: &[Naming]) {
+        for Naming { node_uid, name } in names {
+            if let Some(entry) = self.entries.get_mut(node_uid) {
+                entry.planned_name.clone_from(name);
+            }
+        }
+    }
+
+    /// Gives the indexes their new names, all or, where the plan did not come true, none.
+    ///
+    /// # Errors
+    /// An index is not there, or one that was to go is.
+    pub(crate) fn rename(&mut self, names: &[Naming]) -> Result<(), Error> {
+        for Naming { node_uid, name } in names {
+            let entry = self.entries.get(node_uid);
+            let visible = entry.is_some_and(|entry| entry.visible.is_some());
+            let known = entry.map_or(name, |entry| &entry.name);
+            if !name.is_empty() && !visible {
+                return Err(Error::index_not_found(known));
+            }
+            if name.is_empty() && visible {
+                return Err(Error::index_already_exists(known));
+            }
+        }
+        for Naming { node_uid, name } in names {
+            if let Some(entry) = self.entries.get_mut(node_uid) {
+                entry.name.clone_from(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// A task that was to rename indexes has ended, however: nothing of it is in flight any more.
+    pub(crate) fn settle_names(&mut self, task: TaskUid, names: &[Naming]) {
+        for Naming { node_uid, .. } in names {
+            if let Some(entry) = self.entries.get_mut(node_uid) {
+                entry.in_flight.remove(&task);
+                entry.settle();
+            }
+        }
+    }
+
+    /// What the cores may know: by name what clients see, and what is planned under a name that nobody sees yet.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (String, Arc<Index>)> {
+        let mut all: Vec<Arc<Index>> = self.iter().filter_map(Entry::published).collect();
+        // What comes later wins.
+        all.sort_by_key(|index| index.visible);
+        all.into_iter().map(|index| (index.uid.clone(), index))
     }
 }
 
@@ -274,7 +414,7 @@ mod tests {
 
     #[test]
     fn documents_sent_right_after_the_creation_know_the_planned_key() {
-        let mut entry = Entry::new("movies", layout(), 1);
+        let mut entry = Entry::new("movies", "movies", layout(), 1);
         entry.accept(0, &create(Some("id")));
         assert_eq!(
             (key(&entry.visible), key(&entry.planned)),
@@ -288,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_failed_plan_is_given_up_when_nothing_is_left_in_flight() {
-        let mut entry = Entry::new("movies", layout(), 1);
+        let mut entry = Entry::new("movies", "movies", layout(), 1);
         let effect = Effect {
             creates: true,
             key: Some("id".into()),
@@ -308,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_deleted_index_may_be_made_again_before_the_deletion_has_run() {
-        let mut entry = Entry::new("movies", layout(), 1);
+        let mut entry = Entry::new("movies", "movies", layout(), 1);
         let delete = Effect {
             deletes: true,
             ..Effect::default()
@@ -339,6 +479,68 @@ mod tests {
         assert!(!entry.is_gone());
     }
 
+    fn named(node_uid: &str, name: &str) -> Naming {
+        Naming {
+            node_uid: node_uid.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_move_with_the_plan_and_show_when_the_task_ends() {
+        let mut catalogue = Catalogue::default();
+        for uid in ["a", "b"] {
+            let mut entry = Entry::new(uid, uid, layout(), 1);
+            entry.visible = Some(IndexState::default());
+            entry.planned = Some(IndexState::default());
+            catalogue.insert(entry);
+        }
+        let swap = [named("a", "b"), named("b", "a")];
+        catalogue.plan_names(&swap);
+        // Writes go by the plan, reads by what is.
+        assert_eq!(catalogue.node_uid("a"), "b");
+        assert_eq!(catalogue.visible("a").unwrap().node_uid, "a");
+        let read = |catalogue: &Catalogue| {
+            let mut names: Vec<_> = catalogue
+                .published()
+                .map(|(name, index)| (name, index.node_uid.clone()))
+                .collect();
+            names.sort();
+            names
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(read(&catalogue), [pair("a", "a"), pair("b", "b")]);
+        catalogue.rename(&swap).unwrap();
+        assert_eq!(read(&catalogue), [pair("a", "b"), pair("b", "a")]);
+        let listed: Vec<_> = catalogue.listed().iter().map(|e| e.name.clone()).collect();
+        assert_eq!(listed, ["a", "b"]);
+
+        // `b` (called `a`) becomes `c`; a new `a` and a new `b` find names on the nodes that are free.
+        catalogue.plan_names(&[named("b", "c")]);
+        catalogue.rename(&[named("b", "c")]).unwrap();
+        assert_eq!(catalogue.node_uid("c"), "b");
+        assert!(catalogue.node_uid("a").starts_with("a-"));
+        assert_eq!(catalogue.node_uid("b"), "a");
+        assert_eq!(catalogue.node_uid("d"), "d");
+    }
+
+    #[test]
+    fn a_name_is_not_taken_from_an_index_that_stayed() {
+        let mut catalogue = Catalogue::default();
+        let mut entry = Entry::new("a", "a", layout(), 1);
+        entry.visible = Some(IndexState::default());
+        catalogue.insert(entry);
+        catalogue.insert(Entry::new("b", "b", layout(), 1));
+        let code = |result: Result<(), Error>| result.unwrap_err().code.into_owned();
+        assert_eq!(
+            code(catalogue.rename(&[named("b", "c")])),
+            "index_not_found"
+        );
+        let names = [named("a", ""), named("a", "c")];
+        assert_eq!(code(catalogue.rename(&names)), "index_already_exists");
+        assert!(catalogue.visible("a").is_some());
+    }
+
     fn any_effect() -> impl Strategy<Value = Effect> {
         prop_oneof![
             Just(Effect::default()),
@@ -359,7 +561,7 @@ mod tests {
         /// succeed the plan foretells it.
         #[test]
         fn the_plan_meets_the_truth(tasks in proptest::collection::vec((any_effect(), any::<bool>()), 0..12), keep in any::<bool>()) {
-            let mut entry = Entry::new("x", layout(), 0);
+            let mut entry = Entry::new("x", "x", layout(), 0);
             for (uid, (effect, _)) in tasks.iter().enumerate() {
                 entry.accept(uid as u32, effect);
             }

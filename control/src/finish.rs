@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::catalogue::Catalogue;
 use crate::clock::now;
 use crate::flights::Flight;
 use crate::plane::Plane;
@@ -55,11 +56,11 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
     let mut ending: Ending = Vec::new();
     for Look { flight, behind } in &looks {
         let mut merged = merge(&flight.task, &flight.parts, now());
-        let index = flight.task.index_uid.clone().unwrap_or_default();
+        let held = |held: &HashSet<String>| flight.task.indexes().any(|index| held.contains(index));
         if merged.status.is_finished() {
             let barrier = flight.task.effect.is_barrier();
             if !behind
-                && !held_indexes.contains(&index)
+                && !held(&held_indexes)
                 && end(plane, flight, &merged, &flights, &mut ending).await
             {
                 if barrier {
@@ -70,10 +71,13 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             }
             // Behind another task: when that one moves, there will be another look.
             held_back |= !behind;
-            held_indexes.insert(index);
-            merged.status = Status::Processing;
+            held_indexes.extend(flight.task.indexes().map(str::to_owned));
+            merged.status = match flight.parts.is_empty() {
+                true => Status::Enqueued,
+                false => Status::Processing,
+            };
         } else if flight.task.effect.is_barrier() {
-            held_indexes.insert(index);
+            held_indexes.extend(flight.task.indexes().map(str::to_owned));
         }
         if merged.status != flight.task.status {
             let mut task = flight.task.clone();
@@ -109,17 +113,23 @@ fn looks(plane: &Plane) -> Vec<Look> {
     let mut unfinished: HashSet<String> = HashSet::new();
     let mut looks = Vec::new();
     for flight in plane.flights.lock().values() {
-        let index = flight.task.index_uid.as_deref().unwrap_or_default();
         if is_of_interest(flight) {
-            let behind = unfinished.contains(index);
+            let behind = flight
+                .task
+                .indexes()
+                .any(|index| unfinished.contains(index));
             looks.push(Look {
                 flight: flight.clone(),
                 behind,
             });
         }
         let finished = flight.ended || progress(&flight.parts).is_none();
-        if !finished && !unfinished.contains(index) {
-            unfinished.insert(index.to_owned());
+        if !finished {
+            for index in flight.task.indexes() {
+                if !unfinished.contains(index) {
+                    unfinished.insert(index.to_owned());
+                }
+            }
         }
     }
     looks
@@ -171,10 +181,14 @@ async fn end(
     }
 
     let mut catalogue = plane.catalogue();
-    let uid = task.index_uid.clone().unwrap_or_default();
+    let uid = task.node_uid.clone().unwrap_or_default();
     let mut version = None;
-    let mut row = None;
+    let mut rows = Vec::new();
+    let mut gone = None;
     let mut replanned = false;
+    if task.status == Status::Succeeded {
+        rename(plane, &mut catalogue, &mut task);
+    }
     if let Some(entry) = catalogue.get_mut(&uid) {
         let planned = entry.planned.clone();
         entry.finish(
@@ -193,11 +207,17 @@ async fn end(
                 settings,
             });
         }
-        row = (!entry.is_gone()).then(|| IndexRow::from(&*entry));
-        if row.is_none() {
+        if entry.is_gone() {
+            gone = Some(uid.clone());
             catalogue.remove(&uid);
         }
     }
+    catalogue.settle_names(task.uid, &task.effect.names);
+    rows.extend(
+        task.indexes()
+            .filter_map(|index| catalogue.get(index))
+            .map(IndexRow::from),
+    );
     if replanned || task.effect.is_barrier() {
         plane.publish(&catalogue);
     }
@@ -208,7 +228,8 @@ async fn end(
     }
     let stored = plane.store.finish(FinishedTask {
         task,
-        index: row,
+        indexes: rows,
+        gone,
         settings: version,
     });
     let end = async move {
@@ -218,6 +239,27 @@ async fn end(
     };
     ending.push(end.boxed());
     true
+}
+
+/// Gives a succeeding task's indexes their new names; where one of them is gone meanwhile, the task fails instead.
+fn rename(plane: &Plane, catalogue: &mut Catalogue, task: &mut Task) {
+    let Err(error) = catalogue.rename(&task.effect.names) else {
+        return;
+    };
+    task.status = Status::Failed;
+    task.error = Some(error.to_value());
+    // The plan built on it: names stay, but for what later tasks will change.
+    let own: Vec<String> = task.indexes().map(str::to_owned).collect();
+    for index in own {
+        if let Some(entry) = catalogue.get_mut(&index) {
+            entry.planned_name.clone_from(&entry.name);
+        }
+    }
+    for later in plane.flights.lock().values() {
+        if later.task.uid > task.uid {
+            catalogue.plan_names(&later.task.effect.names);
+        }
+    }
 }
 
 enum Read {
@@ -234,13 +276,13 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
     let later = || {
         flights
             .iter()
-            .filter(|other| other.task.uid > task.uid && other.task.index_uid == task.index_uid)
+            .filter(|other| other.task.uid > task.uid && other.task.node_uid == task.node_uid)
     };
     if task.effect.deletes || later().any(|other| other.task.effect.deletes) {
         return Read::Skip;
     }
     let alone = !later().any(|other| other.task.effect.is_barrier());
-    let index = task.index_uid.as_deref().unwrap_or_default();
+    let index = task.node_uid.as_deref().unwrap_or_default();
     match read_back(&plane.nodes, index).await {
         ReadBack::Agreed(value) => Read::Settings(value),
         ReadBack::Diverged(value, _) if !alone => Read::Settings(value),
@@ -264,14 +306,14 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
 
 /// Whether a later change of the index is being sent or is on its way: nodes may be a step apart then, rightly.
 fn changing(plane: &Plane, task: &Task) -> bool {
-    let uid = task.index_uid.as_deref().unwrap_or_default();
+    let uid = task.node_uid.as_deref().unwrap_or_default();
     let held = plane
         .catalogue()
         .get(uid)
         .is_some_and(|entry| entry.turns > 0);
     held || plane.flights.lock().values().any(|other| {
         other.task.uid > task.uid
-            && other.task.index_uid == task.index_uid
+            && other.task.node_uid == task.node_uid
             && other.task.effect.is_barrier()
     })
 }

@@ -186,7 +186,7 @@ impl Control {
     /// # Errors
     /// The store failed.
     pub async fn note_upper_case_ids(&self, turn: &Turn) -> Result<(), Error> {
-        let (plane, uid) = (Arc::clone(&self.plane), turn.index.uid.clone());
+        let (plane, uid) = (Arc::clone(&self.plane), turn.index.node_uid.clone());
         self.run(async move { plane.note_upper_case_ids(uid).await })
             .await
     }

@@ -10,12 +10,12 @@ use serde_json::{json, Map, Value};
 use tokio::time::{sleep, Instant};
 
 use crate::catalogue::{Effect, Entry, IndexState};
-use crate::clock::{now, rfc3339};
+use crate::clock::{rfc3339, Nanos};
 use crate::nodes::{broadcast, NodeRequest};
 use crate::plane::Plane;
 use crate::tasks::{summary, Kind, Role, Status, Task};
 use crate::types::TaskSummary;
-use crate::writes::primary_key_exists;
+use crate::writes::{primary_key_exists, Hold};
 
 /// Refuses what cannot be an index uid, in Meilisearch's words.
 pub(crate) fn check_uid(uid: &str) -> Result<(), Error> {
@@ -33,10 +33,20 @@ pub(crate) fn check_uid(uid: &str) -> Result<(), Error> {
 }
 
 /// A task as it begins.
-pub(crate) fn new_task(index: &str, kind: Kind, details: Value) -> Task {
+pub(crate) fn new_task(hold: &Hold, kind: Kind, details: Value) -> Task {
+    Task {
+        index_uid: Some(hold.index.clone()),
+        node_uid: Some(hold.node_uid.clone()),
+        ..bare_task(kind, details, hold.begun_at)
+    }
+}
+
+/// A task of no index as it begins.
+pub(crate) fn bare_task(kind: Kind, details: Value, enqueued_at: Nanos) -> Task {
     Task {
         uid: 0,
-        index_uid: Some(index.to_owned()),
+        index_uid: None,
+        node_uid: None,
         kind,
         status: Status::Enqueued,
         details,
@@ -44,18 +54,19 @@ pub(crate) fn new_task(index: &str, kind: Kind, details: Value) -> Task {
         doom: None,
         effect: Effect::default(),
         copies: 1,
-        enqueued_at: now(),
+        enqueued_at,
         started_at: None,
         finished_at: None,
         custom_metadata: None,
+        canceled_by: None,
     }
 }
 
 /// A task that has failed before anything was sent.
-pub(crate) fn failed_task(index: &str, kind: Kind, details: Value, error: &Error) -> Task {
+pub(crate) fn failed_task(hold: &Hold, kind: Kind, details: Value, error: &Error) -> Task {
     Task {
         doom: Some(error.to_value()),
-        ..new_task(index, kind, details)
+        ..new_task(hold, kind, details)
     }
 }
 
@@ -69,33 +80,30 @@ impl Plane {
         let mut hold = self.hold(uid).await;
         let details = json!({ "primaryKey": primary_key });
         if hold.planned.is_some() {
-            let error = Error::invalid(
-                409,
-                "index_already_exists",
-                format!("Index `{uid}` already exists."),
-            );
+            let error = Error::index_already_exists(uid);
             return self
-                .register_failed(uid, Kind::IndexCreation, details, error)
+                .register_failed(&hold, Kind::IndexCreation, details, error)
                 .await;
         }
         let state = IndexState {
             primary_key: primary_key.clone(),
             ..IndexState::default()
         };
-        self.plan_creation(uid, state, &mut hold.counted).await?;
-        let body = json!({ "uid": uid, "primaryKey": primary_key });
+        let node_uid = hold.node_uid.clone();
+        self.plan_creation(uid, &node_uid, state, &mut hold.counted)
+            .await?;
+        let body = json!({ "uid": node_uid, "primaryKey": primary_key });
         let request = NodeRequest::new(Method::POST, "/indexes", Some(body));
         let sent = async {
             let accepted =
                 broadcast(&self.nodes, &format!("Creating index `{uid}`"), &request).await?;
             let mut parts = self.parts(&accepted, Role::Counted);
-            parts.extend(self.make_filterable(uid).await?);
+            parts.extend(self.make_filterable(&node_uid).await?);
             Ok(parts)
         };
         match sent.await {
             Ok(parts) => {
-                let mut task = new_task(uid, Kind::IndexCreation, details);
-                task.enqueued_at = hold.begun_at;
+                let mut task = new_task(&hold, Kind::IndexCreation, details);
                 task.effect = Effect {
                     creates: true,
                     created_key: primary_key,
@@ -104,13 +112,13 @@ impl Plane {
                 Ok(summary(&self.accept(task, parts, Vec::new()).await?))
             }
             Err(error) => {
-                self.undo_creation(uid).await;
-                Err(error)
+                self.undo_creation(&node_uid).await;
+                Err(hold.in_clients_words(error))
             }
         }
     }
 
-    /// `PATCH /indexes/{uid}` with a primary key (or without: lawful, and changes nothing).
+    /// `PATCH /indexes/{uid}` with a primary key, with another name, with both (or with none: lawful, and changes nothing).
     ///
     /// A primary key may change only while the index is empty, and a node sees only its own part. So the lane is held,
     /// what is on its way is waited for, and the whole cluster's documents are counted before anything is sent.
@@ -118,23 +126,45 @@ impl Plane {
         self: &Arc<Self>,
         uid: &str,
         primary_key: Option<String>,
+        new_uid: Option<String>,
     ) -> Result<TaskSummary, Error> {
         check_uid(uid)?;
-        let details = json!({ "primaryKey": primary_key });
-        let hold = self.hold(uid).await;
+        let mut details = json!({ "primaryKey": primary_key });
+        if let Some(new_uid) = &new_uid {
+            check_uid(new_uid)?;
+            details["oldIndexUid"] = json!(uid);
+            details["newIndexUid"] = json!(new_uid);
+        }
+        let new_uid = new_uid.filter(|new_uid| new_uid != uid);
+        let (hold, target) = self.hold_both(uid, new_uid.as_deref()).await;
         if hold.planned.is_none() {
             return self
-                .register_failed(uid, Kind::IndexUpdate, details, Error::index_not_found(uid))
+                .register_failed(
+                    &hold,
+                    Kind::IndexUpdate,
+                    details,
+                    Error::index_not_found(uid),
+                )
                 .await;
         }
+        let mut effect = match target.as_ref().map(|target| self.renaming(&hold, target)) {
+            None => Effect::default(),
+            Some(Ok(effect)) => effect,
+            Some(Err(error)) => {
+                return self
+                    .register_failed(&hold, Kind::IndexUpdate, details, error)
+                    .await
+            }
+        };
+        effect.key.clone_from(&primary_key);
         if primary_key.is_some() {
-            self.wait_until_idle(uid).await?;
+            self.wait_until_idle(&hold).await?;
             let known = hold
                 .planned
                 .as_ref()
                 .and_then(|state| state.primary_key.clone());
             // Setting the key that it has is lawful, whatever it holds.
-            if known != primary_key && self.any_document(uid).await? {
+            if known != primary_key && self.any_document(&hold).await? {
                 let known = primary_key_exists(&known.unwrap_or_default());
                 // Failures of the engine name the index.
                 let error = Error {
@@ -142,27 +172,41 @@ impl Plane {
                     ..known
                 };
                 return self
-                    .register_failed(uid, Kind::IndexUpdate, details, error)
+                    .register_failed(&hold, Kind::IndexUpdate, details, error)
                     .await;
             }
         }
-        let request = NodeRequest::new(
-            Method::PATCH,
-            format!("/indexes/{uid}"),
-            Some(json!({ "primaryKey": primary_key })),
-        );
-        let accepted = broadcast(&self.nodes, &format!("Updating index `{uid}`"), &request).await?;
-        let mut task = new_task(uid, Kind::IndexUpdate, details);
-        task.enqueued_at = hold.begun_at;
-        task.effect = Effect {
-            key: primary_key,
-            ..Effect::default()
-        };
-        Ok(summary(
-            &self
-                .accept(task, self.parts(&accepted, Role::Counted), Vec::new())
-                .await?,
-        ))
+        let mut parts = Vec::new();
+        // Another name alone is nothing to the nodes.
+        if primary_key.is_some() || effect.names.is_empty() {
+            let request = NodeRequest::new(
+                Method::PATCH,
+                format!("/indexes/{}", hold.node_uid),
+                Some(json!({ "primaryKey": primary_key })),
+            );
+            let accepted = broadcast(&self.nodes, &format!("Updating index `{uid}`"), &request)
+                .await
+                .map_err(|error| hold.in_clients_words(error))?;
+            parts = self.parts(&accepted, Role::Counted);
+        }
+        let mut task = new_task(&hold, Kind::IndexUpdate, details);
+        task.effect = effect;
+        Ok(summary(&self.accept(task, parts, Vec::new()).await?))
+    }
+
+    /// Holds the lanes of one index or two, in the order of their names so that nobody waits in a circle.
+    async fn hold_both(self: &Arc<Self>, uid: &str, other: Option<&str>) -> (Hold, Option<Hold>) {
+        match other {
+            None => (self.hold(uid).await, None),
+            Some(other) if uid < other => {
+                let hold = self.hold(uid).await;
+                (hold, Some(self.hold(other).await))
+            }
+            Some(other) => {
+                let target = self.hold(other).await;
+                (self.hold(uid).await, Some(target))
+            }
+        }
     }
 
     /// `DELETE /indexes/{uid}`.
@@ -173,17 +217,17 @@ impl Plane {
         if hold.planned.is_none() {
             return self
                 .register_failed(
-                    uid,
+                    &hold,
                     Kind::IndexDeletion,
                     details,
                     Error::index_not_found(uid),
                 )
                 .await;
         }
-        let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
+        let path = format!("/indexes/{}", hold.node_uid);
+        let request = NodeRequest::new(Method::DELETE, path, None);
         let accepted = broadcast(&self.nodes, &format!("Deleting index `{uid}`"), &request).await?;
-        let mut task = new_task(uid, Kind::IndexDeletion, details);
-        task.enqueued_at = hold.begun_at;
+        let mut task = new_task(&hold, Kind::IndexDeletion, details);
         task.effect = Effect {
             deletes: true,
             ..Effect::default()
@@ -200,27 +244,32 @@ impl Plane {
     pub(crate) fn show_index(&self, uid: &str) -> Result<Value, Error> {
         check_uid(uid)?;
         self.catalogue()
-            .get(uid)
+            .visible(uid)
             .and_then(show)
             .ok_or_else(|| Error::index_not_found(uid))
     }
 
     /// `GET /indexes`.
     pub(crate) fn list_indexes(&self, offset: usize, limit: usize) -> Value {
-        let all: Vec<Value> = self.catalogue().iter().filter_map(show).collect();
+        let all: Vec<Value> = self
+            .catalogue()
+            .listed()
+            .into_iter()
+            .filter_map(show)
+            .collect();
         let total = all.len();
         let results: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
         json!({ "results": results, "offset": offset, "limit": limit, "total": total })
     }
 
     /// Waits until no accepted task of the index is on its way; the caller holds the lane, so none is added.
-    async fn wait_until_idle(&self, uid: &str) -> Result<(), Error> {
+    async fn wait_until_idle(&self, hold: &Hold) -> Result<(), Error> {
         /// Longer than most bodies of work, shorter than clients' patience.
         const PATIENCE: Duration = Duration::from_secs(25);
         let deadline = Instant::now() + PATIENCE;
         while self
             .catalogue()
-            .get(uid)
+            .get(&hold.node_uid)
             .is_some_and(|entry| !entry.in_flight.is_empty())
         {
             if Instant::now() > deadline {
@@ -228,7 +277,8 @@ impl Plane {
                     503,
                     "miroir_index_busy",
                     format!(
-                        "Index `{uid}` still has tasks on their way; wait for them and try again."
+                        "Index `{}` still has tasks on their way; wait for them and try again.",
+                        hold.index
                     ),
                 ));
             }
@@ -238,9 +288,9 @@ impl Plane {
     }
 
     /// Whether any node holds a document of the index.
-    async fn any_document(&self, uid: &str) -> Result<bool, Error> {
-        let path = format!("/indexes/{uid}/stats");
-        let what = format!("Changing the primary key of `{uid}`");
+    async fn any_document(&self, hold: &Hold) -> Result<bool, Error> {
+        let path = format!("/indexes/{}/stats", hold.node_uid);
+        let what = format!("Changing the primary key of `{}`", hold.index);
         let mut any = false;
         for (client, reply) in self
             .nodes
@@ -271,7 +321,7 @@ impl Plane {
 fn show(entry: &Entry) -> Option<Value> {
     let visible = entry.visible.as_ref()?;
     Some(json!({
-        "uid": entry.uid,
+        "uid": entry.name,
         "createdAt": rfc3339(entry.created_at),
         "updatedAt": rfc3339(entry.updated_at),
         "primaryKey": visible.primary_key,

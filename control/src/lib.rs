@@ -12,7 +12,7 @@
 //! | `catalogue` | which indexes there are, visible and planned |
 //! | `lane`, `writes` | the order of writes of one index; turns and commits |
 //! | `tasks`, `flights`, `poll`, `finish` | a client's task, its node tasks, and how it ends |
-//! | `settings`, `indexes`, `stats` | the slow API, one module a subject |
+//! | `settings`, `indexes`, `renames`, `stats` | the slow API, one module a subject |
 //! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ mod lane;
 mod nodes;
 mod plane;
 mod poll;
+mod renames;
 mod routes;
 mod scrub;
 mod settings;

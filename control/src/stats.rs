@@ -73,9 +73,9 @@ impl Plane {
 
     fn visible_uids(&self) -> Vec<String> {
         self.catalogue()
-            .iter()
-            .filter(|entry| entry.visible.is_some())
-            .map(|entry| entry.uid.clone())
+            .listed()
+            .into_iter()
+            .map(|entry| entry.name.clone())
             .collect()
     }
 
@@ -117,10 +117,9 @@ impl Plane {
             );
             return Err(Error::system(503, "miroir_shard_unavailable", message));
         }
-        let busy =
-            self.flights.lock().values().any(|flight| {
-                !flight.ended && flight.task.index_uid.as_deref() == Some(&index.uid)
-            });
+        let busy = self.flights.lock().values().any(|flight| {
+            !flight.ended && flight.task.node_uid.as_deref() == Some(&index.node_uid)
+        });
         let whole = plan.targets.iter().all(|target| target.whole);
         let (chosen, divisor): (Vec<&Value>, u64) = if whole {
             let chosen = plan

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::catalogue::Effect;
 use crate::clock::Nanos;
+use crate::writes::called;
 
 pub(crate) use filter::TaskFilter;
 pub(crate) use merge::{merge, progress, Merged};
@@ -66,16 +67,18 @@ pub(crate) enum Kind {
     IndexCreation,
     IndexUpdate,
     IndexDeletion,
+    IndexSwap,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 7] = [
         Kind::DocumentAdditionOrUpdate,
         Kind::DocumentDeletion,
         Kind::SettingsUpdate,
         Kind::IndexCreation,
         Kind::IndexUpdate,
         Kind::IndexDeletion,
+        Kind::IndexSwap,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Kind {
             Kind::IndexCreation => "indexCreation",
             Kind::IndexUpdate => "indexUpdate",
             Kind::IndexDeletion => "indexDeletion",
+            Kind::IndexSwap => "indexSwap",
         }
     }
 
@@ -109,7 +113,10 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub uid: TaskUid,
+    /// What clients call its index; swaps and renames change it afterwards.
     pub index_uid: Option<String>,
+    /// What nodes call its index.
+    pub node_uid: Option<String>,
     pub kind: Kind,
     pub status: Status,
     /// While it runs: the client's own numbers. Once finished: what clients see.
@@ -126,6 +133,24 @@ pub(crate) struct Task {
     pub started_at: Option<Nanos>,
     pub finished_at: Option<Nanos>,
     pub custom_metadata: Option<String>,
+    /// The task that cancelled it.
+    pub canceled_by: Option<TaskUid>,
+}
+
+impl Task {
+    /// The indexes, as nodes call them, whose earlier tasks must end before this one.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = &str> {
+        let renamed = self.effect.names.iter().map(|naming| &naming.node_uid);
+        self.node_uid.iter().chain(renamed).map(String::as_str)
+    }
+
+    /// A text of a node with the index called as clients call it.
+    pub(crate) fn in_clients_words(&self, text: &str) -> String {
+        match (&self.node_uid, &self.index_uid) {
+            (Some(node_uid), Some(uid)) if node_uid != uid => called(text, node_uid, uid),
+            _ => text.to_owned(),
+        }
+    }
 }
 
 /// One node's share of a task.

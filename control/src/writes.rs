@@ -24,6 +24,8 @@ use crate::types::{BeginWrite, InferredKey, Outcome, TaskSummary, Turn, WriteKin
 pub(crate) struct TurnInner {
     plane: Arc<Plane>,
     index: String,
+    /// What nodes call the index: fixed as long as the turn is held.
+    node_uid: String,
     kind: WriteKind,
     /// When the turn was granted: nothing was sent to a node before, so no part started earlier.
     begun_at: Nanos,
@@ -41,12 +43,12 @@ impl Drop for TurnInner {
         let Some(guard) = self.guard.take() else {
             return;
         };
-        self.plane.end_turn(&self.index, self.counted);
+        self.plane.end_turn(&self.node_uid, self.counted);
         if self.creation.take().is_some() {
             // Nothing was accepted, so the index must not stay. The lane is held until it is gone.
-            let (plane, index) = (Arc::clone(&self.plane), std::mem::take(&mut self.index));
+            let (plane, node_uid) = (Arc::clone(&self.plane), std::mem::take(&mut self.node_uid));
             self.plane.runtime.spawn(async move {
-                plane.undo_creation(&index).await;
+                plane.undo_creation(&node_uid).await;
                 drop(guard);
             });
         }
@@ -56,7 +58,10 @@ impl Drop for TurnInner {
 /// An exclusive turn of the control plane itself: settings and index changes.
 pub(crate) struct Hold {
     plane: Arc<Plane>,
-    index: String,
+    /// What clients call the index.
+    pub index: String,
+    /// What nodes call it: fixed as long as the turn is held.
+    pub node_uid: String,
     pub counted: bool,
     /// When the turn was granted, before anything was sent.
     pub begun_at: Nanos,
@@ -67,8 +72,21 @@ pub(crate) struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.plane.end_turn(&self.index, self.counted);
+        self.plane.end_turn(&self.node_uid, self.counted);
     }
+}
+
+impl Hold {
+    /// A node's refusal with the index called as clients call it.
+    pub(crate) fn in_clients_words(&self, error: Error) -> Error {
+        let message = called(&error.message, &self.node_uid, &self.index);
+        Error { message, ..error }
+    }
+}
+
+/// `text` with the index called as clients call it.
+pub(crate) fn called(text: &str, node_uid: &str, name: &str) -> String {
+    text.replace(&format!("`{node_uid}`"), &format!("`{name}`"))
 }
 
 /// What a write finds when its turn comes.
@@ -98,6 +116,7 @@ impl Plane {
         let mut inner = TurnInner {
             plane: Arc::clone(self),
             index: write.index.clone(),
+            node_uid: self.catalogue().node_uid(&write.index),
             kind: write.kind,
             begun_at: now(),
             guard: Some(guard),
@@ -105,7 +124,7 @@ impl Plane {
             creation: None,
             sets_key: None,
         };
-        let (planned, found) = self.start_turn(&write.index, &mut inner.counted);
+        let (planned, found) = self.start_turn(&write.index, &inner.node_uid, &mut inner.counted);
         let footing = match (&planned, write.kind) {
             (None, WriteKind::DocumentDeletion) => {
                 Footing::Doomed(Error::index_not_found(&write.index))
@@ -121,7 +140,7 @@ impl Plane {
         let mut index = found;
         if planned.is_none() && write.kind == WriteKind::DocumentAdditionOrUpdate {
             let (parts, created) = self
-                .create_for_write(&write.index, &mut inner.counted)
+                .create_for_write(&write.index, &inner.node_uid, &mut inner.counted)
                 .await?;
             inner.creation = Some(parts);
             index = created;
@@ -145,10 +164,12 @@ impl Plane {
     pub(crate) async fn hold(self: &Arc<Self>, index: &str) -> Hold {
         let guard = self.lanes.exclusive(index).await;
         let mut counted = false;
-        let (planned, _) = self.start_turn(index, &mut counted);
+        let node_uid = self.catalogue().node_uid(index);
+        let (planned, _) = self.start_turn(index, &node_uid, &mut counted);
         Hold {
             plane: Arc::clone(self),
             index: index.to_owned(),
+            node_uid,
             counted,
             begun_at: now(),
             planned,
@@ -159,7 +180,7 @@ impl Plane {
     /// Whether a write of the index may share its lane: one copy, and nothing about the index left to decide.
     fn can_share(&self, index: &str) -> bool {
         let catalogue = self.catalogue();
-        catalogue.get(index).is_some_and(|entry| {
+        catalogue.planned(index).is_some_and(|entry| {
             entry.layout.copies_per_shard() == 1
                 && entry
                     .planned
@@ -169,11 +190,16 @@ impl Plane {
     }
 
     /// Counts the turn and returns the planned state with the index to write to.
-    fn start_turn(&self, uid: &str, counted: &mut bool) -> (Option<IndexState>, Arc<Index>) {
+    fn start_turn(
+        &self,
+        uid: &str,
+        node_uid: &str,
+        counted: &mut bool,
+    ) -> (Option<IndexState>, Arc<Index>) {
         let mut catalogue = self.catalogue();
-        let entry = catalogue.get_mut(uid);
+        let entry = catalogue.get_mut(node_uid);
         let planned = entry.as_ref().and_then(|entry| entry.planned.clone());
-        let index = Arc::new(index_for(uid, entry.as_deref(), &self.layout));
+        let index = Arc::new(index_for(uid, node_uid, entry.as_deref(), &self.layout));
         if let Some(entry) = entry {
             entry.turns += 1;
             *counted = true;
@@ -181,9 +207,9 @@ impl Plane {
         (planned, index)
     }
 
-    pub(crate) fn end_turn(&self, uid: &str, counted: bool) {
+    pub(crate) fn end_turn(&self, node_uid: &str, counted: bool) {
         let mut catalogue = self.catalogue();
-        let Some(entry) = catalogue.get_mut(uid).filter(|_| counted) else {
+        let Some(entry) = catalogue.get_mut(node_uid).filter(|_| counted) else {
             return;
         };
         entry.turns = entry.turns.saturating_sub(1);
@@ -191,7 +217,7 @@ impl Plane {
         entry.settle();
         let changed = entry.planned != planned;
         if entry.is_gone() {
-            catalogue.remove(uid);
+            catalogue.remove(node_uid);
         }
         if changed {
             self.publish(&catalogue);
@@ -235,6 +261,7 @@ impl Plane {
         let task = Task {
             uid: 0,
             index_uid: Some(inner.index.clone()),
+            node_uid: Some(inner.node_uid.clone()),
             kind: match inner.kind {
                 WriteKind::DocumentAdditionOrUpdate => Kind::DocumentAdditionOrUpdate,
                 WriteKind::DocumentDeletion => Kind::DocumentDeletion,
@@ -249,6 +276,7 @@ impl Plane {
             started_at: None,
             finished_at: None,
             custom_metadata: outcome.custom_metadata,
+            canceled_by: None,
         };
         let missed: Vec<CopyRow> = outcome
             .missed
@@ -256,7 +284,7 @@ impl Plane {
             .filter_map(|(shard, node)| {
                 let node = self.node(*node)?.id().to_owned();
                 Some(CopyRow {
-                    index_uid: inner.index.clone(),
+                    index_uid: inner.node_uid.clone(),
                     shard: shard.0,
                     node,
                     state: CopyState::OutOfSync,
@@ -264,7 +292,7 @@ impl Plane {
             })
             .collect();
         let task = self.accept(task, parts, missed).await?;
-        self.mark_missed(&inner.index, &outcome.missed);
+        self.mark_missed(&inner.node_uid, &outcome.missed);
         // What was created is the task's business from here on.
         inner.creation = None;
         Ok(summary(&task))
@@ -279,20 +307,21 @@ impl Plane {
     ) -> Result<Task, Error> {
         let merged = merge(&task, &parts, now());
         task.details = merged.details;
-        if parts.is_empty() {
-            // Nothing to wait for.
+        if parts.is_empty() && task.effect.names.is_empty() {
+            // Nothing to wait for. New names wait for the earlier tasks of their indexes.
             task.status = merged.status;
             task.error = merged.error;
             task.started_at = merged.started_at;
             task.finished_at = merged.finished_at;
         }
-        let uid = task.index_uid.clone().unwrap_or_default();
+        let uid = task.node_uid.clone().unwrap_or_default();
+        let name = task.index_uid.clone().unwrap_or_default();
         let running = !task.status.is_finished();
         let changes_plan = running && task.effect.is_barrier();
         let stored = {
             let mut catalogue = self.catalogue();
-            let index = changes_plan.then(|| {
-                let entry = catalogue.entry(&uid, &self.layout, now());
+            let index = (changes_plan && !uid.is_empty()).then(|| {
+                let entry = catalogue.entry(&uid, &name, &self.layout, now());
                 let mut row = IndexRow::from(&*entry);
                 row.planned = task.effect.apply(entry.planned.as_ref(), true, true);
                 row
@@ -307,9 +336,7 @@ impl Plane {
         let task = stored.await?;
         if running {
             let mut catalogue = self.catalogue();
-            if let Some(entry) = catalogue.get_mut(&uid) {
-                entry.accept(task.uid, &task.effect);
-            }
+            catalogue.accept(&task);
             if changes_plan {
                 self.publish(&catalogue);
             }
@@ -331,18 +358,18 @@ impl Plane {
     }
 
     /// Takes copies that missed a write out of service. They are in the store already.
-    fn mark_missed(&self, uid: &str, missed: &[(Shard, miroir_router::NodeIdx)]) {
+    fn mark_missed(&self, node_uid: &str, missed: &[(Shard, miroir_router::NodeIdx)]) {
         if missed.is_empty() {
             return;
         }
         let mut catalogue = self.catalogue();
-        let Some(entry) = catalogue.get_mut(uid) else {
+        let Some(entry) = catalogue.get_mut(node_uid) else {
             return;
         };
         for (shard, node) in missed {
             entry.layout = Arc::new(entry.layout.with_state(*shard, *node, CopyState::OutOfSync));
             tracing::warn!(
-                index = uid,
+                index = node_uid,
                 shard = shard.0,
                 node = node.0,
                 "a copy missed a write and is out of sync"
@@ -353,10 +380,10 @@ impl Plane {
 }
 
 /// The index as a write sees it; a stand-in where there is none.
-fn index_for(uid: &str, entry: Option<&Entry>, layout: &Arc<Layout>) -> Index {
+fn index_for(uid: &str, node_uid: &str, entry: Option<&Entry>, layout: &Arc<Layout>) -> Index {
     Index {
         uid: uid.to_owned(),
-        node_uid: uid.to_owned(),
+        node_uid: node_uid.to_owned(),
         primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
         ids: entry.and_then(Entry::ids),
         visible: entry.is_some_and(|entry| entry.visible.is_some()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::Router;
 use bytes::Bytes;
 use miroir_api::Error;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{accepted, body, json_response, ok, Answer, Shared};
 use crate::indexes::check_uid;
 use crate::plane::Plane;
+use crate::renames::Swap;
 
 /// Renaming an index came to Meilisearch with this version; before it, `uid` was an immutable field.
 const RENAMING_SINCE: (u32, u32, u32) = (1, 18, 0);
@@ -22,6 +23,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
         .route("/indexes", get(list).post(create))
         .route("/indexes/{uid}", get(show).patch(update).delete(delete))
         .route("/indexes/{uid}/stats", get(stats))
+        .route("/swap-indexes", post(swap))
 }
 
 async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
@@ -57,8 +59,8 @@ async fn update(
 ) -> Answer {
     check_uid(&uid)?;
     let body = body::json(&headers, &bytes)?;
-    let primary_key = parse_update(&body, plane.lowest_version() >= RENAMING_SINCE)?;
-    accepted(&plane.update_index(&uid, primary_key).await?)
+    let (primary_key, new_uid) = parse_update(&body, plane.lowest_version() >= RENAMING_SINCE)?;
+    accepted(&plane.update_index(&uid, primary_key, new_uid).await?)
 }
 
 async fn delete(State(plane): Shared, Path(uid): Path<String>) -> Answer {
@@ -100,7 +102,10 @@ fn parse_creation(body: &Value) -> Result<(String, Option<String>), Error> {
     Ok((uid, primary_key))
 }
 
-fn parse_update(body: &Value, renaming: bool) -> Result<Option<String>, Error> {
+/// The primary key and the new uid.
+type Update = (Option<String>, Option<String>);
+
+fn parse_update(body: &Value, renaming: bool) -> Result<Update, Error> {
     let map = body
         .as_object()
         .ok_or_else(|| body::wrong_kind("", "an object", body, "bad_request"))?;
@@ -109,14 +114,17 @@ fn parse_update(body: &Value, renaming: bool) -> Result<Option<String>, Error> {
     } else {
         "`primaryKey`"
     };
-    let mut primary_key = None;
+    let (mut primary_key, mut uid) = (None, None);
     for (name, value) in map {
         let immutable = match name.as_str() {
             "primaryKey" => {
                 primary_key = parse_primary_key(value)?;
                 continue;
             }
-            "uid" if renaming => return Err(Error::not_implemented("renaming an index")),
+            "uid" if renaming => {
+                uid = optional_text(".uid", value, "invalid_index_uid")?;
+                continue;
+            }
             "uid" => "immutable_index_uid",
             "createdAt" => "immutable_index_created_at",
             "updatedAt" => "immutable_index_updated_at",
@@ -128,19 +136,104 @@ fn parse_update(body: &Value, renaming: bool) -> Result<Option<String>, Error> {
         let message = format!("Immutable field `{name}`: expected one of {expected}");
         return Err(Error::invalid(400, immutable, message));
     }
-    Ok(primary_key)
+    Ok((primary_key, uid))
 }
 
 fn parse_primary_key(value: &Value) -> Result<Option<String>, Error> {
+    optional_text(".primaryKey", value, "invalid_index_primary_key")
+}
+
+fn optional_text(path: &str, value: &Value, code: &'static str) -> Result<Option<String>, Error> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
-        _ => Err(body::wrong_kind(
-            ".primaryKey",
-            "a string",
-            value,
-            "invalid_index_primary_key",
-        )),
+        _ => Err(body::wrong_kind(path, "a string", value, code)),
+    }
+}
+
+async fn swap(State(plane): Shared, headers: HeaderMap, bytes: Bytes) -> Answer {
+    let renaming = plane.lowest_version() >= RENAMING_SINCE;
+    let swaps = parse_swaps(&body::json(&headers, &bytes)?, renaming)?;
+    accepted(&plane.swap_indexes(swaps, renaming).await?)
+}
+
+fn parse_swaps(body: &Value, renaming: bool) -> Result<Vec<Swap>, Error> {
+    let list = body
+        .as_array()
+        .ok_or_else(|| body::wrong_kind("", "an array", body, "bad_request"))?;
+    let swap = |(position, item): (usize, &Value)| parse_swap(position, item, renaming);
+    list.iter().enumerate().map(swap).collect()
+}
+
+fn parse_swap(position: usize, item: &Value, renaming: bool) -> Result<Swap, Error> {
+    const CODE: &str = "invalid_swap_indexes";
+    let at = format!("[{position}]");
+    let map = item
+        .as_object()
+        .ok_or_else(|| body::wrong_kind(&at, "an object", item, "bad_request"))?;
+    let mut indexes = None;
+    let mut rename = false;
+    for (name, value) in map {
+        match name.as_str() {
+            "indexes" => {
+                let list = value.as_array().ok_or_else(|| {
+                    body::wrong_kind(&format!("{at}.indexes"), "an array", value, CODE)
+                })?;
+                let uid = |(place, item): (usize, &Value)| {
+                    let at = format!("{at}.indexes[{place}]");
+                    let text = item
+                        .as_str()
+                        .ok_or_else(|| body::wrong_kind(&at, "a string", item, CODE))?;
+                    check_uid(text).map_err(|error| {
+                        let message = format!("Invalid value at `{at}`: {}", error.message);
+                        Error::invalid(400, CODE, message)
+                    })?;
+                    Ok(text.to_owned())
+                };
+                indexes = Some(
+                    list.iter()
+                        .enumerate()
+                        .map(uid)
+                        .collect::<Result<Vec<String>, Error>>()?,
+                );
+            }
+            "rename" if renaming => {
+                rename = value.as_bool().ok_or_else(|| {
+                    let at = format!("{at}.rename");
+                    body::wrong_kind(&at, "a boolean", value, "invalid_swap_rename")
+                })?;
+            }
+            _ => {
+                let known = if renaming {
+                    "`indexes`, `rename`"
+                } else {
+                    "`indexes`"
+                };
+                let message =
+                    format!("Unknown field `{name}` inside `{at}`: expected one of {known}");
+                return Err(Error::bad_request(message));
+            }
+        }
+    }
+    let indexes = indexes.ok_or_else(|| {
+        let message = format!("Missing field `indexes` inside `{at}`");
+        Error::invalid(400, "missing_swap_indexes", message)
+    })?;
+    match <[String; 2]>::try_from(indexes) {
+        Ok([left, right]) => Ok(Swap {
+            left,
+            right,
+            rename,
+        }),
+        Err(indexes) => {
+            let listed: Vec<String> = indexes.iter().map(|uid| format!("\"{uid}\"")).collect();
+            let message = format!(
+                "Two indexes must be given for each swap. The list `[{}]` contains {} indexes.",
+                listed.join(", "),
+                indexes.len()
+            );
+            Err(Error::invalid(400, CODE, message))
+        }
     }
 }
 
@@ -178,8 +271,8 @@ mod tests {
             "immutable_index_uid"
         );
         assert_eq!(
-            parse_update(&json!({"uid": "b"}), true).unwrap_err().status,
-            501
+            parse_update(&json!({"uid": "b"}), true).unwrap(),
+            (None, Some("b".to_owned()))
         );
         assert_eq!(
             parse_update(&json!({"createdAt": "x"}), true)
@@ -189,7 +282,33 @@ mod tests {
         );
         assert_eq!(
             parse_update(&json!({"primaryKey": "sku"}), true).unwrap(),
-            Some("sku".to_owned())
+            (Some("sku".to_owned()), None)
         );
+    }
+
+    #[test]
+    fn swaps_are_parsed_as_meilisearch_does() {
+        let good = json!([{"indexes": ["a", "b"]}, {"indexes": ["c", "d"], "rename": true}]);
+        let swaps = parse_swaps(&good, true).unwrap();
+        assert_eq!(
+            (
+                &*swaps[1].left,
+                &*swaps[1].right,
+                swaps[0].rename,
+                swaps[1].rename
+            ),
+            ("c", "d", false, true)
+        );
+        for (bad, message) in [
+            (json!("x"), "Invalid value type: expected an array, but found a string: `\"x\"`"),
+            (json!(["x"]), "Invalid value type at `[0]`: expected an object, but found a string: `\"x\"`"),
+            (json!([{"indexes": "x"}]), "Invalid value type at `[0].indexes`: expected an array, but found a string: `\"x\"`"),
+            (json!([{"indexes": ["x"]}]), "Two indexes must be given for each swap. The list `[\"x\"]` contains 1 indexes."),
+            (json!([{"indexes": ["a", "b"], "rename": 1}]), "Invalid value type at `[0].rename`: expected a boolean, but found a positive integer: `1`"),
+            (json!([{}]), "Missing field `indexes` inside `[0]`"),
+        ] {
+            assert_eq!(parse_swaps(&bad, true).unwrap_err().message, message);
+        }
+        assert_eq!(parse_swaps(&good, false).unwrap_err().code, "bad_request");
     }
 }

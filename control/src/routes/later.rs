@@ -10,12 +10,11 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: [(&str, &str); 28] = [
+const LATER: [(&str, &str); 27] = [
     ("/keys", "API keys"),
     ("/keys/{key}", "API keys"),
     ("/dumps", "dumps"),
     ("/snapshots", "snapshots"),
-    ("/swap-indexes", "swapping indexes"),
     ("/export", "exports"),
     ("/metrics", "metrics"),
     ("/experimental-features", "experimental features"),

@@ -13,6 +13,7 @@ use crate::nodes::broadcast;
 use crate::plane::Plane;
 use crate::tasks::{summary, Kind, Role};
 use crate::types::TaskSummary;
+use crate::writes::Hold;
 
 impl Plane {
     /// Changes one setting (`sub`) or all of them; `body` `None` resets.
@@ -25,7 +26,7 @@ impl Plane {
         check_uid(index)?;
         let mut hold = self.hold(index).await;
         let keys = match (&body, sub) {
-            (None, None) if hold.planned.is_some() => self.setting_names(index).await?,
+            (None, None) if hold.planned.is_some() => self.setting_names(&hold.node_uid).await?,
             _ => Vec::new(),
         };
         if body.is_none() && hold.planned.is_none() {
@@ -37,7 +38,7 @@ impl Plane {
             let details = for_task(Value::Object(reset));
             return self
                 .register_failed(
-                    index,
+                    &hold,
                     Kind::SettingsUpdate,
                     details,
                     Error::index_not_found(index),
@@ -51,19 +52,19 @@ impl Plane {
             .map(|state| state.faceting.clone())
             .unwrap_or_default();
         let asked = body.map_or(Asked::Reset, Asked::Set);
-        let change = rewrite(index, sub, asked, &before, &keys)?;
+        let change = rewrite(&hold.node_uid, sub, asked, &before, &keys)?;
         if creates {
-            self.plan_creation(index, IndexState::default(), &mut hold.counted)
+            let node_uid = hold.node_uid.clone();
+            self.plan_creation(index, &node_uid, IndexState::default(), &mut hold.counted)
                 .await?;
         }
         match self
-            .send_change(index, &change, creates)
+            .send_change(&hold, &change, creates)
             .await
-            .map_err(|error| unshifted(error, sub))
+            .map_err(|error| unshifted(hold.in_clients_words(error), sub))
         {
             Ok(parts) => {
-                let mut task = new_task(index, Kind::SettingsUpdate, change.details);
-                task.enqueued_at = hold.begun_at;
+                let mut task = new_task(&hold, Kind::SettingsUpdate, change.details);
                 task.effect = Effect {
                     creates,
                     faceting: Some(change.faceting),
@@ -73,7 +74,7 @@ impl Plane {
             }
             Err(error) => {
                 if creates {
-                    self.undo_creation(index).await;
+                    self.undo_creation(&hold.node_uid).await;
                 }
                 Err(error)
             }
@@ -82,27 +83,27 @@ impl Plane {
 
     async fn send_change(
         &self,
-        index: &str,
+        hold: &Hold,
         change: &Change,
         creates: bool,
     ) -> Result<Vec<crate::tasks::Part>, Error> {
         let accepted = broadcast(
             &self.nodes,
-            &format!("Changing the settings of `{index}`"),
+            &format!("Changing the settings of `{}`", hold.index),
             &change.request,
         )
         .await?;
         let mut parts = self.parts(&accepted, Role::Counted);
         if creates && !change.sets_filterable {
             // The request created the index on every node, with default settings.
-            parts.extend(self.make_filterable(index).await?);
+            parts.extend(self.make_filterable(&hold.node_uid).await?);
         }
         Ok(parts)
     }
 
     /// The names of all settings that a node knows.
-    async fn setting_names(&self, index: &str) -> Result<Vec<String>, Error> {
-        let settings = self.node_settings(index, "").await?;
+    async fn setting_names(&self, node_uid: &str) -> Result<Vec<String>, Error> {
+        let settings = self.node_settings(node_uid, "").await?;
         Ok(settings
             .as_object()
             .map(|map| map.keys().cloned().collect())
@@ -116,20 +117,23 @@ impl Plane {
         sub: Option<&'static Sub>,
     ) -> Result<Value, Error> {
         check_uid(index)?;
-        let faceting: UserFaceting = {
+        let (node_uid, faceting): (String, UserFaceting) = {
             let catalogue = self.catalogue();
             let visible = catalogue
-                .get(index)
-                .and_then(|entry| entry.visible.as_ref());
-            visible
-                .ok_or_else(|| Error::index_not_found(index))?
-                .faceting
-                .clone()
+                .visible(index)
+                .and_then(|entry| Some((entry.node_uid.clone(), entry.visible.as_ref()?)));
+            let (node_uid, state) = visible.ok_or_else(|| Error::index_not_found(index))?;
+            (node_uid, state.faceting.clone())
         };
         let Some(sub) = sub else {
-            return Ok(for_client(self.node_settings(index, "").await?, &faceting));
+            return Ok(for_client(
+                self.node_settings(&node_uid, "").await?,
+                &faceting,
+            ));
         };
-        let mut value = self.node_settings(index, &format!("/{}", sub.path)).await?;
+        let mut value = self
+            .node_settings(&node_uid, &format!("/{}", sub.path))
+            .await?;
         match sub.key {
             "filterableAttributes" => strip_filterable(&mut value),
             "faceting" => value["maxValuesPerFacet"] = json!(faceting.user_max()),
@@ -138,10 +142,10 @@ impl Plane {
         Ok(value)
     }
 
-    async fn node_settings(&self, index: &str, rest: &str) -> Result<Value, Error> {
+    async fn node_settings(&self, node_uid: &str, rest: &str) -> Result<Value, Error> {
         let client = self.first_up().ok_or_else(no_node)?;
         let reply = client
-            .get(&format!("/indexes/{index}/settings{rest}"))
+            .get(&format!("/indexes/{node_uid}/settings{rest}"))
             .await
             .map_err(|error| {
                 tracing::warn!(node = client.id(), %error, "reading settings failed");
@@ -156,7 +160,7 @@ impl Plane {
     /// Registers a task that has failed before anything was sent.
     pub(crate) async fn register_failed(
         &self,
-        index: &str,
+        hold: &Hold,
         kind: Kind,
         details: Value,
         error: Error,
@@ -164,7 +168,7 @@ impl Plane {
         Ok(summary(
             &self
                 .accept(
-                    failed_task(index, kind, details, &error),
+                    failed_task(hold, kind, details, &error),
                     Vec::new(),
                     Vec::new(),
                 )

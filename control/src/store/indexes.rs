@@ -12,7 +12,10 @@ use crate::clock::Nanos;
 /// A catalogue entry as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct IndexRow {
-    pub uid: String,
+    /// What nodes call it.
+    pub node_uid: String,
+    /// What clients call it.
+    pub name: String,
     pub created_at: Nanos,
     pub updated_at: Nanos,
     pub layout_version: u64,
@@ -24,7 +27,8 @@ pub(crate) struct IndexRow {
 impl From<&Entry> for IndexRow {
     fn from(entry: &Entry) -> Self {
         IndexRow {
-            uid: entry.uid.clone(),
+            node_uid: entry.node_uid.clone(),
+            name: entry.name.clone(),
             created_at: entry.created_at,
             updated_at: entry.updated_at,
             layout_version: entry.layout.version,
@@ -102,15 +106,16 @@ impl Store {
 }
 
 pub(super) fn put_index(db: &Connection, index: &IndexRow) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO indexes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+    db.prepare_cached("INSERT OR REPLACE INTO indexes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
-            index.uid,
+            index.node_uid,
             index.created_at,
             index.updated_at,
             index.layout_version as i64,
             index.visible.as_ref().map(to_json),
             index.planned.as_ref().map(to_json),
             index.settings_version as i64,
+            index.name,
         ])?;
     Ok(())
 }
@@ -141,7 +146,8 @@ pub(super) fn put_copy(db: &Connection, copy: &CopyRow) -> rusqlite::Result<()> 
 
 fn read_index(row: &Row<'_>) -> rusqlite::Result<IndexRow> {
     Ok(IndexRow {
-        uid: row.get("uid")?,
+        node_uid: row.get("uid")?,
+        name: row.get("name")?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
         layout_version: row.get::<_, i64>("layout_version")? as u64,

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 2] = ["
+const MIGRATIONS: [&str; 3] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -80,6 +80,13 @@ CREATE TABLE settings_versions (
 -- indexes in which a document id with upper-case letters may have been written: of the older ones nobody knows
 CREATE TABLE upper_case_ids (index_uid TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO upper_case_ids SELECT uid FROM indexes;
+", "
+-- the uids of the other tables are the nodes' names from here on; this is the clients'
+ALTER TABLE indexes ADD COLUMN name TEXT NOT NULL DEFAULT '';
+UPDATE indexes SET name = uid;
+ALTER TABLE tasks ADD COLUMN node_uid TEXT;
+UPDATE tasks SET node_uid = index_uid;
+ALTER TABLE tasks ADD COLUMN canceled_by INTEGER;
 "];
 
 /// Opens a connection with the durability that an answered task needs.

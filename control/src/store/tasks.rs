@@ -27,8 +27,10 @@ pub(crate) struct NewTask {
 #[derive(Clone, Debug)]
 pub(crate) struct FinishedTask {
     pub task: Task,
-    /// The index's entry afterwards; `None` with `index_uid` set: the index is gone.
-    pub index: Option<IndexRow>,
+    /// The entries of its indexes afterwards.
+    pub indexes: Vec<IndexRow>,
+    /// The index, as nodes call it, that is gone with it.
+    pub gone: Option<String>,
     pub settings: Option<SettingsVersion>,
 }
 
@@ -76,17 +78,23 @@ impl Store {
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         self.write(move |db| {
             put_task(db, &finished.task)?;
-            match (&finished.index, &finished.task.index_uid) {
-                (Some(index), _) => put_index(db, index)?,
-                (None, Some(uid)) => remove_index(db, uid)?,
-                (None, None) => {}
+            for index in &finished.indexes {
+                put_index(db, index)?;
             }
-            if let (Some(settings), Some(index)) = (&finished.settings, &finished.index) {
+            if let Some(gone) = &finished.gone {
+                remove_index(db, gone)?;
+            }
+            if finished.task.status == Status::Succeeded {
+                for pair in &finished.task.effect.swaps {
+                    swap_in_history(db, finished.task.uid, pair)?;
+                }
+            }
+            if let (Some(settings), Some(index)) = (&finished.settings, &finished.task.node_uid) {
                 let sql = "INSERT OR REPLACE INTO settings_versions VALUES (?1, ?2, ?3, ?4, ?5)";
                 db.execute(
                     sql,
                     params![
-                        index.uid,
+                        index,
                         settings.version as i64,
                         finished.task.uid,
                         to_json(&settings.settings),
@@ -162,8 +170,9 @@ impl Store {
 
 fn put_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
     // Not `INSERT OR REPLACE`: replacing a row deletes it first, and its parts with it.
-    let sql = "INSERT INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-         ON CONFLICT (uid) DO UPDATE SET status = ?4, details = ?5, error = ?6, started_at = ?11, finished_at = ?12";
+    let sql = "INSERT INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (uid) DO UPDATE SET status = ?4, details = ?5, error = ?6, started_at = ?11, finished_at = ?12,
+         canceled_by = ?15";
     db.prepare_cached(sql)?.execute(params![
         task.uid,
         task.index_uid,
@@ -178,7 +187,46 @@ fn put_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
         task.started_at,
         task.finished_at,
         task.custom_metadata,
+        task.node_uid,
+        task.canceled_by,
     ])?;
+    Ok(())
+}
+
+/// In the tasks before `task` each of two names stands for the other from now on, as Meilisearch has it.
+fn swap_in_history(
+    db: &Connection,
+    task: TaskUid,
+    pair: &(String, String),
+) -> rusqlite::Result<()> {
+    let (left, right) = pair;
+    let sql = "UPDATE tasks SET index_uid = CASE index_uid WHEN ?1 THEN ?2 ELSE ?1 END
+         WHERE index_uid IN (?1, ?2) AND uid < ?3";
+    db.execute(sql, params![left, right, task])?;
+    let mut earlier =
+        db.prepare("SELECT uid, details FROM tasks WHERE kind = 'indexSwap' AND uid < ?1")?;
+    let mut rows = earlier.query([task])?;
+    while let Some(row) = rows.next()? {
+        let Some(mut details) = from_json::<Value>(row, "details")? else {
+            continue;
+        };
+        let swaps = details["swaps"].as_array_mut().into_iter().flatten();
+        for name in swaps
+            .filter_map(|swap| swap["indexes"].as_array_mut())
+            .flatten()
+        {
+            if name.as_str() == Some(left) {
+                *name = Value::from(right.as_str());
+            } else if name.as_str() == Some(right) {
+                *name = Value::from(left.as_str());
+            }
+        }
+        let uid: TaskUid = row.get("uid")?;
+        db.execute(
+            "UPDATE tasks SET details = ?2 WHERE uid = ?1",
+            params![uid, to_json(&details)],
+        )?;
+    }
     Ok(())
 }
 
@@ -215,6 +263,8 @@ fn read_task(row: &Row<'_>) -> rusqlite::Result<Task> {
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,
         custom_metadata: row.get("custom_metadata")?,
+        node_uid: row.get("node_uid")?,
+        canceled_by: row.get("canceled_by")?,
     })
 }
 
@@ -244,6 +294,8 @@ mod tests {
         Task {
             uid: 0,
             index_uid: Some(index.to_owned()),
+            node_uid: Some(index.to_owned()),
+            canceled_by: None,
             kind,
             status,
             details: json!({"receivedDocuments": 1}),

@@ -29,9 +29,8 @@ const PARAMETERS: &str = "`limit`, `from`, `reverse`, `batchUids`, `uids`, `canc
      `beforeFinishedAt`";
 
 /// Types and statuses that Meilisearch knows and we never make: asking for them is lawful and finds nothing.
-const FOREIGN_KINDS: [&str; 12] = [
+const FOREIGN_KINDS: [&str; 11] = [
     "documentEdition",
-    "indexSwap",
     "taskCancelation",
     "taskDeletion",
     "dumpCreation",

@@ -105,7 +105,11 @@ fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
         ))
         .to_value()
     });
-    Some(scrub_error(error))
+    let mut error = scrub_error(error);
+    if let Some(Value::String(message)) = error.get_mut("message") {
+        *message = task.in_clients_words(message);
+    }
+    Some(error)
 }
 
 /// Succeeded, or failed only because the index was there.
@@ -145,7 +149,7 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
     let field = match task.kind {
         Kind::DocumentAdditionOrUpdate => "indexedDocuments",
         Kind::DocumentDeletion | Kind::IndexDeletion => "deletedDocuments",
-        Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate => {
+        Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate | Kind::IndexSwap => {
             return task.details.clone()
         }
     };
@@ -166,6 +170,7 @@ mod tests {
         Task {
             uid: 3,
             index_uid: Some("movies".into()),
+            node_uid: Some("movies".into()),
             kind,
             status: Status::Enqueued,
             details,
@@ -177,6 +182,7 @@ mod tests {
             started_at: None,
             finished_at: None,
             custom_metadata: None,
+            canceled_by: None,
         }
     }
 

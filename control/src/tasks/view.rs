@@ -29,7 +29,7 @@ pub(crate) fn view(task: &Task) -> Value {
     body.insert("indexUid".into(), json!(task.index_uid));
     body.insert("status".into(), json!(task.status.as_str()));
     body.insert("type".into(), json!(task.kind.as_str()));
-    body.insert("canceledBy".into(), Value::Null);
+    body.insert("canceledBy".into(), json!(task.canceled_by));
     if !task.details.is_null() {
         body.insert("details".into(), task.details.clone());
     }

@@ -22,19 +22,20 @@ impl Plane {
     pub(super) async fn create_for_write(
         &self,
         uid: &str,
+        node_uid: &str,
         counted: &mut bool,
     ) -> Result<(Vec<Part>, Arc<Index>), Error> {
-        self.plan_creation(uid, IndexState::default(), counted)
+        self.plan_creation(uid, node_uid, IndexState::default(), counted)
             .await?;
-        match self.create_on_nodes(uid).await {
+        match self.create_on_nodes(node_uid).await {
             Ok(parts) => {
                 let catalogue = self.catalogue();
                 self.publish(&catalogue);
-                let index = index_for(uid, catalogue.get(uid), &self.layout);
+                let index = index_for(uid, node_uid, catalogue.get(node_uid), &self.layout);
                 Ok((parts, Arc::new(index)))
             }
             Err(error) => {
-                self.undo_creation(uid).await;
+                self.undo_creation(node_uid).await;
                 Err(error)
             }
         }
@@ -45,12 +46,13 @@ impl Plane {
     pub(crate) async fn plan_creation(
         &self,
         uid: &str,
+        node_uid: &str,
         state: IndexState,
         counted: &mut bool,
     ) -> Result<(), Error> {
         let stored = {
             let mut catalogue = self.catalogue();
-            let entry = catalogue.entry(uid, &self.layout, now());
+            let entry = catalogue.entry(node_uid, uid, &self.layout, now());
             entry.planned = Some(state);
             if !*counted {
                 entry.turns += 1;
@@ -61,24 +63,33 @@ impl Plane {
         Ok(stored.await?)
     }
 
-    async fn create_on_nodes(&self, uid: &str) -> Result<Vec<Part>, Error> {
-        let create = NodeRequest::new(Method::POST, "/indexes", Some(json!({ "uid": uid })));
-        let created = broadcast(&self.nodes, &format!("Creating index `{uid}`"), &create).await?;
+    async fn create_on_nodes(&self, node_uid: &str) -> Result<Vec<Part>, Error> {
+        let create = NodeRequest::new(Method::POST, "/indexes", Some(json!({ "uid": node_uid })));
+        let created = broadcast(
+            &self.nodes,
+            &format!("Creating index `{node_uid}`"),
+            &create,
+        )
+        .await?;
         let mut parts = self.parts(&created, Role::AuxiliaryCreation);
-        parts.extend(self.make_filterable(uid).await?);
+        parts.extend(self.make_filterable(node_uid).await?);
         Ok(parts)
     }
 
     /// Makes the shard field filterable on every node, on an index whose settings are the defaults.
-    pub(crate) async fn make_filterable(&self, uid: &str) -> Result<Vec<Part>, Error> {
+    pub(crate) async fn make_filterable(&self, node_uid: &str) -> Result<Vec<Part>, Error> {
         let body = json!({ "filterableAttributes": [SHARD_FIELD] });
         let request = NodeRequest::new(
             Method::PATCH,
-            format!("/indexes/{uid}/settings"),
+            format!("/indexes/{node_uid}/settings"),
             Some(body),
         );
-        let accepted =
-            broadcast(&self.nodes, &format!("Preparing index `{uid}`"), &request).await?;
+        let accepted = broadcast(
+            &self.nodes,
+            &format!("Preparing index `{node_uid}`"),
+            &request,
+        )
+        .await?;
         Ok(self.parts(&accepted, Role::Auxiliary))
     }
 
@@ -98,29 +109,29 @@ impl Plane {
     }
 
     /// Takes back the creation of an index for a write that was not accepted.
-    pub(crate) async fn undo_creation(&self, uid: &str) {
-        let request = NodeRequest::new(Method::DELETE, format!("/indexes/{uid}"), None);
+    pub(crate) async fn undo_creation(&self, node_uid: &str) {
+        let request = NodeRequest::new(Method::DELETE, format!("/indexes/{node_uid}"), None);
         let sent = join_all(self.nodes.iter().map(|client| client.send(&request))).await;
         for (client, answer) in self.nodes.iter().zip(sent) {
             if let Err(error) = answer {
-                tracing::warn!(index = uid, node = client.id(), %error, "an index created for nothing was not removed");
+                tracing::warn!(index = node_uid, node = client.id(), %error, "an index created for nothing was not removed");
             }
         }
         let removed = {
             let mut catalogue = self.catalogue();
-            let kept = catalogue.get_mut(uid).is_some_and(|entry| {
+            let kept = catalogue.get_mut(node_uid).is_some_and(|entry| {
                 entry.planned = None;
                 entry.visible.is_some() || !entry.in_flight.is_empty()
             });
-            if catalogue.get(uid).is_some_and(Entry::is_gone) {
-                catalogue.remove(uid);
+            if catalogue.get(node_uid).is_some_and(Entry::is_gone) {
+                catalogue.remove(node_uid);
             }
             self.publish(&catalogue);
-            (!kept).then(|| self.store.remove_index(uid.to_owned()))
+            (!kept).then(|| self.store.remove_index(node_uid.to_owned()))
         };
         if let Some(removed) = removed {
             if let Err(error) = removed.await {
-                tracing::warn!(index = uid, %error, "the trace of an index created for nothing stays");
+                tracing::warn!(index = node_uid, %error, "the trace of an index created for nothing stays");
             }
         }
     }
