@@ -49,6 +49,8 @@ pub struct FederatedIndex<'a> {
     /// Hits that it gives at most: its `maxTotalHits` where nodes keep to it in federated searches (since 1.34).
     pub hits_max: usize,
     pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
+    /// The order where facets of all indexes are merged.
+    pub merged_order: &'a dyn Fn(&str) -> FacetOrder,
     pub max_values_per_facet: usize,
 }
 

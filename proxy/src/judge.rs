@@ -14,6 +14,10 @@ use crate::core::App;
 use crate::scatter::READ_DEADLINE;
 use crate::scrub::node_error;
 
+mod names;
+
+use names::Names;
+
 /// What part of the client's request the judge sees.
 pub enum Shown {
     /// The request as it came: for reads only.
@@ -31,9 +35,12 @@ impl App {
         shown: Shown,
     ) -> Result<Option<Error>, Error> {
         let settings = Default::default();
-        let body = match shown {
-            Shown::Whole => request.body.clone(),
-            Shown::WithoutBody => Bytes::new(),
+        let (body, names) = match shown {
+            Shown::Whole if request.path() == "/multi-search" => {
+                Names::translate(table, &request.body)
+            }
+            Shown::Whole => (request.body.clone(), Names::default()),
+            Shown::WithoutBody => (Bytes::new(), Names::default()),
         };
         let index = index_of(table, request);
         let target = node_target(request, index);
@@ -60,6 +67,10 @@ impl App {
                     return Ok(Some(
                         node_error(reply.status, &reply.body, &settings)
                             .map(|error| named(error, index))
+                            .map(|error| Error {
+                                message: names.in_clients_words(error.message),
+                                ..error
+                            })
                             .unwrap_or_else(|| {
                                 Error::bad_request(format!(
                                     "the request was refused with status {}",

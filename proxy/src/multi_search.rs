@@ -1,4 +1,4 @@
-//! `POST /multi-search`, not federated: several searches, answered in their order.
+//! `POST /multi-search`: several searches, answered in their order. With `federation` see [`federated`].
 
 use std::time::Instant;
 
@@ -13,12 +13,14 @@ use crate::core::{json_object, visible_index, App};
 use crate::judge::Shown;
 use crate::search::{run, Answer, Search, SearchBody};
 
+mod federated;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
     queries: Vec<serde_json::Map<String, Value>>,
-    #[serde(default)]
-    federation: Option<Value>,
+    #[serde(default, deserialize_with = "federated::object")]
+    federation: Option<federated::Federation>,
 }
 
 /// Runs all searches as one request a node; the first failing one, by its place in the request, is the answer's error.
@@ -29,11 +31,8 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
     let Some(body) = body else {
         return Err(refused().await);
     };
-    if body
-        .federation
-        .is_some_and(|federation| !federation.is_null())
-    {
-        return Err(Error::not_implemented("federated multi-search"));
+    if let Some(federation) = body.federation {
+        return federated::handle(app, table, request, federation, body.queries).await;
     }
     let mut queries = Vec::with_capacity(body.queries.len());
     for mut query in body.queries {
@@ -50,7 +49,7 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
     let answers = match search_all(app, table, queries, started).await {
         Ok(answers) => answers,
         // A node's words for the whole request, with its own numbering, where it is the request that is wrong.
-        Err((position, error)) if may_be_judged(table, &uids, &error) => {
+        Err((position, error)) if error.status < 500 && !error.code.starts_with("miroir_") => {
             let said = app.judge(table, request, Shown::Whole).await;
             return Err(said.ok().flatten().unwrap_or(inside(position, error)));
         }
@@ -85,15 +84,6 @@ async fn search_all(
     // What stands before a refused search may fail too, and would be the answer.
     let answers = run(app, table, &searches, started).await?;
     refused.map_or(Ok(answers), Err)
-}
-
-/// Whether a node can read the client's body, and says what we would say.
-fn may_be_judged(table: &RoutingTable, uids: &[String], error: &Error) -> bool {
-    let same_name = |uid: &String| {
-        let index = table.indexes.get(uid);
-        index.is_none_or(|index| index.uid == index.node_uid)
-    };
-    error.status < 500 && !error.code.starts_with("miroir_") && uids.iter().all(same_name)
 }
 
 fn inside(position: usize, error: Error) -> Error {

@@ -19,6 +19,7 @@ use crate::core::App;
 
 mod parcel;
 
+pub use parcel::multi_search_body;
 use parcel::{parcels, Outcome};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.
@@ -58,9 +59,13 @@ pub enum Ask<'a> {
     Search(Build<'a, Vec<u8>>),
     /// A request of its own.
     Request(Build<'a, OutRequest>),
+    /// All legs of this kind ask a node by one request, which the first of them builds from the legs (by position) and what
+    /// each wants of the node. Each of them gets the whole answer.
+    Together(BuildTogether<'a>),
 }
 
 type Build<'a, T> = Box<dyn Fn(&ReadTarget) -> T + 'a>;
+type BuildTogether<'a> = Box<dyn Fn(&[(usize, &ReadTarget)]) -> OutRequest + 'a>;
 
 /// How far a leg has come.
 struct Progress {

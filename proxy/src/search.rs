@@ -17,7 +17,10 @@ mod query_string;
 mod request;
 
 pub use query_string::{filter as filter_parameter, list as list_parameter};
-pub use request::{names_reserved_field, rewrite_filter, with_shards, PlannedSearch, SearchBody};
+pub use request::{
+    names_reserved_field, not_null, rewrite_filter, with_shards, Part, PlannedSearch, SearchBody,
+    DEFAULT_LIMIT,
+};
 
 /// `GET` and `POST /indexes/{uid}/search`.
 pub async fn handle(
@@ -195,7 +198,7 @@ pub fn merge_error(error: MergeError) -> Error {
     }
 }
 
-fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder {
+pub fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder {
     match order {
         miroir_router::FacetOrder::Alpha => miroir_merge::FacetOrder::Alpha,
         miroir_router::FacetOrder::Count => miroir_merge::FacetOrder::Count,
@@ -207,7 +210,7 @@ fn caps_totals(app: &App) -> bool {
     app.shared.control.node_version() < (1, 47, 0)
 }
 
-fn sends_request_uid(app: &App) -> bool {
+pub fn sends_request_uid(app: &App) -> bool {
     app.shared.control.node_version() >= REQUEST_UID_SINCE
 }
 

@@ -124,11 +124,6 @@ fn what_is_not_there_yet_says_so() {
         ),
         (
             "POST",
-            "/multi-search",
-            json!({"federation": {}, "queries": [{"indexUid": "films"}]}),
-        ),
-        (
-            "POST",
             "/indexes/films/facet-search",
             json!({"facetName": "x"}),
         ),

@@ -130,7 +130,7 @@ fn join<'a>(counted: Vec<Counted<'a>>, merge: MergeFacets) -> (Distribution<'a>,
         for (name, values) in distribution {
             orders
                 .entry(name.clone())
-                .or_insert_with(|| (index.facet_order)(&name));
+                .or_insert_with(|| (index.merged_order)(&name));
             joined.entry(name).or_default().add(values);
         }
         crate::search::facets::widen_all(&mut all_stats, stats);

@@ -10,6 +10,7 @@ fn index(uid: &'static str) -> FederatedIndex<'static> {
         node_uid: uid,
         hits_max: usize::MAX,
         facet_order: ALPHA,
+        merged_order: ALPHA,
         max_values_per_facet: 100,
     }
 }
@@ -308,7 +309,7 @@ fn facets_of_indexes_are_joined_by_spelling() {
     let answers = [answer(vec![], 5, facets)];
     let joined = |order, max| {
         let mut setup = Setup::new();
-        setup.indexes[0].facet_order = order;
+        setup.indexes[0].merged_order = order;
         let merge_facets = Some(MergeFacets {
             max_values_per_facet: max,
         });

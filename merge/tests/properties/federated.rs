@@ -177,6 +177,7 @@ fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec
         node_uid: uid,
         hits_max: usize::MAX,
         facet_order: &|_| FacetOrder::Alpha,
+        merged_order: &|_| FacetOrder::Alpha,
         max_values_per_facet: 100,
     };
     let indexes = [index("i0"), index("i1")];

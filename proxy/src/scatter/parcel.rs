@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 /// Packs a round: `asked` are legs (by their positions) with their targets.
 pub(super) fn parcels(app: &App, legs: &[Leg], asked: &[(usize, ReadTarget)]) -> Vec<Parcel> {
     let mut parcels: Vec<Parcel> = Vec::with_capacity(asked.len());
-    let mut shared: Vec<(NodeIdx, SmallVec<[usize; 4]>)> = Vec::new();
+    let (mut shared, mut together) = (Vec::new(), Vec::new());
     for (place, (leg, target)) in asked.iter().enumerate() {
         match &legs[*leg].ask {
             Ask::Request(build) => parcels.push(Parcel {
@@ -49,18 +49,54 @@ pub(super) fn parcels(app: &App, legs: &[Leg], asked: &[(usize, ReadTarget)]) ->
                 places: smallvec![place],
                 shared: false,
             }),
-            Ask::Search(_) => match shared.iter_mut().find(|(node, _)| *node == target.node) {
-                Some((_, places)) => places.push(place),
-                None => shared.push((target.node, smallvec![place])),
-            },
+            Ask::Search(_) => add(&mut shared, target.node, place),
+            Ask::Together(_) => add(&mut together, target.node, place),
         }
     }
+    parcels.extend(
+        together
+            .into_iter()
+            .map(|(node, places)| joint_parcel(legs, asked, node, places)),
+    );
     parcels.extend(
         shared
             .into_iter()
             .map(|(node, places)| search_parcel(app, legs, asked, node, places)),
     );
     parcels
+}
+
+/// The places of each node.
+type ByNode = Vec<(NodeIdx, SmallVec<[usize; 4]>)>;
+
+fn add(by_node: &mut ByNode, node: NodeIdx, place: usize) {
+    match by_node.iter_mut().find(|(known, _)| *known == node) {
+        Some((_, places)) => places.push(place),
+        None => by_node.push((node, smallvec![place])),
+    }
+}
+
+/// One request for all legs, which share its answer.
+fn joint_parcel(
+    legs: &[Leg],
+    asked: &[(usize, ReadTarget)],
+    node: NodeIdx,
+    places: SmallVec<[usize; 4]>,
+) -> Parcel {
+    let targets: SmallVec<[(usize, &ReadTarget); 4]> = places
+        .iter()
+        .map(|&place| (asked[place].0, &asked[place].1))
+        .collect();
+    let request = match &legs[targets[0].0].ask {
+        Ask::Together(build) => build(&targets),
+        Ask::Search(_) | Ask::Request(_) => OutRequest::get("/"),
+    };
+    Parcel {
+        node,
+        request,
+        places,
+        shared: false,
+    }
 }
 
 /// A search that is alone goes the cheaper way: its answer needs no taking apart.
@@ -76,7 +112,7 @@ fn search_parcel(
         let leg = &legs[*leg];
         let body = match &leg.ask {
             Ask::Search(build) => build(target),
-            Ask::Request(_) => Vec::new(),
+            Ask::Request(_) | Ask::Together(_) => Vec::new(),
         };
         (leg.wanted.index, body)
     };
@@ -88,7 +124,12 @@ fn search_parcel(
             let (index, body) = query(place);
             (index.node_uid.as_str(), body)
         });
-        app.ask("POST", "/multi-search", Some(multi_search(queries)), true)
+        app.ask(
+            "POST",
+            "/multi-search",
+            Some(multi_search_body(queries)),
+            true,
+        )
     };
     Parcel {
         node,
@@ -99,7 +140,7 @@ fn search_parcel(
 }
 
 /// `{"queries":[{"indexUid":"a", ...}, ...]}`; each body is a JSON object. An index's name needs no escapes.
-fn multi_search<'a>(queries: impl Iterator<Item = (&'a str, Vec<u8>)>) -> Vec<u8> {
+pub fn multi_search_body<'a>(queries: impl Iterator<Item = (&'a str, Vec<u8>)>) -> Vec<u8> {
     let mut body = b"{\"queries\":[".to_vec();
     for (position, (uid, query)) in queries.enumerate() {
         if position > 0 {
@@ -231,7 +272,7 @@ mod tests {
     fn queries_travel_together() {
         let queries = [("a", b"{}".to_vec()), ("b", b"{\"q\":\"x\"}".to_vec())];
         assert_eq!(
-            multi_search(queries.into_iter()),
+            multi_search_body(queries.into_iter()),
             br#"{"queries":[{"indexUid":"a"},{"indexUid":"b","q":"x"}]}"#
         );
     }

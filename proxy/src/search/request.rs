@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use miroir_api::SHARD_FIELD;
 use miroir_merge::Paging;
-use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings};
+use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings, Shard};
 
 /// Meilisearch's default page size.
-const DEFAULT_LIMIT: usize = 20;
+pub const DEFAULT_LIMIT: usize = 20;
 
 /// Body of `POST /indexes/{uid}/search` (MEILISEARCH B.1), without what needs an embedder.
 #[derive(Deserialize, Serialize, Default, Clone)]
@@ -69,7 +69,7 @@ pub struct SearchBody {
 }
 
 /// `null` is not the same as leaving a member out: where Meilisearch refuses it, it must reach a node to be refused.
-fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+pub fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
     member: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
@@ -229,6 +229,14 @@ impl SearchBody {
     }
 }
 
+/// What of an index a node is to search.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    Everything,
+    Of(&'a ReadTarget),
+    Nothing,
+}
+
 impl PlannedSearch {
     /// The bytes for one node: with a shard filter unless the node holds just what it is asked for.
     pub fn body_for(&self, target: &ReadTarget) -> Vec<u8> {
@@ -237,6 +245,23 @@ impl PlannedSearch {
         }
         let mut body = self.node_body.clone();
         body.filter = Some(with_shards(body.filter.take(), target));
+        serialise(&body)
+    }
+
+    /// The bytes of this search as a query of a federated one, whose paging is not here.
+    pub fn federated_body(&self, part: Part) -> Vec<u8> {
+        let mut body = SearchBody {
+            limit: None,
+            hits_per_page: None,
+            page: None,
+            ..self.node_body.clone()
+        };
+        let shards: &[Shard] = match part {
+            Part::Of(target) if !target.whole => &target.shards,
+            Part::Of(_) | Part::Everything => return serialise(&body),
+            Part::Nothing => &[],
+        };
+        body.filter = Some(and_shards(body.filter.take(), shards));
         serialise(&body)
     }
 
@@ -254,7 +279,11 @@ impl PlannedSearch {
 
 /// Joins the user's filter and the shards of a target with AND, as a node's array form does.
 pub fn with_shards(filter: Option<serde_json::Value>, target: &ReadTarget) -> serde_json::Value {
-    let shards = serde_json::Value::String(miroir_router::shard_filter(&target.shards));
+    and_shards(filter, &target.shards)
+}
+
+fn and_shards(filter: Option<serde_json::Value>, shards: &[Shard]) -> serde_json::Value {
+    let shards = serde_json::Value::String(miroir_router::shard_filter(shards));
     match filter {
         None | Some(serde_json::Value::Null) => shards,
         Some(serde_json::Value::Array(mut all)) => {
@@ -310,7 +339,7 @@ fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use miroir_router::{NodeIdx, Shard};
+    use miroir_router::NodeIdx;
     use serde_json::json;
 
     fn planned(body: serde_json::Value) -> PlannedSearch {
