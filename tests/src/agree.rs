@@ -105,6 +105,13 @@ impl Search {
         }
     }
 
+    fn member(&self, name: &str) -> Value {
+        match &self.form {
+            Form::Body(body) => body[name].clone(),
+            Form::Query(_) => Value::Null,
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         match &self.form {
             Form::Body(body) => body.get(name).is_some_and(|v| !v.is_null()),
@@ -303,25 +310,19 @@ fn agree_on_federated(
         found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
         return Ok(found);
     };
-    let mut all = search.clone();
-    if let Form::Body(body) = &mut all.form {
-        let federation = body["federation"].as_object_mut();
-        if let Some(federation) = federation {
-            federation.retain(|n, _| !matches!(n.as_str(), "offset" | "page" | "hitsPerPage"));
-            federation.insert("limit".into(), json!(UNPAGED));
-        }
-    }
-    let shown = ask(&all, node)?;
-    let keyed = ask_as_proxy(&all, node)?;
+    let queries = search.member("queries");
+    // What ties: hits of one query that are equal in the details. Which query ranks a document is never open.
+    let position = |hit: &Value| hit["_federation"]["queriesPosition"].as_u64().unwrap_or(0);
+    let key_of = |hit: &Value| format!("{} {}", position(hit), key(hit, leniency.ties_from));
     let mut ranking = Ranking::default();
-    let hits_of = |answer: &Value| answer["hits"].as_array().cloned().unwrap_or_default();
-    for (hit, keyed) in hits_of(&shown).iter().zip(hits_of(&keyed)) {
-        let federation = &keyed["_federation"];
-        let key = json!([
-            federation["weightedScoreValues"],
-            federation["queriesPosition"]
-        ]);
-        ranking.push(key.to_string(), leniency.keep(hit, true));
+    for hit in federated_hits(search, true, node)? {
+        ranking.keys.push(key_of(&hit));
+    }
+    for hit in federated_hits(search, false, node)? {
+        let query = &queries[position(&hit) as usize];
+        let shows_details = query["showRankingScoreDetails"] == json!(true);
+        let content = leniency.keep(&hit, shows_details);
+        ranking.pools.entry(key_of(&hit)).or_default().push(content);
     }
     let from = first_rank(a);
     if let Err(reason) = ranking.allows(from, hits.len(), others) {
@@ -332,6 +333,28 @@ fn agree_on_federated(
         });
     }
     Ok(found)
+}
+
+/// All hits of a federated search with their details. Any document of a group may stand for it where several tie, so what could stand
+/// in the list is found without `distinct`.
+fn federated_hits(search: &Search, distinct: bool, node: &Target) -> Result<Vec<Value>, String> {
+    let mut all = search.clone();
+    if let Form::Body(body) = &mut all.form {
+        if let Some(federation) = body["federation"].as_object_mut() {
+            let paging = ["offset", "page", "hitsPerPage"];
+            federation
+                .retain(|n, _| !paging.contains(&n.as_str()) && (distinct || n != "distinct"));
+            federation.insert("limit".into(), json!(UNPAGED));
+        }
+        for query in body["queries"].as_array_mut().into_iter().flatten() {
+            query["showRankingScoreDetails"] = json!(true);
+            if let (Some(query), false) = (query.as_object_mut(), distinct) {
+                query.remove("distinct");
+            }
+        }
+    }
+    let answer = ask(&all, node)?;
+    Ok(answer["hits"].as_array().cloned().unwrap_or_default())
 }
 
 /// The orders of facet values, of one index or of several.
