@@ -27,6 +27,8 @@ pub enum Plan {
     Deletions {
         by_filter: bool,
     },
+    /// One edition of documents by a function.
+    Edit,
     /// The index is emptied; every document task of the batch comes to this.
     Clear,
     Settings,
@@ -54,12 +56,15 @@ pub fn next_batch<'a>(
         },
         Work::DeleteDocuments { .. } => Plan::Deletions { by_filter: false },
         Work::DeleteByFilter { .. } => Plan::Deletions { by_filter: true },
+        Work::EditDocuments { .. } => Plan::Edit,
         Work::ClearDocuments => Plan::Clear,
         Work::UpdateSettings { .. } => Plan::Settings,
         Work::CreateIndex { .. } => Plan::CreateIndex,
         Work::UpdateIndex { .. } => Plan::UpdateIndex,
         Work::DeleteIndex => Plan::DeleteIndex,
-        Work::CancelTasks { .. } | Work::DeleteTasks { .. } => return None,
+        Work::SwapIndexes { .. } | Work::CancelTasks { .. } | Work::DeleteTasks { .. } => {
+            return None;
+        }
     };
     let creates_index = matches!(plan, Plan::CreateIndex) || creates(first) == Some(true);
     let mut len = 1;
@@ -99,7 +104,7 @@ fn creates(work: &Work) -> Option<bool> {
 
 fn stands_alone(plan: &Plan, index_primary_key: Option<&str>) -> bool {
     match plan {
-        Plan::CreateIndex | Plan::UpdateIndex | Plan::DeleteIndex => true,
+        Plan::Edit | Plan::CreateIndex | Plan::UpdateIndex | Plan::DeleteIndex => true,
         // An addition that names another key than the index's fails, and must not take others with it.
         Plan::Documents {
             primary_key: Some(key),

@@ -12,13 +12,14 @@ use bumpalo::Bump;
 use memmap2::{Mmap, MmapMut};
 use milli_core as milli;
 use milli_core::documents::PrimaryKey;
-use milli_core::heed::RwTxn;
+use milli_core::heed::{RoTxn, RwTxn};
 use milli_core::index::IndexEmbeddingConfig;
 use milli_core::progress::Progress;
 use milli_core::update::new::indexer;
+use milli_core::update::new::indexer::document_changes::DocumentChanges;
 use milli_core::update::{IndexerConfig, Settings as SettingsBuilder};
 use milli_core::vector::{Embedder, EmbedderOptions, EmbeddingConfigs};
-use milli_core::{Filter, Index, ThreadPoolNoAbort, ThreadPoolNoAbortBuilder};
+use milli_core::{FieldsIdsMap, Filter, Index, ThreadPoolNoAbort, ThreadPoolNoAbortBuilder};
 use miroir_api::Error;
 use roaring::RoaringBitmap;
 use serde_json::json;
@@ -99,6 +100,7 @@ impl Engine {
                 run.documents(&mut wtxn, primary_key.as_deref(), jobs, files)?
             }
             Plan::Deletions { .. } => run.deletions(&mut wtxn, jobs)?,
+            Plan::Edit => run.edit(&mut wtxn, jobs)?,
             Plan::Clear => run.clear(&mut wtxn, jobs)?,
             Plan::Settings => run.settings(&mut wtxn, jobs)?,
             Plan::ClearAndSettings => {
@@ -130,7 +132,7 @@ impl Engine {
     }
 
     /// The embedders that an index is configured with; empty for most.
-    fn embedders(
+    pub fn embedders(
         &self,
         uid: &str,
         configs: Vec<IndexEmbeddingConfig>,
@@ -251,23 +253,34 @@ impl<'a> Run<'a> {
         if jobs.iter().all(|job| job.task.error.is_some()) {
             return Ok(());
         }
-        let configs = self
-            .index
-            .embedding_configs(wtxn)
-            .map_err(|e| self.fail(e))?;
+        let fields = (&known_fields, fields);
+        self.write(wtxn, fields, primary_key, &changes, &progress)
+    }
+
+    /// Writes changes of documents. `fields`: those that the index knows, and those that it will know.
+    fn write<'pl>(
+        &self,
+        wtxn: &mut RwTxn<'a>,
+        fields: (&FieldsIdsMap, FieldsIdsMap),
+        primary_key: Option<PrimaryKey<'pl>>,
+        changes: &impl DocumentChanges<'pl>,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let configs = self.index.embedding_configs(wtxn);
+        let configs = configs.map_err(|e| self.fail(e))?;
         let embedders = self.engine.embedders(self.uid, configs)?;
         indexer::index(
             wtxn,
             self.index,
             &self.engine.pool,
             self.engine.config.grenad_parameters(),
-            &known_fields,
-            fields,
+            fields.0,
+            fields.1,
             primary_key,
-            &changes,
+            changes,
             embedders,
             &self.stop,
-            &progress,
+            progress,
         )
         .map_err(|e| self.fail(e))?;
         Ok(())
@@ -310,34 +323,69 @@ impl<'a> Run<'a> {
         let rtxn = self.index.read_txn().map_err(heed_error)?;
         let known_fields = self.index.fields_ids_map(&rtxn).map_err(heed_error)?;
         let mut fields = known_fields.clone();
-        let primary_key = self.index.primary_key(&rtxn).map_err(heed_error)?;
-        let primary_key =
-            primary_key.ok_or_else(|| Error::internal("documents without a primary key"))?;
-        let primary_key =
-            PrimaryKey::new_or_insert(primary_key, &mut fields).map_err(|e| self.fail(e.into()))?;
+        let primary_key = self.primary_key(&rtxn, &mut fields)?;
         let mut indexer = indexer::DocumentDeletion::new();
         indexer.delete_documents_by_docids(doomed);
         let changes = indexer.into_changes(&alloc, primary_key);
-        let configs = self
-            .index
-            .embedding_configs(wtxn)
-            .map_err(|e| self.fail(e))?;
-        let embedders = self.engine.embedders(self.uid, configs)?;
-        indexer::index(
-            wtxn,
-            self.index,
-            &self.engine.pool,
-            self.engine.config.grenad_parameters(),
-            &known_fields,
-            fields,
-            // A deletion never changes the key.
-            None,
-            &changes,
-            embedders,
-            &self.stop,
-            &Progress::default(),
-        )
-        .map_err(|e| self.fail(e))?;
+        // A deletion never changes the key.
+        let fields = (&known_fields, fields);
+        self.write(wtxn, fields, None, &changes, &Progress::default())
+    }
+
+    /// The key of an index that has documents.
+    fn primary_key<'t>(
+        &self,
+        rtxn: &'t RoTxn,
+        fields: &mut FieldsIdsMap,
+    ) -> Result<PrimaryKey<'t>, Failure> {
+        let name = self.index.primary_key(rtxn).map_err(heed_error)?;
+        let name = name.ok_or_else(|| Error::internal("documents without a primary key"))?;
+        PrimaryKey::new_or_insert(name, fields).map_err(|e| self.fail(e.into()))
+    }
+
+    /// Runs a function over the documents that its filter lets through. As in Meilisearch, all of them count as edited
+    /// and as deleted, whatever the function does with them.
+    fn edit(&mut self, wtxn: &mut RwTxn<'a>, jobs: &mut [Job]) -> Result<(), Failure> {
+        let [job] = jobs else {
+            return Err(Error::internal("not one edition").into());
+        };
+        let Work::EditDocuments {
+            function,
+            context,
+            filter,
+        } = &job.work
+        else {
+            return Err(Error::internal("not an edition").into());
+        };
+        let filter = filter.as_ref().map(Filter::from_json).transpose();
+        let found = match filter.map_err(|e| self.fail(e))?.flatten() {
+            Some(filter) => filter
+                .evaluate(wtxn, self.index)
+                .map_err(|e| self.fail(e))?,
+            None => self.index.documents_ids(wtxn).map_err(heed_error)?,
+        };
+        let count = found.len();
+        if count > 0 {
+            let rtxn = self.index.read_txn().map_err(heed_error)?;
+            let known_fields = self.index.fields_ids_map(&rtxn).map_err(heed_error)?;
+            let mut fields = known_fields.clone();
+            let primary_key = self.primary_key(&rtxn, &mut fields)?;
+            let edition = indexer::UpdateByFunction::new(found, context.clone(), function.clone());
+            // In the pool, whose threads share what the function is compiled to.
+            let changes = self
+                .engine
+                .pool
+                .install(|| edition.into_changes(&primary_key));
+            let changes = changes
+                .map_err(|crash| Error::internal(crash.to_string()))?
+                .map_err(|e| self.fail(e))?;
+            // An edition cannot change the key.
+            let fields = (&known_fields, fields);
+            self.write(wtxn, fields, None, &changes, &Progress::default())?;
+        }
+        job.task.status = Status::Succeeded;
+        set_detail(job, "editedDocuments", count);
+        set_detail(job, "deletedDocuments", count);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! writes to disk. An unknown path is 404 with an empty body and a known one with a wrong method 405, as Meilisearch's
 //! server answers them.
 
+mod batches;
 mod body;
 mod documents;
 mod indexes;
@@ -107,7 +108,14 @@ pub fn router(app: Arc<App>) -> Router {
             get(documents::one).delete(documents::delete),
         )
         .route("/indexes/{uid}/search", get(search::get).post(search::post))
+        .route(
+            "/indexes/{uid}/similar",
+            get(search::similar_get).post(search::similar_post),
+        )
         .route("/indexes/{uid}/facet-search", post(search::facets))
+        .route("/batches", get(batches::list))
+        .route("/batches/{uid}", get(batches::one))
+        .route("/swap-indexes", post(indexes::swap))
         .route("/multi-search", post(search::multi))
         .route(
             "/indexes/{uid}/settings",

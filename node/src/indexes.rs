@@ -131,6 +131,19 @@ impl Indexes {
         Ok(index)
     }
 
+    /// Exchanges names where `change` is a swap.
+    pub fn swap(&self, change: &MapChange) {
+        let MapChange::Swap { pairs, .. } = change else {
+            return;
+        };
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        for (one, other) in pairs {
+            let (first, second) = (entries.remove(one), entries.remove(other));
+            entries.extend(first.map(|entry| (other.clone(), entry)));
+            entries.extend(second.map(|entry| (one.clone(), entry)));
+        }
+    }
+
     /// Takes the name away; the folder goes when [`Self::discard`] is called after the map on disk has changed.
     pub fn remove(&self, uid: &str) -> Option<Removed> {
         let entry = self

@@ -6,6 +6,7 @@
 //! before, because every kind of work is idempotent.
 
 mod filter;
+mod swap;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,8 +32,18 @@ pub struct Job {
 #[derive(Debug)]
 pub enum MapChange {
     None,
-    Insert { uid: String, folder: Uuid },
-    Remove { uid: String },
+    Insert {
+        uid: String,
+        folder: Uuid,
+    },
+    Remove {
+        uid: String,
+    },
+    /// The indexes of each pair exchange their names, also in the tasks before this one.
+    Swap {
+        pairs: Vec<(String, String)>,
+        before: u32,
+    },
 }
 
 /// The batch that the scheduler works on.
@@ -211,8 +222,8 @@ impl Queue {
             .is_some_and(|task| task.index_uid.as_deref() == Some(index_uid)))
     }
 
-    /// What runs next: the last waiting cancelation alone, else all waiting deletions of tasks, else the waiting tasks
-    /// of the index whose task is the oldest (at most `max`).
+    /// What runs next: the last waiting cancelation alone, else all waiting deletions of tasks, else the oldest task
+    /// alone where it swaps indexes, else the waiting tasks of its index (at most `max`).
     pub fn waiting(&self, max: usize) -> Result<Vec<Job>, Error> {
         let writer = lock(&self.writer);
         let find = |clause: &str, values: &[&dyn rusqlite::ToSql]| -> Result<Vec<Job>, Error> {
@@ -236,9 +247,22 @@ impl Queue {
         if !deletions.is_empty() {
             return Ok(deletions);
         }
+        let Some(index_uid) = oldest.task.index_uid.clone() else {
+            return Ok(vec![oldest]);
+        };
+        // What comes after a swap of the index is meant for another one.
+        let swaps = find("AND kind = 'indexSwap' ORDER BY uid", &[])?;
+        let swap = swaps.iter().find(|swap| match &swap.work {
+            Work::SwapIndexes { pairs } => {
+                let names = |(one, other): &(String, String)| [one, other].contains(&&index_uid);
+                pairs.iter().any(names)
+            }
+            _ => false,
+        });
+        let end = swap.map_or(u32::MAX, |swap| swap.task.uid);
         find(
-            "AND index_uid = ?1 ORDER BY uid LIMIT ?2",
-            &[&oldest.task.index_uid, &(max as i64)],
+            "AND index_uid = ?1 AND uid < ?3 ORDER BY uid LIMIT ?2",
+            &[&index_uid, &(max as i64), &end],
         )
     }
 
@@ -385,6 +409,7 @@ fn write_map(connection: &Connection, change: &MapChange) -> Result<(), Error> {
         MapChange::Remove { uid } => {
             connection.execute("DELETE FROM indexes WHERE uid = ?1", [uid])
         }
+        MapChange::Swap { pairs, before } => return swap::swap(connection, pairs, *before),
     };
     written.map(|_| ()).map_err(sql_error)
 }
@@ -569,5 +594,82 @@ mod tests {
             .map(|job| job.task.uid)
             .collect();
         assert_eq!(next, [2]);
+    }
+
+    #[test]
+    fn a_swap_takes_the_history_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::open(&folder.path().join("tasks.db")).unwrap();
+        let folders = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        for (uid, folder) in ["a", "b"].into_iter().zip(folders) {
+            let uid = uid.to_owned();
+            queue
+                .change_map(&MapChange::Insert { uid, folder })
+                .unwrap();
+        }
+        let pairs = vec![("a".to_owned(), "b".to_owned())];
+        let swap = |queue: &Queue| {
+            let work = Work::SwapIndexes {
+                pairs: pairs.clone(),
+            };
+            queue.register(None, &work).unwrap().uid
+        };
+        let run = |queue: &Queue| {
+            let jobs = queue.waiting(9).unwrap();
+            let uids: Vec<u32> = jobs.iter().map(|job| job.task.uid).collect();
+            queue.begin(uids.clone());
+            let ends: Vec<Task> = jobs
+                .iter()
+                .map(|job| end(&job.task, Status::Succeeded))
+                .collect();
+            let change = match &jobs[0].work {
+                Work::SwapIndexes { pairs } => MapChange::Swap {
+                    pairs: pairs.clone(),
+                    before: uids[0],
+                },
+                _ => MapChange::None,
+            };
+            queue.finish(&ends, &change, &[]).unwrap();
+            uids
+        };
+        // The last task of `a` waits for the swap: it is about what was `b`. That of `c` does not.
+        for uid in ["a", "c"] {
+            add(&queue, uid);
+        }
+        let first = swap(&queue);
+        for uid in ["a", "c"] {
+            add(&queue, uid);
+        }
+        assert_eq!(run(&queue), [0]);
+        assert_eq!(run(&queue), [1, 4]);
+        assert_eq!(run(&queue), [first]);
+        assert_eq!(queue.map().unwrap()["a"], folders[1]);
+        assert_eq!(
+            queue.get(0).unwrap().unwrap().index_uid.as_deref(),
+            Some("b")
+        );
+        assert_eq!(
+            queue.get(3).unwrap().unwrap().index_uid.as_deref(),
+            Some("a")
+        );
+        assert_eq!(run(&queue), [3]);
+
+        let uids = |name: &str| {
+            let filter = Filter {
+                index_uids: Some(vec![name.to_owned()]),
+                ..Filter::default()
+            };
+            queue.uids(&filter).unwrap()
+        };
+        // As in Meilisearch, a swap belongs to no index in lists.
+        assert_eq!((uids("a"), uids("b")), (vec![3], vec![0]));
+        swap(&queue);
+        run(&queue);
+        let details = queue.get(first).unwrap().unwrap().details.unwrap();
+        assert_eq!(
+            details["swaps"][0]["indexes"],
+            serde_json::json!(["b", "a"])
+        );
+        assert_eq!(queue.map().unwrap()["a"], folders[0]);
     }
 }

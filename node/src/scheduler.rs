@@ -1,5 +1,6 @@
 //! The thread that works the queue off, one batch after the other.
 
+use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -183,7 +184,11 @@ impl Scheduler {
             .chain(&ended.canceled)
             .map(|job| job.task.clone())
             .collect();
-        self.queue.finish(&tasks, &ended.change, &ended.deleted)?;
+        // Nobody sees a swap that has ended and its indexes under their old names. A swap undoes itself.
+        self.indexes.swap(&ended.change);
+        self.queue
+            .finish(&tasks, &ended.change, &ended.deleted)
+            .inspect_err(|_| self.indexes.swap(&ended.change))?;
         if let Some(removed) = ended.removed {
             self.indexes.discard(removed);
         }
@@ -234,6 +239,7 @@ impl Scheduler {
         let (Some(batch), Some(uid)) = (batch, jobs[0].task.index_uid.clone()) else {
             return Ok(match jobs[0].work {
                 Work::CancelTasks { .. } => self.cancel(jobs)?,
+                Work::SwapIndexes { .. } => self.swap_indexes(jobs)?,
                 _ => self.delete_tasks(jobs)?,
             });
         };
@@ -316,6 +322,33 @@ impl Scheduler {
                 uid: uid.to_owned(),
             },
             removed,
+            ..Ended::new(jobs)
+        })
+    }
+
+    fn swap_indexes(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {
+        let Work::SwapIndexes { pairs } = &jobs[0].work else {
+            return Err(Error::internal("not a swap"));
+        };
+        let pairs = pairs.clone();
+        let known: BTreeSet<String> = self.indexes.names().into_iter().collect();
+        let named: BTreeSet<String> = pairs.iter().flat_map(|(a, b)| [a, b]).cloned().collect();
+        let missing: Vec<&String> = named.difference(&known).collect();
+        match missing[..] {
+            [] => (),
+            [uid] => return Err(Error::index_not_found(uid)),
+            _ => {
+                let names: Vec<String> = missing.iter().map(|uid| format!("`{uid}`")).collect();
+                let message = format!("Indexes {} not found.", names.join(", "));
+                return Err(coded("index_not_found", message));
+            }
+        }
+        jobs[0].task.status = Status::Succeeded;
+        Ok(Ended {
+            change: MapChange::Swap {
+                pairs,
+                before: jobs[0].task.uid,
+            },
             ..Ended::new(jobs)
         })
     }

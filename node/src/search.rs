@@ -17,8 +17,11 @@ mod kind;
 mod multi;
 mod request;
 mod select;
+mod similar;
 #[cfg(test)]
 pub mod tests;
+#[cfg(test)]
+mod vector_tests;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -45,6 +48,7 @@ pub use get::{parse_search_get, sort_list};
 pub use multi::{inside_query, parse_multi_search, IndexedResult, MultiSearch};
 pub use request::{parse_search_post, SearchQuery};
 pub use select::select;
+pub use similar::{parse_similar_get, parse_similar_post, similar, SimilarQuery};
 
 /// Hits beyond this one are never shown or counted, unless the index's settings say otherwise.
 const DEFAULT_MAX_TOTAL_HITS: usize = 1000;
@@ -179,6 +183,12 @@ fn scoring(query: &SearchQuery) -> ScoringStrategy {
     }
 }
 
+/// How many hits of a search can be seen at all.
+fn max_total_hits(index: &Index, rtxn: &RoTxn<'_>) -> Result<usize, Error> {
+    let stored = index.pagination_max_total_hits(rtxn).map_err(heed_error)?;
+    Ok(stored.map_or(DEFAULT_MAX_TOTAL_HITS, |max| max as usize))
+}
+
 /// The part of the ranked documents that is shown, cut to `maxTotalHits`.
 struct Window {
     offset: usize,
@@ -188,8 +198,7 @@ struct Window {
 
 impl Window {
     fn of(query: &SearchQuery, index: &Index, rtxn: &RoTxn<'_>) -> Result<Self, Error> {
-        let stored = index.pagination_max_total_hits(rtxn).map_err(heed_error)?;
-        let max_total_hits = stored.map_or(DEFAULT_MAX_TOTAL_HITS, |max| max as usize);
+        let max_total_hits = max_total_hits(index, rtxn)?;
         let (offset, limit) = if query.paginated() {
             let limit = query.hits_per_page.unwrap_or(DEFAULT_LIMIT);
             // Page 0 is allowed and holds nothing.

@@ -132,6 +132,12 @@ pub enum Work {
         filter: Value,
     },
     ClearDocuments,
+    /// A function in Rhai is run over the documents that a filter lets through.
+    EditDocuments {
+        function: String,
+        context: Option<milli_core::Object>,
+        filter: Option<Value>,
+    },
     /// `reset` tells a DELETE from an update: it does not create a missing index.
     UpdateSettings {
         settings: Box<Settings>,
@@ -144,6 +150,9 @@ pub enum Work {
         primary_key: Option<String>,
     },
     DeleteIndex,
+    SwapIndexes {
+        pairs: Vec<(String, String)>,
+    },
     CancelTasks {
         query: String,
         tasks: Vec<u32>,
@@ -161,10 +170,12 @@ impl Work {
             Work::DeleteDocuments { .. } | Work::DeleteByFilter { .. } | Work::ClearDocuments => {
                 Kind::DocumentDeletion
             }
+            Work::EditDocuments { .. } => Kind::DocumentEdition,
             Work::UpdateSettings { .. } => Kind::SettingsUpdate,
             Work::CreateIndex { .. } => Kind::IndexCreation,
             Work::UpdateIndex { .. } => Kind::IndexUpdate,
             Work::DeleteIndex => Kind::IndexDeletion,
+            Work::SwapIndexes { .. } => Kind::IndexSwap,
             Work::CancelTasks { .. } => Kind::TaskCancelation,
             Work::DeleteTasks { .. } => Kind::TaskDeletion,
         }
@@ -183,10 +194,25 @@ impl Work {
             Work::DeleteByFilter { filter } => {
                 json!({"providedIds": 0, "deletedDocuments": null, "originalFilter": filter.to_string()})
             }
+            Work::EditDocuments {
+                function,
+                context,
+                filter,
+            } => json!({
+                "editedDocuments": null,
+                "deletedDocuments": null,
+                "originalFilter": filter.as_ref().map(Value::to_string),
+                "context": context,
+                "function": function,
+            }),
             Work::ClearDocuments | Work::DeleteIndex => json!({"deletedDocuments": null}),
             Work::UpdateSettings { settings, .. } => settings.to_details(),
             Work::CreateIndex { primary_key } | Work::UpdateIndex { primary_key } => {
                 json!({"primaryKey": primary_key})
+            }
+            Work::SwapIndexes { pairs } => {
+                let swaps = pairs.iter().map(|pair| json!({ "indexes": pair }));
+                json!({ "swaps": swaps.collect::<Vec<_>>() })
             }
             Work::CancelTasks { query, tasks } => {
                 json!({"matchedTasks": tasks.len(), "canceledTasks": null, "originalFilter": query})
@@ -213,6 +239,7 @@ impl Work {
 pub fn failed_details(mut details: Value) -> Value {
     for name in [
         "indexedDocuments",
+        "editedDocuments",
         "deletedDocuments",
         "canceledTasks",
         "deletedTasks",
@@ -312,7 +339,7 @@ impl From<Task> for TaskSummary {
 }
 
 /// A duration as ISO 8601 with the digits Meilisearch gives: 3, 6 or 9 decimals. `None` for a negative one.
-fn iso_duration(duration: time::Duration) -> Option<String> {
+pub fn iso_duration(duration: time::Duration) -> Option<String> {
     const SECONDS_A_DAY: i64 = 24 * 60 * 60;
     if duration.is_negative() {
         return None;

@@ -166,13 +166,8 @@ pub async fn delete_by_filter(
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let DeleteByFilter { filter } = read_json(&body)?;
     let uid = index_uid(uid)?;
-    if parse_filter(&filter, "invalid_document_filter", app.features.flags())?.is_none() {
-        return Err(coded(
-            "invalid_document_filter",
-            "Sending an empty filter is forbidden.",
-        )
-        .into());
-    }
+    let flags = app.features.flags();
+    refuse_empty(parse_filter(&filter, "invalid_document_filter", flags)?.is_none())?;
     enqueue(
         &app,
         StatusCode::ACCEPTED,
@@ -182,11 +177,61 @@ pub async fn delete_by_filter(
     .await
 }
 
+#[derive(Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
+struct EditBody {
+    #[deserr(default, error = JsonRejection<InvalidDocumentFilter>)]
+    filter: Option<Value>,
+    #[deserr(default, error = JsonRejection<InvalidDocumentEditionContext>)]
+    context: Option<Value>,
+    #[deserr(error = JsonRejection<InvalidDocumentEditionFunctionFilter>, missing_field_error = missing::<MissingDocumentEditionFunction>)]
+    function: String,
+}
+
 /// Editing by function is an experimental feature.
-pub async fn edit(State(app): Shared) -> Answer {
+pub async fn edit(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let EditBody {
+        filter,
+        context,
+        function,
+    } = read_json(&body)?;
     let flags = app.features.flags();
     flags.check_edit_documents("Using the documents edit route")?;
-    Err(Error::not_implemented("editing documents on an embedded node").into())
+    let uid = index_uid(uid)?;
+    if let Err(error) = milli_core::rhai::Engine::new().compile(&function) {
+        return Err(Error::bad_request(error.to_string()).into());
+    }
+    if let Some(filter) = &filter {
+        refuse_empty(parse_filter(filter, "invalid_document_filter", flags)?.is_none())?;
+    }
+    let context = match context {
+        Some(Value::Object(context)) => Some(context),
+        None => None,
+        Some(_) => {
+            let message = "The context must be an object";
+            return Err(coded("invalid_document_edition_context", message).into());
+        }
+    };
+    let work = Work::EditDocuments {
+        function,
+        context,
+        filter,
+    };
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
+}
+
+fn refuse_empty(is_empty: bool) -> Result<(), Error> {
+    if is_empty {
+        let message = "Sending an empty filter is forbidden.";
+        return Err(coded("invalid_document_filter", message));
+    }
+    Ok(())
 }
 
 pub async fn clear(State(app): Shared, Path(uid): Path<String>) -> Answer {

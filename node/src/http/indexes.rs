@@ -1,5 +1,6 @@
 //! Indexes: list, create, look at, change, delete, count.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use axum::body::Body;
@@ -16,7 +17,7 @@ use super::{blocking, body, enqueue, json, Answer, App, Paged, Shared};
 use crate::deserialize::{
     codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
 };
-use crate::error::{heed_error, milli_error};
+use crate::error::{coded, heed_error, milli_error};
 use crate::tasks::Work;
 
 #[derive(Serialize)]
@@ -158,6 +159,56 @@ pub async fn update(
 pub async fn delete(State(app): Shared, Path(uid): Path<String>) -> Answer {
     let uid = index_uid(uid)?;
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::DeleteIndex).await
+}
+
+#[derive(Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
+struct SwapBody {
+    #[deserr(error = JsonRejection<InvalidSwapIndexes>, missing_field_error = missing::<MissingSwapIndexes>)]
+    indexes: Vec<IndexUid>,
+}
+
+pub async fn swap(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let swaps: Vec<SwapBody> = read_json(&body)?;
+    let mut pairs = Vec::with_capacity(swaps.len());
+    for SwapBody { indexes } in swaps {
+        let names: Vec<String> = indexes.into_iter().map(|uid| uid.0).collect();
+        let [one, other] = &names[..] else {
+            let message = format!(
+                "Two indexes must be given for each swap. The list `{names:?}` contains {} indexes.",
+                names.len()
+            );
+            return Err(coded("invalid_swap_indexes", message).into());
+        };
+        pairs.push((one.clone(), other.clone()));
+    }
+    refuse_repeated(&pairs)?;
+    enqueue(
+        &app,
+        StatusCode::ACCEPTED,
+        None,
+        Work::SwapIndexes { pairs },
+    )
+    .await
+}
+
+/// An index can be in one swap only, and not twice in it.
+fn refuse_repeated(pairs: &[(String, String)]) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    let names = pairs.iter().flat_map(|(one, other)| [one, other]);
+    let repeated: BTreeSet<&String> = names.filter(|name| !seen.insert(*name)).collect();
+    let names: Vec<String> = repeated.iter().map(|name| format!("`{name}`")).collect();
+    let verb = match names.len() {
+        0 => return Ok(()),
+        1 => "was",
+        _ => "were",
+    };
+    let message = format!(
+        "Indexes must be declared only once during a swap. {} {verb} specified several times.",
+        names.join(", ")
+    );
+    Err(coded("invalid_swap_duplicate_index_found", message))
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,8 @@ use super::query::index_uid;
 use super::{blocking, body, Answer, App, Shared};
 use crate::search::{
     facet_search, federated_search, inside_query, parse_facet_search, parse_multi_search,
-    parse_search_get, parse_search_post, search, IndexedResult, MultiSearch, SearchQuery,
+    parse_search_get, parse_search_post, parse_similar_get, parse_similar_post, search, similar,
+    IndexedResult, MultiSearch, SearchQuery, SimilarQuery,
 };
 
 pub async fn get(state: Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
@@ -49,6 +50,34 @@ pub async fn facets(
     let result = blocking(&app, move |app| {
         let index = app.scheduler.indexes.get(&uid)?;
         facet_search(&index, query, app.features.flags())
+    });
+    super::json(StatusCode::OK, &result.await?)
+}
+
+pub async fn similar_get(
+    state: Shared,
+    Path(uid): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let query = parse_similar_get(&query.unwrap_or_default())?;
+    run_similar(state, index_uid(uid)?, query).await
+}
+
+pub async fn similar_post(
+    state: Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = body::read_json(&headers, body, state.body_bytes_max).await?;
+    let query = parse_similar_post(&body)?;
+    run_similar(state, index_uid(uid)?, query).await
+}
+
+async fn run_similar(State(app): Shared, uid: String, query: SimilarQuery) -> Answer {
+    let result = blocking(&app, move |app| {
+        let index = app.scheduler.indexes.get(&uid)?;
+        similar(&index, query, app.features.flags())
     });
     super::json(StatusCode::OK, &result.await?)
 }

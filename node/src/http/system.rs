@@ -20,16 +20,12 @@ use crate::features::Change;
 pub const NOT_HERE: &[&str] = &[
     "/keys",
     "/keys/{key}",
-    "/swap-indexes",
     "/dumps",
     "/snapshots",
     "/network",
-    "/batches",
-    "/batches/{uid}",
     "/logs/stream",
     "/logs/stderr",
     "/metrics",
-    "/indexes/{uid}/similar",
     "/tasks/{uid}/documents",
 ];
 

@@ -94,7 +94,7 @@ macro_rules! queries {
     ($($(#[$attribute:meta])* $field:ident: $type:ty,)*) => {
         #[derive(Deserr)]
         #[deserr(error = QueryRejection, rename_all = camelCase, deny_unknown_fields)]
-        struct ListQuery {
+        pub struct ListQuery {
             #[deserr(default = Param(DEFAULT_LIMIT as u32), error = QueryRejection<InvalidTaskLimit>)]
             limit: Param<u32>,
             #[deserr(default, error = QueryRejection<InvalidTaskFrom>)]
@@ -106,12 +106,12 @@ macro_rules! queries {
 
         #[derive(Deserr)]
         #[deserr(error = QueryRejection, rename_all = camelCase, deny_unknown_fields)]
-        struct ChoiceQuery {
+        pub struct ChoiceQuery {
             $($(#[$attribute])* $field: $type,)*
         }
 
         impl ListQuery {
-            fn split(self) -> (Param<u32>, Option<Param<u32>>, Option<Param<bool>>, ChoiceQuery) {
+            pub fn split(self) -> (Param<u32>, Option<Param<u32>>, Option<Param<bool>>, ChoiceQuery) {
                 (self.limit, self.from, self.reverse, ChoiceQuery { $($field: self.$field),* })
             }
         }
@@ -152,7 +152,7 @@ queries! {
 }
 
 impl ChoiceQuery {
-    fn into_filter(self) -> Filter {
+    pub fn into_filter(self) -> Filter {
         let span = |after: Star<After>, before: Star<Before>| Span {
             after: after.restriction().map(|date| date.0),
             before: before.restriction().map(|date| date.0),

@@ -42,6 +42,17 @@ codes! {
     InvalidSearchShowRankingScoreDetails = "invalid_search_show_ranking_score_details",
     InvalidSearchSort = "invalid_search_sort",
     InvalidSearchVector = "invalid_search_vector",
+    // of a search for similar documents
+    InvalidSimilarAttributesToRetrieve = "invalid_similar_attributes_to_retrieve",
+    InvalidSimilarEmbedder = "invalid_similar_embedder",
+    InvalidSimilarFilter = "invalid_similar_filter",
+    InvalidSimilarId = "invalid_similar_id",
+    InvalidSimilarLimit = "invalid_similar_limit",
+    InvalidSimilarOffset = "invalid_similar_offset",
+    InvalidSimilarRankingScoreThreshold = "invalid_similar_ranking_score_threshold",
+    InvalidSimilarRetrieveVectors = "invalid_similar_retrieve_vectors",
+    InvalidSimilarShowRankingScore = "invalid_similar_show_ranking_score",
+    InvalidSimilarShowRankingScoreDetails = "invalid_similar_show_ranking_score_details",
     // of facet search
     InvalidFacetSearchExhaustiveFacetCount = "invalid_facet_search_exhaustive_facet_count",
     InvalidFacetSearchFacetName = "invalid_facet_search_facet_name",

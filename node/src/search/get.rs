@@ -143,7 +143,7 @@ fn hybrid(
 }
 
 /// A filter may be JSON (an array of conditions) or a bare expression; what does not parse as JSON is the latter.
-fn filter_value(text: String) -> Value {
+pub fn filter_value(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
@@ -169,10 +169,10 @@ pub fn sort_list(text: &str) -> Vec<String> {
 }
 
 /// A list in one parameter, `a,b,c`. Empty places are skipped: `a,,b` has two elements, an empty text none.
-struct CommaList<T>(Vec<T>);
+pub struct CommaList<T>(pub Vec<T>);
 
 /// How one element of a list is read; the reason is Meilisearch's wording.
-trait Element: Sized {
+pub trait Element: Sized {
     fn read(text: &str) -> Result<Self, String>;
 }
 
@@ -266,7 +266,7 @@ impl SemanticRatioText {
 
 #[derive(Deserr)]
 #[deserr(try_from(String) = ScoreThresholdText::read -> Reason)]
-struct ScoreThresholdText(ScoreThreshold);
+pub struct ScoreThresholdText(pub ScoreThreshold);
 
 impl ScoreThresholdText {
     fn read(text: String) -> Result<Self, Reason> {

@@ -35,8 +35,10 @@ impl SearchKind {
     /// vector without `hybrid`, 501 for an embedder that is not user-provided.
     pub fn of(query: &SearchQuery, index: &Index, rtxn: &RoTxn<'_>) -> Result<Self, Error> {
         let vector = query.vector.as_deref();
-        let embedder =
-            |name: &str| NamedEmbedder::find(name, vector.map(<[f32]>::len), index, rtxn);
+        let embedder = |name: &str| {
+            let unknown = milli::UserError::InvalidSearchEmbedder;
+            NamedEmbedder::find(name, vector.map(<[f32]>::len), index, rtxn, unknown)
+        };
         // The order of the cases matters: a blank query is a placeholder search even with `hybrid`.
         match (query.q.as_deref(), &query.hybrid, vector) {
             (Some(q), _, None) if q.trim().is_empty() => Ok(SearchKind::Keyword),
@@ -115,17 +117,17 @@ impl SearchKind {
 }
 
 impl NamedEmbedder {
-    fn find(
+    /// `unknown` is the error where there is no such embedder.
+    pub fn find(
         name: &str,
         dimensions: Option<usize>,
         index: &Index,
         rtxn: &RoTxn<'_>,
+        unknown: fn(String) -> milli::UserError,
     ) -> Result<Self, Error> {
         let configs = index.embedding_configs(rtxn).map_err(milli_error)?;
         let Some(config) = configs.into_iter().find(|config| config.name == name) else {
-            return Err(user_error(milli::UserError::InvalidSearchEmbedder(
-                name.to_owned(),
-            )));
+            return Err(user_error(unknown(name.to_owned())));
         };
         let quantized = config.config.quantized();
         let options = match config.config.embedder_options {
@@ -156,6 +158,23 @@ impl NamedEmbedder {
         self.embedder
             .embed_search(text, Some(Instant::now() + EMBED_DEADLINE))
             .map_err(|error| milli_error(milli::vector::Error::from(error).into()))
+    }
+
+    /// A search for the documents near `id`.
+    pub fn similar_to<'s>(
+        self,
+        id: milli::DocumentId,
+        offset: usize,
+        limit: usize,
+        index: &'s Index,
+        rtxn: &'s RoTxn<'s>,
+    ) -> milli::Similar<'s> {
+        let NamedEmbedder {
+            name,
+            embedder,
+            quantized,
+        } = self;
+        milli::Similar::new(id, offset, limit, index, rtxn, name, embedder, quantized)
     }
 
     fn attach(&self, search: &mut milli::Search<'_>, vector: Option<Vec<f32>>) {

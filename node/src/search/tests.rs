@@ -8,7 +8,6 @@ use milli_core as milli;
 use milli_core::progress::Progress;
 use milli_core::update::new::indexer;
 use milli_core::update::{IndexerConfig, Settings};
-use milli_core::vector::EmbeddingConfigs;
 use milli_core::{FilterableAttributesRule, Index, ThreadPoolNoAbortBuilder};
 use serde_json::{json, Value};
 
@@ -39,14 +38,14 @@ impl Corpus {
         }
     }
 
-    fn try_search(&self, body: Value) -> Result<Value, Error> {
+    pub fn try_search(&self, body: Value) -> Result<Value, Error> {
         let query = parse_search_post(body.to_string().as_bytes())?;
         search(&self.index, "films", query, Flags::default())
             .map(|result| serde_json::to_value(result).unwrap())
     }
 
     /// The answer, without the one field that no test can know.
-    fn search(&self, body: Value) -> Value {
+    pub fn search(&self, body: Value) -> Value {
         let mut answer = self.try_search(body).unwrap();
         assert!(answer["processingTimeMs"].take().is_u64());
         answer
@@ -62,7 +61,7 @@ impl Corpus {
             .collect()
     }
 
-    fn refused(&self, body: Value) -> (String, String) {
+    pub fn refused(&self, body: Value) -> (String, String) {
         let error = self.try_search(body).unwrap_err();
         assert_eq!(error.status, 400);
         (error.code.into_owned(), error.message)
@@ -79,6 +78,7 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
     let mut payload = MmapMut::map_anon(text.len()).unwrap();
     payload.copy_from_slice(text.as_bytes());
     let payload = payload.make_read_only().unwrap();
+    let engine = crate::engine::Engine::new(1, None).unwrap();
     let pool = ThreadPoolNoAbortBuilder::new()
         .num_threads(1)
         .build()
@@ -87,6 +87,8 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
 
     let rtxn = index.read_txn().unwrap();
     let mut wtxn = index.write_txn().unwrap();
+    let configs = index.embedding_configs(&rtxn).unwrap();
+    let embedders = engine.embedders("films", configs).unwrap();
     let known = index.fields_ids_map(&rtxn).unwrap();
     let mut fields = known.clone();
     let mut operations = indexer::DocumentOperation::new();
@@ -113,7 +115,7 @@ fn add(index: &Index, config: &IndexerConfig, documents: &Value) {
         fields,
         primary_key,
         &changes,
-        EmbeddingConfigs::default(),
+        embedders,
         &|| false,
         &Progress::default(),
     )
