@@ -10,7 +10,7 @@
 //! - split words (D.7) need a query word made of two words of the corpus, paths of joined words (D.3) two query words that make a
 //!   third one: such words are drawn for the real corpora only;
 //! - a word that a node has in no document does not count for its `exactness` (D.22): in half of the corpora every node knows every
-//!   word, because some documents hold them all; in the others that rule is left out;
+//!   word, because some documents hold them all; in most of the others that rule is left out;
 //! - some document always has the field `rare`, as a filter `!=` on a field that no document has is a choice between two wrongs;
 //! - milli 1.15 panics where a crop is shorter than the phrase in it, so crops are longer;
 //! - a one-letter prefix is not highlighted alike even by two equal nodes, so one letter comes only without highlighting;

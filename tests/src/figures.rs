@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::judge::{Verdict, KNOWN};
+use crate::judge::{Found, Verdict, KNOWN};
 
 /// Counts by corpus and cluster.
 #[derive(Default)]
@@ -78,6 +78,12 @@ impl Tally {
             Verdict::Differ(found) => *row.failed.entry(found.kind.clone()).or_default() += 1,
         }
         new
+    }
+
+    /// Counts a failure that no single answer shows.
+    pub fn fail(&mut self, corpus: &str, cluster: &str, found: Found) {
+        let row = self.rows.entry((corpus.to_string(), cluster.to_string()));
+        *row.or_default().failed.entry(found.kind).or_default() += 1;
     }
 
     /// Everything together.

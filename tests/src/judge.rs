@@ -110,6 +110,62 @@ pub fn judge(
     }
 }
 
+/// Walks a cluster through all pages of a search: they must be the whole list, without gaps or repeats, whatever ties. `None`: they are,
+/// or the search is one whose pages are not parts of one list on any node either.
+pub fn walk(
+    index: &str,
+    settings: &Map<String, Value>,
+    ask: &Ask,
+    cluster: &Target,
+) -> Option<Found> {
+    let alone = [
+        "hybrid",
+        "distinct",
+        "rankingScoreThreshold",
+        "page",
+        "hitsPerPage",
+    ];
+    let is_list = ask.route == Route::Search && alone.iter().all(|name| ask.body[*name].is_null());
+    if !is_list || settings.contains_key("distinctAttribute") {
+        return None;
+    }
+    let page = |offset: usize, limit: usize| {
+        let mut ask = ask.clone();
+        ask.body["offset"] = offset.into();
+        ask.body["limit"] = limit.into();
+        let answer = cluster.call(&ask.call(index))?;
+        let hits = answer.body["hits"].as_array().cloned();
+        hits.ok_or_else(|| format!("{} {}", answer.status, answer.body))
+    };
+    let walked = page(0, WALKED).and_then(|whole| {
+        let mut joined = Vec::new();
+        while joined.len() < whole.len() {
+            let more = page(joined.len(), PAGE)?;
+            if more.is_empty() {
+                break;
+            }
+            joined.extend(more);
+        }
+        Ok((whole, joined))
+    });
+    match walked {
+        Ok((whole, joined)) if whole == joined => None,
+        Ok((whole, joined)) => Some(Found {
+            kind: "pages".into(),
+            lines: vec![
+                format!("whole: {}", Value::from(whole)),
+                format!("pages: {}", Value::from(joined)),
+            ],
+        }),
+        // a refused search has no pages
+        Err(_) => None,
+    }
+}
+
+/// How far a walk goes, and in which steps; a multiple, so that both end alike.
+const WALKED: usize = 98;
+const PAGE: usize = 7;
+
 impl Found {
     fn new(left: &Answer, right: &Answer, found: &[Difference]) -> Found {
         let part = |d: &Difference| {
@@ -208,6 +264,18 @@ pub const KNOWN: &[Known] = &[
         applies: |_, ask| any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' '))),
         ignoring: &[],
         ties_from: Some("proximity"),
+        holds: |_, _| true,
+    },
+    Known {
+        what: "order from the `exactness` rule on, with two or more words",
+        why: "a node whose documents do not hold a query's last words passes them over when it looks for attributes that begin with the query (MEILISEARCH D.22)",
+        applies: |settings, ask| {
+            let rules = settings.get("rankingRules").and_then(Value::as_array);
+            rules.is_none_or(|rules| rules.iter().any(|rule| rule == "exactness"))
+                && any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' ')))
+        },
+        ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore"],
+        ties_from: Some("exactness"),
         holds: |_, _| true,
     },
     Known {

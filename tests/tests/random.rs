@@ -4,7 +4,7 @@
 //! random). A run makes 2,000 searches; `MIROIR_RANDOM_CASES=10000`, for the night, makes more and asks the real corpora on every
 //! cluster of 1, 3 and 8 nodes with one copy and with two. `MIROIR_RANDOM_SEED` moves to other cases; every case is drawn from the seed
 //! printed with it alone, so `MIROIR_RANDOM_SEED=<that> MIROIR_RANDOM_CASES=40 MIROIR_RANDOM_CORPUS=<its corpus>` repeats it.
-//! `MIROIR_WRITE_DOCS=1` puts what was counted into docs/exactness.md.
+//! `MIROIR_RANDOM_SHOW=1` prints the answers that differ as listed, `MIROIR_WRITE_DOCS=1` puts what was counted into docs/exactness.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use miroir_tests::draw::{corpus, needs_no_ties, real, Corpus, NO_TIES};
 use miroir_tests::figures::{check_page, Tally};
 use miroir_tests::fleet::{Fleet, Lone, Plan};
 use miroir_tests::http::Target;
-use miroir_tests::judge::{judge, Found, Verdict};
+use miroir_tests::judge::{judge, walk, Found, Verdict};
 use miroir_tests::shrink::{as_scenario, shrink, shrink_ask, Case};
 use serde_json::{json, Map, Value};
 
@@ -42,6 +42,7 @@ fn random_searches_agree_with_one_node() {
             node: &node,
             clusters: &clusters,
             tally: &tally,
+            show: std::env::var_os("MIROIR_RANDOM_SHOW").is_some(),
         };
         bench.play_all(seeds);
     }
@@ -183,6 +184,8 @@ struct Bench<'a> {
     node: &'a Target,
     clusters: &'a [Target],
     tally: &'a Mutex<Tally>,
+    /// Print what differs as listed, too.
+    show: bool,
 }
 
 impl Bench<'_> {
@@ -262,10 +265,18 @@ impl Bench<'_> {
             for cluster in self.clusters {
                 let verdict = judge(&index, &corpus.settings, ask, self.node, cluster);
                 let (new, kinds) = {
-                    let mut tally = self.tally.lock().unwrap_or_else(|e| e.into_inner());
+                    let mut tally = self.lock();
                     let new = tally.count(self.corpus.name(), &cluster.name, &verdict);
                     (new, tally.kinds())
                 };
+                if let (Verdict::Known(known), true) = (&verdict, self.show) {
+                    println!(
+                        "LISTED {} seed {seed}, {}: {} in {ask}",
+                        self.corpus.name(),
+                        cluster.name,
+                        known.what
+                    );
+                }
                 let Verdict::Differ(found) = verdict else {
                     continue;
                 };
@@ -286,11 +297,32 @@ impl Bench<'_> {
                 }
             }
         }
+        for cluster in self.clusters {
+            let walks = drawn.asks.iter().step_by(WALK_EVERY);
+            let found = walks
+                .filter_map(|ask| walk(&index, &corpus.settings, ask, cluster).map(|f| (ask, f)));
+            for (ask, found) in found {
+                println!(
+                    "FAILED {} seed {seed}, {}: pages do not join in {ask}\n  {}",
+                    self.corpus.name(),
+                    cluster.name,
+                    found.lines.join("\n  ")
+                );
+                self.lock().fail(self.corpus.name(), &cluster.name, found);
+            }
+        }
         if shared.is_none() {
             self.remove_all(&index);
         }
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
+
+/// Every so many searches one is walked through page by page.
+const WALK_EVERY: usize = 13;
 
 /// Documents in one request; the tasks of more take longer than anybody waits.
 const BATCH: usize = 20_000;
