@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
-use miroir_merge::{merge_search, MergeError, Merged, Spec};
+use miroir_merge::{merge_hybrid, merge_search, MergeError, Merged, Spec};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable};
@@ -13,9 +13,11 @@ use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
 use crate::scatter::{shard_list, shard_unavailable, Ask, Gathered, Leg, Wanted};
 
+mod hybrid;
 mod query_string;
 mod request;
 
+use hybrid::{Halves, Kind};
 pub use query_string::{filter as filter_parameter, list as list_parameter};
 pub use request::{
     names_reserved_field, not_null, rewrite_filter, with_shards, Part, PlannedSearch, SearchBody,
@@ -40,7 +42,7 @@ pub async fn handle(
             .judged_refusal(table, request, "a parameter of this search")
             .await);
     };
-    let search = Search::prepare(visible_index(table, uid)?, body)?;
+    let search = Search::prepare(app, visible_index(table, uid)?, body)?;
     let mut answers = run(app, table, &[search], started)
         .await
         .map_err(|(_, error)| error)?;
@@ -56,6 +58,14 @@ pub async fn handle(
 pub struct Search<'t> {
     index: &'t Index,
     planned: PlannedSearch,
+    by: By,
+}
+
+/// What a search goes by: each node is asked once, or for both halves of a hybrid search.
+enum By {
+    Words,
+    Meaning,
+    Both(Box<Halves>),
 }
 
 /// A merged answer, and `shards=3,7` where some shard could not be asked.
@@ -73,12 +83,21 @@ pub async fn run(
     searches: &[Search<'_>],
     started: Instant,
 ) -> Result<Vec<Answer>, (usize, Error)> {
-    let legs: Vec<Leg> = searches.iter().map(Search::leg).collect();
-    let gathered = app.run_legs(table, &legs).await?;
-    let merged = searches.iter().zip(gathered).enumerate();
+    let legs: Vec<(usize, Leg)> = searches
+        .iter()
+        .enumerate()
+        .flat_map(|(position, search)| search.legs().map(move |leg| (position, leg)))
+        .collect();
+    let (positions, legs): (Vec<usize>, Vec<Leg>) = legs.into_iter().unzip();
+    let gathered = app.run_legs(table, &legs).await;
+    let mut gathered = gathered
+        .map_err(|(leg, error)| (positions[leg], error))?
+        .into_iter();
+    let merged = searches.iter().enumerate();
     merged
-        .map(|(position, (search, gathered))| {
-            let answer = search.merge(app, gathered, started);
+        .map(|(position, search)| {
+            let legs = gathered.by_ref().take(search.legs().count());
+            let answer = search.merge(app, legs, started);
             answer.map_err(|error| (position, error))
         })
         .collect()
@@ -86,31 +105,60 @@ pub async fn run(
 
 impl<'t> Search<'t> {
     /// Plans what nodes are asked. Errors: what a client may not ask, 501 for what cannot be answered exactly yet.
-    pub fn prepare(index: &'t Index, body: SearchBody) -> Result<Self, Error> {
+    pub fn prepare(app: &App, index: &'t Index, body: SearchBody) -> Result<Self, Error> {
         if body.uses_reserved_field() {
             return Err(reserved_field("search"));
         }
-        let planned = body
-            .plan(&index.settings)
-            .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
-        Ok(Search { index, planned })
-    }
-
-    fn leg(&self) -> Leg<'_> {
-        Leg {
-            wanted: Wanted {
-                index: self.index,
-                only: None,
-                seed: self.planned.seed(),
-            },
-            ask: Ask::Search(Box::new(|target| self.planned.body_for(target))),
+        let (planned, by) = match body.kind(app.shared.control.node_version()) {
+            Kind::Words => body
+                .plan(&index.settings)
+                .map(|planned| (planned, By::Words)),
+            Kind::Meaning => body
+                .plan_by_meaning(&index.settings)
+                .map(|planned| (planned, By::Meaning)),
+            Kind::Both(ratio) => body
+                .plan_by_both(ratio, index.primary_key.as_deref(), &index.settings)
+                .map(|(planned, halves)| (planned, By::Both(Box::new(halves)))),
         }
+        .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+        Ok(Search { index, planned, by })
     }
 
-    fn merge(&self, app: &App, gathered: Gathered, started: Instant) -> Result<Answer, Error> {
+    /// What nodes are asked: one question, or two in a hybrid search.
+    fn legs(&self) -> impl Iterator<Item = Leg<'_>> {
+        let meaning = match &self.by {
+            By::Both(halves) => Some(&halves.meaning),
+            By::Words | By::Meaning => None,
+        };
+        // The same copies answer both.
+        let seed = self.planned.seed();
+        [Some(&self.planned), meaning]
+            .into_iter()
+            .flatten()
+            .map(move |planned| Leg {
+                wanted: Wanted {
+                    index: self.index,
+                    only: None,
+                    seed,
+                },
+                ask: Ask::Search(Box::new(|target| planned.body_for(target))),
+            })
+    }
+
+    /// Merges what came back for the legs, in their order.
+    fn merge(
+        &self,
+        app: &App,
+        legs: impl Iterator<Item = Gathered>,
+        started: Instant,
+    ) -> Result<Answer, Error> {
         let (planned, settings) = (&self.planned, &self.index.settings);
-        let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
-        let answers: Vec<Bytes> = gathered.answers.into_iter().map(|(_, body)| body).collect();
+        let mut missing = None;
+        let mut answers: Vec<Vec<Bytes>> = Vec::with_capacity(2);
+        for gathered in legs {
+            missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
+            answers.push(gathered.answers.into_iter().map(|(_, body)| body).collect());
+        }
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
         let spec = Spec {
@@ -120,7 +168,7 @@ impl<'t> Search<'t> {
             show_score: planned.show_score,
             show_details: planned.show_details,
             ranked: planned.ranked,
-            semantic: false,
+            semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),
             strip_fields: &strip,
             strip_formatted: if planned.strip_formatted { &strip } else { &[] },
@@ -130,8 +178,16 @@ impl<'t> Search<'t> {
             processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             request_uid: request_uid.as_deref(),
         };
-        let merged = merge_search(&answers, &spec).map_err(merge_error)?;
-        Ok(Answer { merged, degraded })
+        let merged = match (&self.by, answers.as_slice()) {
+            (By::Both(halves), [words, meaning]) => {
+                merge_hybrid(words, meaning, &halves.mix(app), &spec)
+            }
+            _ => merge_search(&answers.concat(), &spec),
+        };
+        Ok(Answer {
+            merged: merged.map_err(merge_error)?,
+            degraded: missing,
+        })
     }
 }
 

@@ -3,11 +3,13 @@
 use serde_json::value::RawValue;
 use serde_json::Value;
 
+use super::hybrid::{Hybrid, Ratio};
 use super::request::SearchBody;
 
 /// Reads the parameters; `None` when one is unknown or has a value that only a node can judge.
 pub fn parse(query: &str) -> Option<SearchBody> {
     let mut body = SearchBody::default();
+    let (mut embedder, mut semantic_ratio) = (None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let value = value.into_owned();
         match name.as_ref() {
@@ -37,10 +39,30 @@ pub fn parse(query: &str) -> Option<SearchBody> {
             }
             "locales" => body.locales = raw_list(&value),
             "retrieveVectors" => body.retrieve_vectors = raw(&boolean(&value)?.into()),
+            "vector" => body.vector = Some(vector(&value)?),
+            "hybridEmbedder" => embedder = Some(value),
+            "hybridSemanticRatio" => semantic_ratio = Some(Ratio::of(value.parse().ok()?)?),
             _ => return None,
         }
     }
+    body.hybrid = match embedder {
+        Some(embedder) => Some(Hybrid {
+            embedder,
+            semantic_ratio,
+        }),
+        None if semantic_ratio.is_some() || body.vector.is_some() => return None,
+        None => None,
+    };
     Some(body)
+}
+
+/// A comma list of numbers.
+fn vector(value: &str) -> Option<Box<RawValue>> {
+    let numbers = list(value)
+        .iter()
+        .map(|number| number.trim().parse::<f32>().ok().filter(|n| n.is_finite()))
+        .collect::<Option<Vec<f32>>>()?;
+    serde_json::value::to_raw_value(&numbers).ok()
 }
 
 /// A comma list; an empty value is an empty list.
@@ -115,6 +137,13 @@ mod tests {
             parse("filter=[\"a=1\",[\"b=2\"]]").unwrap().filter.unwrap(),
             json!(["a=1", ["b=2"]])
         );
+        let body = parse("q=a&vector=1,-0.5&hybridEmbedder=e&hybridSemanticRatio=0.25").unwrap();
+        assert_eq!(
+            serde_json::to_value(&body).unwrap(),
+            json!({"q": "a", "vector": [1.0, -0.5], "hybrid": {"embedder": "e", "semanticRatio": 0.25}})
+        );
+        assert!(parse("vector=1").is_none());
+        assert!(parse("hybridEmbedder=e&hybridSemanticRatio=1.5").is_none());
         assert!(parse("what=1").is_none());
         assert!(parse("limit=x").is_none());
     }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::hybrid::Hybrid;
 use miroir_api::SHARD_FIELD;
 use miroir_merge::Paging;
 use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings, Shard};
@@ -14,7 +15,7 @@ use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings, Shard};
 /// Meilisearch's default page size.
 pub const DEFAULT_LIMIT: usize = 20;
 
-/// Body of `POST /indexes/{uid}/search` (MEILISEARCH B.1), without what needs an embedder.
+/// Body of `POST /indexes/{uid}/search` (MEILISEARCH B.1).
 #[derive(Deserialize, Serialize, Default, Clone)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SearchBody {
@@ -66,6 +67,10 @@ pub struct SearchBody {
     pub locales: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub retrieve_vectors: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hybrid: Option<Hybrid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<Box<RawValue>>,
 }
 
 /// `null` is not the same as leaving a member out: where Meilisearch refuses it, it must reach a node to be refused.
@@ -78,7 +83,7 @@ pub fn not_null<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
 /// A search after planning: what to send, and what the merge must know.
 pub struct PlannedSearch {
     /// The node's body without the shard filter.
-    node_body: SearchBody,
+    pub(super) node_body: SearchBody,
     /// The client's page.
     pub paging: Paging,
     pub query: String,
@@ -215,6 +220,28 @@ impl SearchBody {
             || self.filter.as_ref().is_some_and(names_reserved_field)
     }
 
+    /// Makes hits carry a field that the merge needs, before the search is planned; see [`PlannedSearch::strip`].
+    pub fn need(&mut self, field: &str, settings: &SearchSettings) -> Result<Needed, Unsupported> {
+        if !is_displayed(settings, field) {
+            return Err(Unsupported(format!(
+                "a search that must tell documents apart by `{field}`, which displayedAttributes hides"
+            )));
+        }
+        let mut added = Vec::new();
+        self.retrieve_also(field, &mut added);
+        Ok(Needed {
+            formatted: self.formats(field),
+            added,
+        })
+    }
+
+    /// Whether hits are shown with anything that depends on the words which they matched.
+    pub fn shows_matches(&self) -> bool {
+        self.attributes_to_highlight.is_some()
+            || self.attributes_to_crop.is_some()
+            || self.show_matches_position.is_some()
+    }
+
     fn retrieve_also(&mut self, field: &str, strip: &mut Vec<String>) {
         let Some(retrieved) = &mut self.attributes_to_retrieve else {
             return;
@@ -237,7 +264,23 @@ pub enum Part<'a> {
     Nothing,
 }
 
+/// A field that hits carry for the merge.
+pub struct Needed {
+    /// Its name, where the client did not ask for it.
+    added: Vec<String>,
+    /// Whether the client wants it highlighted or cropped.
+    formatted: bool,
+}
+
 impl PlannedSearch {
+    /// Cuts out again what the client did not ask for.
+    pub fn strip(&mut self, needed: &Needed) {
+        if !needed.added.is_empty() {
+            self.strip_fields.extend_from_slice(&needed.added);
+            self.strip_formatted &= !needed.formatted;
+        }
+    }
+
     /// The bytes for one node: with a shard filter unless the node holds just what it is asked for.
     pub fn body_for(&self, target: &ReadTarget) -> Vec<u8> {
         if target.whole {
