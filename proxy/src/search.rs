@@ -11,6 +11,7 @@ use miroir_router::{Index, RoutingTable};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
+use crate::judge::Shown;
 use crate::scatter::{shard_list, shard_unavailable, Ask, Gathered, Leg, Wanted};
 
 mod hybrid;
@@ -43,9 +44,12 @@ pub async fn handle(
             .await);
     };
     let search = Search::prepare(app, visible_index(table, uid)?, body)?;
-    let mut answers = run(app, table, &[search], started)
-        .await
-        .map_err(|(_, error)| error)?;
+    let searches = [search];
+    let answers = run(app, table, &searches, started).await;
+    let mut answers = match answers {
+        Ok(answers) => answers,
+        Err((_, error)) => return Err(searches[0].refusal(app, table, request, error).await),
+    };
     let answer = answers.pop().unwrap_or_default();
     let response = Response::segments(200, answer.merged.into_segments());
     Ok(match answer.degraded {
@@ -143,6 +147,22 @@ impl<'t> Search<'t> {
                 },
                 ask: Ask::Search(Box::new(|target| planned.body_for(target))),
             })
+    }
+
+    /// The error for the client: where a node was asked otherwise than the client asked, a node says it of the client's request.
+    async fn refusal(
+        &self,
+        app: &App,
+        table: &RoutingTable,
+        request: &Request,
+        error: Error,
+    ) -> Error {
+        let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
+        if !nodes_words || self.legs().count() == 1 {
+            return error;
+        }
+        let said = app.judge(table, request, Shown::Whole).await;
+        said.ok().flatten().unwrap_or(error)
     }
 
     /// Merges what came back for the legs, in their order.

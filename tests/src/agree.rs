@@ -142,8 +142,8 @@ impl Search {
         mixes.then(|| self.clone().unpaged().with("limit", json!(end)))
     }
 
-    /// The same hybrid search by words alone (0) or by meaning alone (1).
-    fn of_ratio(&self, ratio: u32) -> Search {
+    /// The same hybrid search by words alone (0) or nearly by meaning alone: with 1 it would not show which words match.
+    fn of_ratio(&self, ratio: f64) -> Search {
         let mut search = self.unpaged();
         if let Form::Body(body) = &mut search.form {
             body["hybrid"]["semanticRatio"] = json!(ratio);
@@ -488,8 +488,8 @@ impl Ranking {
             hits.clone()
         };
         if window.is_some() {
-            pooled = hits_of(search.of_ratio(0))?;
-            pooled.extend(hits_of(search.of_ratio(1))?);
+            pooled = hits_of(search.of_ratio(0.0))?;
+            pooled.extend(hits_of(search.of_ratio(0.999_999))?);
         }
         let key = |hit: &Value| key(hit, leniency.ties_from);
         let mut ranking = Ranking {
