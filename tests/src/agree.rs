@@ -135,9 +135,10 @@ impl Search {
 
     /// The part of a hybrid search's list that one node decided on: it mixes what is wanted up to the end of the page, no more.
     fn hybrid_window(&self, end: usize) -> Option<Search> {
-        let ratio = self.body()?.get("hybrid")?["semanticRatio"]
-            .as_f64()
-            .unwrap_or(0.5);
+        let hybrid = self.body()?.get("hybrid")?.as_object()?;
+        let ratio = hybrid
+            .get("semanticRatio")
+            .map_or(0.5, |ratio| ratio.as_f64().unwrap_or(0.5));
         let mixes = self.has("q") && ratio > 0.0 && ratio < 1.0;
         mixes.then(|| self.clone().unpaged().with("limit", json!(end)))
     }
