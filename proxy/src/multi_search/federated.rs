@@ -254,6 +254,11 @@ impl<'t> Search<'t> {
         if body.uses_reserved_field() {
             return Err(reserved_field("search"));
         }
+        if body.goes_by_meaning() {
+            return Err(Error::not_implemented(
+                "a search by meaning in a federated multi-search",
+            ));
+        }
         let planned = match self.federation.distinct {
             // Overrides the index's own; nodes send its values on the side.
             Some(_) => body.plan(&SearchSettings {

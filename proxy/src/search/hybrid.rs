@@ -88,6 +88,11 @@ impl SearchBody {
         }
     }
 
+    /// Whether meaning has any part in it.
+    pub fn goes_by_meaning(&self) -> bool {
+        self.kind(BLANK_IS_NO_QUERY_SINCE) != Kind::Words
+    }
+
     /// A search by meaning ranks even without words.
     pub fn plan_by_meaning(
         mut self,
