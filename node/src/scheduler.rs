@@ -1,5 +1,8 @@
 //! The thread that works the queue off, one batch after the other.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -131,7 +131,10 @@ pub fn similar(index: &Index, asked: SimilarQuery, flags: Flags) -> Result<Simil
         )
     })?;
 
-    let mut search = embedder.similar_to(internal, asked.offset, asked.limit, index, &rtxn);
+    // The engine makes room for as many as it is asked for.
+    let documents = index.number_of_documents(&rtxn).map_err(milli_error)? as usize;
+    let (offset, limit) = (asked.offset.min(documents), asked.limit.min(documents));
+    let mut search = embedder.similar_to(internal, offset, limit, index, &rtxn);
     if let Some(filter) = &asked.filter {
         if let Some(filter) = parse_filter(filter, "invalid_similar_filter", flags)? {
             search.filter(filter);

@@ -156,6 +156,7 @@ fn similar_documents_are_those_nearby() {
         alike(&plane, body).unwrap()
     };
     assert_eq!(ids(&ask(json!({"offset": 1}))), [2, 5]);
+    assert_eq!(ids(&ask(json!({"limit": usize::MAX}))), [3, 2, 5]);
     assert_eq!(ids(&ask(json!({"filter": "kind = b"}))), [3, 5]);
     assert_eq!(ids(&ask(json!({"rankingScoreThreshold": 0.6}))), [3]);
     let shown = ask(

@@ -27,6 +27,8 @@ struct Snapshot<'a> {
     index: &'a Index,
     rtxn: &'a RoTxn<'a>,
     criteria: Vec<Criterion>,
+    /// How many documents there are.
+    documents: usize,
 }
 
 /// What one query found.
@@ -53,6 +55,7 @@ impl Run<'_> {
             index: &index,
             rtxn: &rtxn,
             criteria: index.criteria(&rtxn).map_err(heed_error)?,
+            documents: index.number_of_documents(&rtxn).map_err(milli_error)? as usize,
         };
         let facets = self.facets_by_index.remove(&uid).flatten();
         if let (Some(orders), Some(names)) = (&mut self.orders, &facets) {
@@ -104,7 +107,8 @@ impl Run<'_> {
         }
         let window = Window {
             offset: 0,
-            limit: self.required(),
+            // The engine makes room for as many as it is asked for.
+            limit: self.required().min(at.documents),
             max_total_hits: usize::MAX,
         };
         let mut search = prepare(at.index, at.rtxn, query, &kind, &window, self.flags)?;

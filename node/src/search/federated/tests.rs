@@ -152,6 +152,12 @@ fn the_hits_of_all_queries_are_one_list() {
         shelf.search(json!({"federation": {}, "queries": []}))["hits"],
         json!([])
     );
+    let far = usize::MAX;
+    let all = shelf.search(json!({"federation": {"limit": far}, "queries": queries}));
+    assert_eq!(places(&all), places(&answer));
+    let none =
+        shelf.search(json!({"federation": {"offset": far, "limit": far}, "queries": queries}));
+    assert_eq!(none["hits"], json!([]));
 }
 
 #[test]
