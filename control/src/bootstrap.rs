@@ -18,6 +18,7 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::flights::{Flight, Flights};
+use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::nodes::{http_client, NodeClient};
 use crate::plane::{table, Plane};
@@ -83,7 +84,8 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         indexes,
         "[ok] catalogue"
     );
-    let publisher = Publisher::new(table(&nodes, &layout, &catalogue));
+    let keys = Keys::open(&store, config.client_key()).await?;
+    let publisher = Publisher::new(table(&nodes, &layout, &catalogue, keys.ring()));
     let plane = Plane {
         flights: Arc::new(Flights::new(nodes.len())),
         store,
@@ -96,6 +98,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         admin_key: config.effective_admin_key(),
         driver: config.driver.clone(),
         catalogue: std::sync::Mutex::new(catalogue),
+        keys,
     };
     resume(&plane).await?;
     Ok(plane)

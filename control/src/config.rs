@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Everything that [`crate::start`] needs. It holds secrets, so it has no `Debug`.
 #[derive(Clone)]
 pub struct ControlConfig {
-    /// The key that clients send. The data plane checks it; here it is the fallback for the admin key.
+    /// The key that opens everything to clients, and from which their other keys are derived. Empty or missing: every
+    /// route but `/keys` is open.
     pub master_key: Option<String>,
     /// The key that nodes were started with.
     pub node_master_key: Option<String>,
@@ -25,9 +26,16 @@ pub struct ControlConfig {
 impl ControlConfig {
     /// The key that opens `/_miroir/`; `None` leaves it open, as a Meilisearch without a master key is.
     pub(crate) fn effective_admin_key(&self) -> Option<String> {
-        let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
         given(&self.admin_key).or_else(|| given(&self.master_key))
     }
+
+    pub(crate) fn client_key(&self) -> Option<String> {
+        given(&self.master_key)
+    }
+}
+
+fn given(key: &Option<String>) -> Option<String> {
+    key.clone().filter(|key| !key.is_empty())
 }
 
 /// One Meilisearch node.

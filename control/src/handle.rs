@@ -9,6 +9,7 @@ use axum::Router;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use miroir_api::Error;
+use miroir_auth::Access;
 use miroir_router::Publisher;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -148,8 +149,14 @@ impl Control {
         self.plane.lowest_version()
     }
 
-    /// Answers any slow route. The core has checked the client's key; `/_miroir/` is checked here.
-    pub async fn handle(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+    /// Answers any slow route. The core has checked the client's key and knows what it may see; `/_miroir/` is checked
+    /// here.
+    pub async fn handle(
+        &self,
+        access: Access,
+        mut request: http::Request<Bytes>,
+    ) -> http::Response<Bytes> {
+        request.extensions_mut().insert(access);
         let router = self.router.clone();
         let answer = self.run(async move {
             // A router never fails: its error type has no values.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
 use reqwest::Method;
 use serde_json::{json, Map, Value};
 use tokio::time::{sleep, Instant};
@@ -250,13 +251,11 @@ impl Plane {
     }
 
     /// `GET /indexes`.
-    pub(crate) fn list_indexes(&self, offset: usize, limit: usize) -> Value {
-        let all: Vec<Value> = self
-            .catalogue()
-            .listed()
-            .into_iter()
-            .filter_map(show)
-            .collect();
+    pub(crate) fn list_indexes(&self, access: &Access, offset: usize, limit: usize) -> Value {
+        let catalogue = self.catalogue();
+        let listed = catalogue.listed().into_iter();
+        let seen = listed.filter(|entry| access.sees(&entry.name));
+        let all: Vec<Value> = seen.filter_map(show).collect();
         let total = all.len();
         let results: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
         json!({ "results": results, "offset": offset, "limit": limit, "total": total })

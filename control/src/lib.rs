@@ -13,6 +13,7 @@
 //! | `lane`, `writes` | the order of writes of one index; turns and commits |
 //! | `tasks`, `flights`, `poll`, `finish` | a client's task, its node tasks, and how it ends |
 //! | `settings`, `indexes`, `renames`, `stats` | the slow API, one module a subject |
+//! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod flights;
 mod handle;
 mod health;
 mod indexes;
+mod keys;
 mod lane;
 mod nodes;
 mod plane;

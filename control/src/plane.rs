@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use miroir_auth::Keyring;
 use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
 use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
 use crate::flights::Flights;
+use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::nodes::{NodeClient, Version};
 use crate::store::Store;
@@ -26,6 +28,7 @@ pub(crate) struct Plane {
     pub admin_key: Option<String>,
     pub driver: String,
     pub catalogue: Mutex<Catalogue>,
+    pub keys: Keys,
 }
 
 impl Plane {
@@ -39,8 +42,9 @@ impl Plane {
     /// Makes a new routing table of the catalogue. Called with the catalogue locked, so tables go out in the order of
     /// the changes that they show.
     pub(crate) fn publish(&self, catalogue: &Catalogue) {
+        let keys = self.keys.ring();
         self.publisher
-            .publish(table(&self.nodes, &self.layout, catalogue));
+            .publish(table(&self.nodes, &self.layout, catalogue, keys));
     }
 
     pub(crate) fn node(&self, idx: NodeIdx) -> Option<&Arc<NodeClient>> {
@@ -66,6 +70,7 @@ pub(crate) fn table(
     nodes: &[Arc<NodeClient>],
     layout: &Arc<Layout>,
     catalogue: &Catalogue,
+    keys: Arc<Keyring>,
 ) -> RoutingTable {
     RoutingTable {
         epoch: 0,
@@ -75,5 +80,6 @@ pub(crate) fn table(
             .collect(),
         indexes: catalogue.published().collect(),
         layout: Arc::clone(layout),
+        keys,
     }
 }

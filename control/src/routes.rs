@@ -4,8 +4,9 @@
 //! Meilisearch has and we do not have yet answers 501 and says so.
 
 mod admin;
-mod body;
+pub(crate) mod body;
 mod indexes;
+mod keys;
 mod later;
 mod settings;
 mod tasks;
@@ -16,15 +17,19 @@ use axum::extract::{RawQuery, State};
 use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::Router;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use miroir_api::Error;
+use miroir_auth::Access;
 use serde::Serialize;
 use serde_json::{json, Value};
 
 use crate::plane::Plane;
 
 type Shared = State<Arc<Plane>>;
+
+/// What the client may see; the core has put it there with [`crate::Control::handle`].
+type Who = Extension<Access>;
 
 /// Builds the router.
 pub(crate) fn router(plane: Arc<Plane>) -> Router {
@@ -36,6 +41,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(indexes::router())
         .merge(settings::router())
         .merge(tasks::router())
+        .merge(keys::router())
         .merge(admin::router())
         .merge(later::router())
         // The cores serve these; what reaches us has a method that they do not know.
@@ -73,7 +79,7 @@ async fn version(State(plane): Shared) -> Response {
     }
 }
 
-async fn stats(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
+async fn stats(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         // Which parameters there are depends on the nodes' version: a node judges.
         let client = plane.first_up().ok_or_else(crate::settings::no_node)?;
@@ -93,7 +99,7 @@ async fn stats(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
             }
         }
     }
-    ok(&plane.stats().await?)
+    ok(&plane.stats(&access).await?)
 }
 
 /// What a handler returns.

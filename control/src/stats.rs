@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use miroir_api::{Error, SHARD_FIELD};
+use miroir_auth::Access;
 use miroir_router::{read_plan, shard_filter, Index, ReadPlan};
 use reqwest::Method;
 use serde_json::{json, Map, Value};
@@ -28,8 +29,8 @@ impl Plane {
         self.merged_stats(&index, &self.ask_all(&path).await).await
     }
 
-    /// `GET /stats`.
-    pub(crate) async fn stats(&self) -> Result<Value, Error> {
+    /// `GET /stats`: sizes of all, details of the indexes that may be seen.
+    pub(crate) async fn stats(&self, access: &Access) -> Result<Value, Error> {
         let answers = self.ask_all("/stats").await;
         let sum = |field: &str| -> u64 {
             answers
@@ -53,7 +54,7 @@ impl Plane {
         }
         body["lastUpdate"] = json!(last);
         let mut indexes = Map::new();
-        for uid in self.visible_uids() {
+        for uid in self.visible_uids(access) {
             let Some(index) = self.visible(&uid) else {
                 continue;
             };
@@ -71,10 +72,11 @@ impl Plane {
         Ok(body)
     }
 
-    fn visible_uids(&self) -> Vec<String> {
+    fn visible_uids(&self, access: &Access) -> Vec<String> {
         self.catalogue()
             .listed()
             .into_iter()
+            .filter(|entry| access.sees(&entry.name))
             .map(|entry| entry.name.clone())
             .collect()
     }

@@ -11,6 +11,7 @@
 mod cluster;
 mod filter;
 mod indexes;
+mod keys;
 mod schema;
 mod tasks;
 

@@ -37,6 +37,8 @@ pub struct BeginWrite {
     pub primary_key: Option<String>,
     /// Needed for additions where neither the published table nor the request names a primary key.
     pub inference: Option<InferredKey>,
+    /// Whether the client may create the index; otherwise an addition to a missing one fails.
+    pub may_create: bool,
 }
 
 /// A place in an index's lane: as long as it is held, no write that must come later overtakes it. Dropping it gives

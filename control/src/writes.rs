@@ -125,12 +125,12 @@ impl Plane {
             sets_key: None,
         };
         let (planned, found) = self.start_turn(&write.index, &inner.node_uid, &mut inner.counted);
+        let is_addition = write.kind == WriteKind::DocumentAdditionOrUpdate;
+        let creates = planned.is_none() && is_addition && write.may_create;
         let footing = match (&planned, write.kind) {
-            (None, WriteKind::DocumentDeletion) => {
-                Footing::Doomed(Error::index_not_found(&write.index))
-            }
-            (Some(state), WriteKind::DocumentDeletion) => Footing::Go {
-                key: state.primary_key.clone(),
+            (None, _) if !creates => Footing::Doomed(Error::index_not_found(&write.index)),
+            (state, WriteKind::DocumentDeletion) => Footing::Go {
+                key: state.as_ref().and_then(|state| state.primary_key.clone()),
                 sets: false,
             },
             (state, WriteKind::DocumentAdditionOrUpdate) => {
@@ -138,7 +138,7 @@ impl Plane {
             }
         };
         let mut index = found;
-        if planned.is_none() && write.kind == WriteKind::DocumentAdditionOrUpdate {
+        if creates {
             let (parts, created) = self
                 .create_for_write(&write.index, &inner.node_uid, &mut inner.counted)
                 .await?;

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "control/fake.rs"]
 mod fake;
+#[path = "control/keys.rs"]
+mod keys;
 #[path = "control/managing.rs"]
 mod managing;
 #[path = "control/starting.rs"]

@@ -31,12 +31,6 @@ impl Request {
             .map_or("", |(_, query)| query)
     }
 
-    /// The token of `Authorization: Bearer`.
-    pub fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.headers.get_str("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    }
-
     /// The same request for code that speaks the `http` crate. Fields that it refuses (none that our parser lets pass
     /// are known) are left out.
     pub fn into_http(self) -> Result<http::Request<Bytes>, http::Error> {

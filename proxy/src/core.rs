@@ -5,15 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use miroir_api::Error;
+use miroir_auth::Access;
 use miroir_control::Control;
 use miroir_net::client::Pools;
 use miroir_net::head::RequestHead;
 use miroir_net::{Coding, Handler, Request, Response};
 use miroir_router::{Index, Reader, RoutingTable};
 
+use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::routes::{classify, Route};
-use crate::{auth, cors, documents, multi_search, search};
+use crate::{cors, documents, multi_search, search};
 
 /// What every core shares.
 pub struct Shared {
@@ -44,16 +46,22 @@ impl App {
     /// Authorise, route, and serve or hand over. A request works from first to last on the table it started with.
     async fn answer(&self, request: Request) -> Result<Response, Error> {
         let path = request.path().to_owned();
-        let route = classify(request.method.as_str(), &path);
-        self.authorise(&path, request.headers.get_str("authorization"))?;
+        let method = request.method.as_str();
         let table = self.reader.pin();
-        match route {
+        let authorization = request.headers.get_str("authorization");
+        let access = match admit(&table.keys, method, &path, authorization)? {
+            Gate::Open(access) => access,
+            Gate::Closed(answer) => return Ok(answer),
+        };
+        match classify(method, &path) {
             Route::Slow => {
                 drop(table);
-                self.hand_over(request).await
+                self.hand_over(access, request).await
             }
-            Route::Search { index } => search::handle(self, &table, &request, &index).await,
-            Route::MultiSearch => multi_search::handle(self, &table, &request).await,
+            Route::Search { index } => {
+                search::handle(self, &table, &access, &request, &index).await
+            }
+            Route::MultiSearch => multi_search::handle(self, &table, &access, &request).await,
             Route::Document { index, id } => {
                 documents::read::one(self, &table, &request, &index, &id).await
             }
@@ -64,7 +72,7 @@ impl App {
                 documents::read::fetch(self, &table, &request, &index).await
             }
             Route::AddDocuments { index } => {
-                documents::add::handle(self, &table, request, &index).await
+                documents::add::handle(self, &table, &access, request, &index).await
             }
             Route::DeleteDocument { index, id } => {
                 documents::delete::one(self, &table, &request, &index, &id).await
@@ -81,22 +89,13 @@ impl App {
         }
     }
 
-    /// `/` and `/health` tell load balancers nothing but that we live; `/_miroir/*` has its own key, checked by the control
-    /// plane.
-    fn authorise(&self, path: &str, authorization: Option<&str>) -> Result<(), Error> {
-        if path == "/" || path == "/health" || path == "/_miroir" || path.starts_with("/_miroir/") {
-            return Ok(());
-        }
-        auth::check(self.shared.config.master_key.as_deref(), authorization)
-    }
-
     /// The slow plane answers through a channel; clients see one port.
-    async fn hand_over(&self, request: Request) -> Result<Response, Error> {
+    async fn hand_over(&self, access: Access, request: Request) -> Result<Response, Error> {
         let request = request
             .into_http()
             .map_err(|_| Error::bad_request("the request target cannot be understood"))?;
         Ok(Response::from_http(
-            self.shared.control.handle(request).await,
+            self.shared.control.handle(access, request).await,
         ))
     }
 }
@@ -124,9 +123,9 @@ impl Handler for App {
     fn refuse(&self, head: &RequestHead) -> Option<Response> {
         let target = std::str::from_utf8(&head.target).unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
-        let refusal = self
-            .authorise(path, head.headers.get_str("authorization"))
-            .err()?;
+        let authorization = head.headers.get_str("authorization");
+        let table = self.reader.pin();
+        let refusal = admit(&table.keys, head.method.as_str(), path, authorization).err()?;
         Some(Response::error(&refusal))
     }
 }

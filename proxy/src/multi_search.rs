@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
 use miroir_net::{Request, Response};
 use miroir_router::RoutingTable;
 use serde::Deserialize;
@@ -24,7 +25,12 @@ struct Body {
 }
 
 /// Runs all searches as one request a node; the first failing one, by its place in the request, is the answer's error.
-pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Result<Response, Error> {
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    access: &Access,
+    request: &Request,
+) -> Result<Response, Error> {
     let started = Instant::now();
     let refused = || app.judged_refusal(table, request, "a parameter of this multi-search");
     let body: Option<Body> = json_object(request);
@@ -32,7 +38,7 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
         return Err(refused().await);
     };
     if let Some(federation) = body.federation {
-        return federated::handle(app, table, request, federation, body.queries).await;
+        return federated::handle(app, table, access, request, federation, body.queries).await;
     }
     let mut queries = Vec::with_capacity(body.queries.len());
     for mut query in body.queries {
@@ -44,6 +50,12 @@ pub async fn handle(app: &App, table: &RoutingTable, request: &Request) -> Resul
             }
             _ => return Err(refused().await),
         }
+    }
+    for (position, (uid, search)) in queries.iter_mut().enumerate() {
+        access
+            .check_named(uid)
+            .map_err(|error| inside(position, error))?;
+        access.restrict(uid, &mut search.filter);
     }
     let uids: Vec<String> = queries.iter().map(|(uid, _)| uid.clone()).collect();
     let answers = match search_all(app, table, queries, started).await {

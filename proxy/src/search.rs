@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
 use miroir_merge::{merge_hybrid, merge_search, MergeError, Merged, Spec};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
@@ -29,6 +30,7 @@ pub use request::{
 pub async fn handle(
     app: &App,
     table: &RoutingTable,
+    access: &Access,
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
@@ -38,11 +40,12 @@ pub async fn handle(
     } else {
         json_object(request)
     };
-    let Some(body) = body.filter(|_| is_index_uid(uid)) else {
+    let Some(mut body) = body.filter(|_| is_index_uid(uid)) else {
         return Err(app
             .judged_refusal(table, request, "a parameter of this search")
             .await);
     };
+    access.restrict(uid, &mut body.filter);
     let search = Search::prepare(app, visible_index(table, uid)?, body)?;
     let searches = [search];
     let answers = run(app, table, &searches, started).await;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
+use miroir_auth::Keyring;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Ids;
@@ -21,6 +22,8 @@ pub struct RoutingTable {
     pub indexes: HashMap<String, Arc<Index>, ahash::RandomState>,
     /// The layout that a new index gets.
     pub layout: Arc<Layout>,
+    /// Who may ask.
+    pub keys: Arc<Keyring>,
 }
 
 /// A Meilisearch process that holds shards.

@@ -126,5 +126,6 @@ fn table() -> RoutingTable {
         nodes: Vec::new(),
         indexes: HashMap::default(),
         layout: std::sync::Arc::new(layout),
+        keys: Default::default(),
     }
 }

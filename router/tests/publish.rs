@@ -29,6 +29,7 @@ fn table() -> RoutingTable {
         nodes: Vec::new(),
         indexes: HashMap::default(),
         layout,
+        keys: Default::default(),
     }
 }
 

@@ -7,9 +7,9 @@ use axum::http::{header, HeaderMap};
 use axum::routing::get;
 use axum::Router;
 use miroir_api::Error;
+use miroir_auth::check_single_key;
 use miroir_router::{read_plan, NodeIdx};
 use serde_json::{json, Value};
-use subtle::ConstantTimeEq;
 
 use super::{json_response, ok, Answer, Shared};
 use crate::plane::Plane;
@@ -21,27 +21,9 @@ pub(super) fn router() -> Router<Arc<Plane>> {
 }
 
 fn authorise(plane: &Plane, headers: &HeaderMap) -> Result<(), Error> {
-    let Some(key) = &plane.admin_key else {
-        return Ok(());
-    };
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    match given {
-        None => Err(Error::auth(
-            401,
-            "missing_authorization_header",
-            "The Authorization header is missing. It must use the bearer authorization method.",
-        )),
-        // In constant time, so that a wrong key does not tell how much of it is right.
-        Some(given) if bool::from(given.as_bytes().ct_eq(key.as_bytes())) => Ok(()),
-        Some(_) => Err(Error::auth(
-            403,
-            "invalid_api_key",
-            "The provided API key is invalid.",
-        )),
-    }
+    let header = headers.get(header::AUTHORIZATION);
+    let header = header.map(|value| value.to_str().unwrap_or_default());
+    check_single_key(plane.admin_key.as_deref(), header)
 }
 
 /// 200 when every shard can be searched, else 503 with what cannot.

@@ -6,7 +6,7 @@ use miroir_api::Error;
 use serde_json::Value;
 
 /// The body as JSON. Checks what Meilisearch's extractor checks: content type, presence, syntax.
-pub(super) fn json(headers: &HeaderMap, body: &Bytes) -> Result<Value, Error> {
+pub(crate) fn json(headers: &HeaderMap, body: &Bytes) -> Result<Value, Error> {
     const ACCEPTED: &str = "Accepted values for the Content-Type header are: `application/json`";
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         let message = format!("A Content-Type header is missing. {ACCEPTED}");
@@ -32,7 +32,7 @@ pub(super) fn json(headers: &HeaderMap, body: &Bytes) -> Result<Value, Error> {
 }
 
 /// A value of the wrong kind, at a path like `.uid`.
-pub(super) fn wrong_kind(path: &str, expected: &str, found: &Value, code: &'static str) -> Error {
+pub(crate) fn wrong_kind(path: &str, expected: &str, found: &Value, code: &'static str) -> Error {
     Error::invalid(
         400,
         code,
@@ -67,7 +67,7 @@ fn describe(value: &Value) -> String {
 }
 
 /// A query parameter that counts.
-pub(super) fn count(name: &str, value: &str, code: &'static str) -> Result<usize, Error> {
+pub(crate) fn count(name: &str, value: &str, code: &'static str) -> Result<usize, Error> {
     value.parse().map_err(|_| {
         let why = format!("could not parse `{value}` as a positive integer");
         Error::invalid(
@@ -76,6 +76,87 @@ pub(super) fn count(name: &str, value: &str, code: &'static str) -> Result<usize
             format!("Invalid value in parameter `{name}`: {why}"),
         )
     })
+}
+
+/// `offset` and `limit` of a list, 0 and 20 where they are missing; `codes` of refusals, in this order.
+pub(crate) fn paging(
+    query: Option<&str>,
+    codes: (&'static str, &'static str),
+) -> Result<(usize, usize), Error> {
+    let (mut offset, mut limit) = (0, 20);
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*name {
+            "offset" => offset = count(&name, &value, codes.0)?,
+            "limit" => limit = count(&name, &value, codes.1)?,
+            _ => return Err(unknown("parameter", &name, &["offset", "limit"])),
+        }
+    }
+    Ok((offset, limit))
+}
+
+/// The members of a body that must be an object.
+pub(crate) fn object(body: &Value) -> Result<&serde_json::Map<String, Value>, Error> {
+    body.as_object()
+        .ok_or_else(|| wrong_kind("", "an object", body, "bad_request"))
+}
+
+/// The text at a path like `.uid`.
+pub(crate) fn text<'v>(value: &'v Value, path: &str, code: &'static str) -> Result<&'v str, Error> {
+    value
+        .as_str()
+        .ok_or_else(|| wrong_kind(path, "a string", value, code))
+}
+
+/// A member that is none of ours.
+pub(crate) fn unknown_field(field: &str, expected: &[&str]) -> Error {
+    unknown("field", field, expected)
+}
+
+/// A word that is not in a list of words, at a path like `.actions[0]`.
+pub(crate) fn unknown_value(
+    value: &str,
+    path: &str,
+    expected: &[&str],
+    code: &'static str,
+) -> Error {
+    let message = format!(
+        "Unknown value `{value}`{}: {}",
+        at(path),
+        hint(value, expected)
+    );
+    Error::invalid(400, code, message)
+}
+
+pub(crate) fn missing_field(field: &str, code: &'static str) -> Error {
+    Error::invalid(400, code, format!("Missing field `{field}`"))
+}
+
+fn unknown(what: &str, name: &str, expected: &[&str]) -> Error {
+    Error::bad_request(format!("Unknown {what} `{name}`: {}", hint(name, expected)))
+}
+
+/// What could have been meant, and what there is (deserr, `errors/helpers.rs`).
+fn hint(received: &str, expected: &[&str]) -> String {
+    let typos_max = match received.len() {
+        0..=3 => 0,
+        4..=7 => 1,
+        8..=12 => 2,
+        13..=17 => 3,
+        18..=24 => 4,
+        _ => 5,
+    };
+    let near = expected
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(received, word), word))
+        .filter(|(typos, _)| (1..=typos_max).contains(typos))
+        .min_by_key(|(typos, _)| *typos);
+    let list: Vec<String> = expected.iter().map(|word| format!("`{word}`")).collect();
+    let guess = near.map(|(_, word)| format!("did you mean `{word}`? "));
+    format!(
+        "{}expected one of {}",
+        guess.unwrap_or_default(),
+        list.join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use miroir_api::Error;
 use serde_json::Value;
 
-use super::{accepted, body, json_response, ok, Answer, Shared};
+use super::{accepted, body, json_response, ok, Answer, Shared, Who};
 use crate::indexes::check_uid;
 use crate::plane::Plane;
 use crate::renames::Swap;
@@ -26,24 +26,15 @@ pub(super) fn router() -> Router<Arc<Plane>> {
         .route("/swap-indexes", post(swap))
 }
 
-async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
-    let (mut offset, mut limit) = (0, 20);
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match &*name {
-            "offset" => offset = body::count(&name, &value, "invalid_index_offset")?,
-            "limit" => limit = body::count(&name, &value, "invalid_index_limit")?,
-            _ => {
-                let message =
-                    format!("Unknown parameter `{name}`: expected one of `offset`, `limit`");
-                return Err(Error::bad_request(message).into());
-            }
-        }
-    }
-    ok(&plane.list_indexes(offset, limit))
+async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
+    let codes = ("invalid_index_offset", "invalid_index_limit");
+    let (offset, limit) = body::paging(query.as_deref(), codes)?;
+    ok(&plane.list_indexes(&access, offset, limit))
 }
 
-async fn create(State(plane): Shared, headers: HeaderMap, bytes: Bytes) -> Answer {
+async fn create(State(plane): Shared, access: Who, headers: HeaderMap, bytes: Bytes) -> Answer {
     let (uid, primary_key) = parse_creation(&body::json(&headers, &bytes)?)?;
+    access.check_creation(&uid)?;
     accepted(&plane.create_index(&uid, primary_key).await?)
 }
 
@@ -151,9 +142,12 @@ fn optional_text(path: &str, value: &Value, code: &'static str) -> Result<Option
     }
 }
 
-async fn swap(State(plane): Shared, headers: HeaderMap, bytes: Bytes) -> Answer {
+async fn swap(State(plane): Shared, access: Who, headers: HeaderMap, bytes: Bytes) -> Answer {
     let renaming = plane.lowest_version() >= RENAMING_SINCE;
     let swaps = parse_swaps(&body::json(&headers, &bytes)?, renaming)?;
+    for uid in swaps.iter().flat_map(|swap| [&swap.left, &swap.right]) {
+        access.check_named(uid)?;
+    }
     accepted(&plane.swap_indexes(swaps, renaming).await?)
 }
 

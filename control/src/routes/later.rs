@@ -10,9 +10,7 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: [(&str, &str); 27] = [
-    ("/keys", "API keys"),
-    ("/keys/{key}", "API keys"),
+const LATER: [(&str, &str); 25] = [
     ("/dumps", "dumps"),
     ("/snapshots", "snapshots"),
     ("/export", "exports"),

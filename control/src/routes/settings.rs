@@ -8,15 +8,15 @@ use axum::routing::{get, MethodRouter};
 use axum::Router;
 use bytes::Bytes;
 
-use super::{accepted, body, ok, Answer, Shared};
+use super::{accepted, body, ok, Answer, Shared, Who};
 use crate::plane::Plane;
 use crate::settings::{Sub, SUBS};
 
 pub(super) fn router() -> Router<Arc<Plane>> {
     let whole = get(|State(plane): Shared, Path(uid): Path<String>| read(plane, uid, None))
         .patch(
-            |State(plane): Shared, Path(uid): Path<String>, headers, bytes| {
-                change(plane, uid, None, headers, bytes)
+            |State(plane): Shared, access: Who, Path(uid): Path<String>, headers, bytes| {
+                change(plane, access, uid, None, headers, bytes)
             },
         )
         .delete(|State(plane): Shared, Path(uid): Path<String>| reset(plane, uid, None));
@@ -32,10 +32,12 @@ fn one(sub: &'static Sub) -> MethodRouter<Arc<Plane>> {
             .delete(move |State(plane): Shared, Path(uid): Path<String>| {
                 reset(plane, uid, Some(sub))
             });
-    let set = move |State(plane): Shared,
-                    Path(uid): Path<String>,
-                    headers: HeaderMap,
-                    bytes: Bytes| { change(plane, uid, Some(sub), headers, bytes) };
+    let set =
+        move |State(plane): Shared,
+              access: Who,
+              Path(uid): Path<String>,
+              headers: HeaderMap,
+              bytes: Bytes| { change(plane, access, uid, Some(sub), headers, bytes) };
     if sub.verb == Method::PATCH {
         routes.patch(set)
     } else {
@@ -49,6 +51,7 @@ async fn read(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answ
 
 async fn change(
     plane: Arc<Plane>,
+    access: Who,
     uid: String,
     sub: Option<&'static Sub>,
     headers: HeaderMap,
@@ -56,9 +59,11 @@ async fn change(
 ) -> Answer {
     crate::indexes::check_uid(&uid)?;
     let body = body::json(&headers, &bytes)?;
-    accepted(&plane.change_settings(&uid, sub, Some(body)).await?)
+    let may_create = access.may_create(&uid);
+    let task = plane.change_settings(&uid, sub, Some(body), may_create);
+    accepted(&task.await?)
 }
 
 async fn reset(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answer {
-    accepted(&plane.change_settings(&uid, sub, None).await?)
+    accepted(&plane.change_settings(&uid, sub, None, false).await?)
 }

@@ -8,9 +8,9 @@ use axum::Router;
 use miroir_api::Error;
 use serde_json::{json, Value};
 
-use super::{ok, Answer, Failure, Shared};
+use super::{ok, Answer, Failure, Shared, Who};
 use crate::plane::Plane;
-use crate::tasks::{view, TaskFilter, TaskUid};
+use crate::tasks::{view, Task, TaskFilter, TaskUid};
 
 pub(super) fn router() -> Router<Arc<Plane>> {
     Router::new()
@@ -33,7 +33,7 @@ async fn later(what: &'static str) -> Failure {
     Failure(Error::not_implemented(what))
 }
 
-async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
+async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
     let query = query.unwrap_or_default();
     let filter = match TaskFilter::parse(&query) {
         Ok(filter) => filter,
@@ -43,6 +43,7 @@ async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
     // One more than the page, to know whether there is a next one.
     let wider = TaskFilter {
         limit: limit.saturating_add(1),
+        seen: access.indexes(),
         ..filter
     };
     let (mut tasks, total) = plane.store.tasks(wider).await.map_err(Error::from)?;
@@ -67,12 +68,17 @@ async fn in_a_nodes_words(plane: &Plane, query: &str, own: Error) -> Error {
     }
 }
 
-async fn one(State(plane): Shared, Path(uid): Path<String>) -> Answer {
+async fn one(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
     let number: TaskUid = uid.parse().map_err(|_| {
         let message =
             format!("Task uid `{uid}` is invalid. It should only contain numeric characters.");
         Error::invalid(400, "invalid_task_uids", message)
     })?;
     let task = plane.store.task(number).await.map_err(Error::from)?;
+    let seen = |task: &Task| {
+        let index = task.index_uid.as_deref();
+        access.sees_all() || index.is_some_and(|index| access.sees(index))
+    };
+    let task = task.filter(seen);
     ok(&view(&task.ok_or_else(|| Error::task_not_found(number))?))
 }

@@ -16,12 +16,13 @@ use crate::types::TaskSummary;
 use crate::writes::Hold;
 
 impl Plane {
-    /// Changes one setting (`sub`) or all of them; `body` `None` resets.
+    /// Changes one setting (`sub`) or all of them; `body` `None` resets. `may_create`: the index, where it is missing.
     pub(crate) async fn change_settings(
         self: &Arc<Self>,
         index: &str,
         sub: Option<&'static Sub>,
         body: Option<Value>,
+        may_create: bool,
     ) -> Result<TaskSummary, Error> {
         check_uid(index)?;
         let mut hold = self.hold(index).await;
@@ -53,6 +54,12 @@ impl Plane {
             .unwrap_or_default();
         let asked = body.map_or(Asked::Reset, Asked::Set);
         let change = rewrite(&hold.node_uid, sub, asked, &before, &keys)?;
+        if creates && !may_create {
+            let error = Error::index_not_found(index);
+            return self
+                .register_failed(&hold, Kind::SettingsUpdate, change.details, error)
+                .await;
+        }
         if creates {
             let node_uid = hold.node_uid.clone();
             self.plan_creation(index, &node_uid, IndexState::default(), &mut hold.counted)

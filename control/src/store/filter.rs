@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use miroir_auth::IndexPattern;
 use rusqlite::types::Value as Sql;
 
 use crate::tasks::TaskFilter;
@@ -52,6 +53,17 @@ pub(super) fn conditions(filter: &TaskFilter) -> (String, Vec<Sql>) {
             .as_ref()
             .map(|uids| uids.iter().map(|uid| words(uid)).collect()),
     );
+    if let Some(seen) = filter
+        .seen
+        .as_ref()
+        .filter(|all| !all.iter().any(IndexPattern::is_all))
+    {
+        // A pattern holds no other sign than its star that means something to GLOB.
+        let any = vec!["index_uid GLOB ?"; seen.len()].join(" OR ");
+        let any = if any.is_empty() { "0" } else { &any };
+        let _ = write!(sql, " AND ({any})");
+        values.extend(seen.iter().map(|pattern| words(pattern.as_str())));
+    }
     for (column, (after, before)) in ["enqueued_at", "started_at", "finished_at"]
         .into_iter()
         .zip(filter.after.into_iter().zip(filter.before))

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 3] = ["
+const MIGRATIONS: [&str; 4] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -87,6 +87,18 @@ UPDATE indexes SET name = uid;
 ALTER TABLE tasks ADD COLUMN node_uid TEXT;
 UPDATE tasks SET node_uid = index_uid;
 ALTER TABLE tasks ADD COLUMN canceled_by INTEGER;
+", "
+-- the text of a key is derived from the master key and the uid: it is not here
+CREATE TABLE keys (
+    uid TEXT PRIMARY KEY,
+    name TEXT,
+    description TEXT,
+    actions TEXT NOT NULL,      -- JSON
+    indexes TEXT NOT NULL,      -- JSON
+    expires_at TEXT,            -- RFC 3339, with the offset that the client wrote
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) WITHOUT ROWID;
 "];
 
 /// Opens a connection with the durability that an answered task needs.

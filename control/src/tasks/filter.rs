@@ -1,6 +1,9 @@
 //! The query of `GET /tasks`: parsed and checked as Meilisearch does, with its error texts.
 
+use std::sync::Arc;
+
 use miroir_api::Error;
+use miroir_auth::IndexPattern;
 use time::{macros::format_description, Date, Duration, OffsetDateTime, Time};
 
 use super::{Kind, Status, TaskUid};
@@ -19,6 +22,8 @@ pub(crate) struct TaskFilter {
     pub kinds: Option<Vec<Kind>>,
     pub statuses: Option<Vec<Status>>,
     pub index_uids: Option<Vec<String>>,
+    /// Only tasks of these indexes may be seen, and none that belongs to no index; `None`: every task.
+    pub seen: Option<Arc<[IndexPattern]>>,
     /// Exclusive bounds on enqueued, started, finished.
     pub after: [Option<Nanos>; 3],
     pub before: [Option<Nanos>; 3],

@@ -8,6 +8,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use bytes::Bytes;
+use miroir_auth::Access;
 use miroir_control::{Control, ControlConfig, NodeConfig, Running, StartError};
 use serde_json::Value;
 
@@ -87,7 +88,10 @@ impl Cluster {
         let body = body
             .map(|body| Bytes::from(body.to_string()))
             .unwrap_or_default();
-        let response = block_on(self.control().handle(request.body(body).unwrap()));
+        let response = block_on(
+            self.control()
+                .handle(Access::everything(), request.body(body).unwrap()),
+        );
         let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
         (response.status().as_u16(), body)
     }

@@ -12,6 +12,7 @@ fn addition(index: &str, key: Option<&str>, inference: Option<InferredKey>) -> B
         kind: WriteKind::DocumentAdditionOrUpdate,
         primary_key: key.map(str::to_owned),
         inference,
+        may_create: true,
     }
 }
 

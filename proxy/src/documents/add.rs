@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
 use miroir_control::{BeginWrite, InferredKey, Turn, WriteKind};
 use miroir_merge::{
     count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
@@ -40,6 +41,7 @@ struct Parameters {
 pub async fn handle(
     app: &App,
     table: &RoutingTable,
+    access: &Access,
     request: Request,
     uid: &str,
 ) -> Result<Response, Error> {
@@ -83,7 +85,9 @@ pub async fn handle(
     if let Some((Err(SplitError::Malformed(error)), _)) = parts {
         return Err(error);
     }
-    let turn = payload.begin(app, uid, &parameters, inference).await?;
+    let turn = payload
+        .begin(app, uid, &parameters, inference, access)
+        .await?;
     let described = |received: usize| Described {
         details: json!({ "receivedDocuments": received, "indexedDocuments": null }),
         custom_metadata: parameters.custom_metadata.clone(),
@@ -203,12 +207,14 @@ impl Payload {
         uid: &str,
         parameters: &Parameters,
         inference: Option<InferredKey>,
+        access: &Access,
     ) -> Result<Turn, Error> {
         let begin = |inference| BeginWrite {
             index: uid.to_owned(),
             kind: WriteKind::DocumentAdditionOrUpdate,
             primary_key: parameters.primary_key.clone(),
             inference,
+            may_create: access.may_create(uid),
         };
         match app.shared.control.begin_write(begin(inference)).await {
             Err(error) if error.code == "miroir_index_changed" => {

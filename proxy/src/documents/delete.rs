@@ -180,6 +180,7 @@ async fn begin(app: &App, uid: &str) -> Result<Turn, Error> {
         kind: WriteKind::DocumentDeletion,
         primary_key: None,
         inference: None,
+        may_create: false,
     };
     app.shared.control.begin_write(begin).await
 }

@@ -117,6 +117,7 @@ mod tests {
             nodes: Vec::new(),
             indexes: names.iter().map(index).collect(),
             layout: layout.clone(),
+            keys: Default::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
 use miroir_merge::{
     merge_federated, FacetOrder, FederatedIndex, FederatedQuery, FederatedSpec, MergeFacets, Paging,
 };
@@ -100,15 +101,22 @@ struct Query {
 pub async fn handle(
     app: &App,
     table: &RoutingTable,
+    access: &Access,
     request: &Request,
     federation: Federation,
     queries: Vec<Map<String, Value>>,
 ) -> Result<Response, Error> {
     let started = Instant::now();
     let queries: Option<Vec<Query>> = queries.into_iter().map(Query::read).collect();
-    let Some(queries) = queries.filter(|queries| queries.iter().all(Query::is_federated)) else {
+    let Some(mut queries) = queries.filter(|queries| queries.iter().all(Query::is_federated))
+    else {
         return Err(refused(app, table, request).await);
     };
+    for (position, query) in queries.iter_mut().enumerate() {
+        let seen = access.check_named(&query.uid);
+        seen.map_err(|error| inside(position, error))?;
+        access.restrict(&query.uid, &mut query.body.filter);
+    }
     let search = match Search::prepare(app, table, federation, queries) {
         Ok(search) => search,
         Err((position, error)) => return Err(retold(app, table, request, position, error).await),
