@@ -17,6 +17,9 @@ pub const SHARD_FIELD: &str = "_miroir_shard";
 /// Document fields whose names begin so are refused from clients and never shown to them.
 pub const RESERVED_PREFIX: &str = "_miroir_";
 
+/// The header, with its value, by which one Meilisearch tells another that it asks on behalf of a client (MEILISEARCH C.1).
+pub const PROXY_SEARCH_HEADER: (&str, &str) = ("meili-proxy-search", "true");
+
 /// Whether this can be an index's name (`meilisearch-types/src/index_uid.rs`: 400 bytes, while its text says 512).
 pub fn is_index_uid(uid: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

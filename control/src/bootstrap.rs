@@ -6,11 +6,13 @@
 //! their documents carry no shard field or an unknown layout, so they cannot be trusted to be where we would look.
 
 mod check;
+mod federation;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use miroir_router::{Layout, LayoutNode, LayoutSpec, Node, NodeIdx, Publisher};
 use tokio::runtime::Handle;
 
@@ -27,6 +29,7 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use check::{check_node, VERSION_MIN};
 use check::{check_nodes, refuse_foreign_indexes};
+pub(crate) use federation::learn_federation;
 
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
@@ -68,6 +71,8 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
             ));
         }
     }
+    let up = nodes.iter().filter(|client| client.node.is_up());
+    join_all(up.map(|client| learn_federation(client))).await;
     let addresses = config
         .nodes
         .iter()
@@ -215,6 +220,7 @@ fn clients(config: &ControlConfig, layout: &Layout) -> Result<Vec<Arc<NodeClient
             address: host_port(given)?,
             group: planned.group,
             up: AtomicBool::new(false),
+            federates: AtomicBool::new(false),
         });
         let idx = NodeIdx(u16::try_from(position).map_err(|_| StartError::one("too many nodes"))?);
         nodes.push(Arc::new(NodeClient::new(

@@ -40,10 +40,13 @@ pub(crate) async fn watch(client: Arc<NodeClient>) {
     }
 }
 
-/// A node that comes back may be another program than before: its version and our key are checked again.
+/// A node that comes back may be another program than before: its version, our key and what it can do are looked at again.
 async fn admit(client: &NodeClient) -> bool {
     match bootstrap::check_node(client).await {
-        Ok(()) => true,
+        Ok(()) => {
+            bootstrap::learn_federation(client).await;
+            true
+        }
         Err(fault) => {
             tracing::warn!(node = client.id(), fault = %fault.line, "node answers but cannot be used");
             false

@@ -52,6 +52,8 @@ pub(crate) struct NodeRequest {
     pub method: Method,
     pub path: String,
     pub body: Option<Value>,
+    /// One more header field, with its value.
+    pub header: Option<(&'static str, &'static str)>,
 }
 
 /// A node's uid for a task that it accepted.
@@ -135,6 +137,9 @@ impl NodeClient {
         if let Some(key) = &self.key {
             call = call.bearer_auth(key);
         }
+        if let Some((name, value)) = request.header {
+            call = call.header(name, value);
+        }
         if let Some(body) = &request.body {
             call = call.json(body);
         }
@@ -151,6 +156,7 @@ impl NodeRequest {
             method,
             path: path.into(),
             body,
+            header: None,
         }
     }
 

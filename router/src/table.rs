@@ -11,7 +11,7 @@ use crate::filter::Ids;
 use crate::layout::Layout;
 
 /// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
-/// published (except for [`Node::set_up`], which is a hint).
+/// published (except for what [`Node::set_up`] and [`Node::set_federates`] note).
 #[derive(Debug)]
 pub struct RoutingTable {
     /// Grows by one with each publication; set by [`crate::Publisher::publish`].
@@ -36,6 +36,8 @@ pub struct Node {
     pub group: u16,
     /// Whether the last attempt to reach it succeeded. A hint: a search avoids a node that is down where it can.
     pub up: AtomicBool,
+    /// Whether it speaks Meilisearch's protocol between nodes, as of the last time it was admitted.
+    pub federates: AtomicBool,
 }
 
 impl Node {
@@ -47,6 +49,25 @@ impl Node {
     /// Records whether the node could be reached; seen by every core, with no promise when.
     pub fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
+    }
+
+    /// Whether it speaks Meilisearch's protocol between nodes, which tells what public answers hide (MEILISEARCH C).
+    pub fn federates(&self) -> bool {
+        self.federates.load(Ordering::Relaxed)
+    }
+
+    /// Records whether it does. To be called before the node is said to be up.
+    pub fn set_federates(&self, federates: bool) {
+        self.federates.store(federates, Ordering::Relaxed);
+    }
+}
+
+impl RoutingTable {
+    /// Whether every node that is up speaks the protocol between nodes.
+    pub fn federates(&self) -> bool {
+        self.nodes
+            .iter()
+            .all(|node| node.federates() || !node.is_up())
     }
 }
 

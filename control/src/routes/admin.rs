@@ -114,6 +114,7 @@ fn node_view(plane: &Plane, client: &crate::nodes::NodeClient) -> Value {
         "address": client.node.address,
         "group": client.node.group,
         "up": client.node.is_up(),
+        "federates": client.node.federates(),
         "version": about.as_ref().map(|(_, body)| &body["pkgVersion"]),
         "shards": shards,
     })
