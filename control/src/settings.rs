@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use miroir_api::SHARD_FIELD;
-use miroir_router::{FacetOrder, SearchSettings};
+use miroir_router::{FacetOrder, FilterableRule, SearchSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
@@ -99,6 +99,10 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
         displayed_attributes: strings(&settings["displayedAttributes"])
             .filter(|list| !list.iter().any(|name| name == "*")),
         filterable_attributes_empty: filterable.as_array().is_none_or(Vec::is_empty),
+        filterable_attributes: filterable
+            .as_array()
+            .map(|rules| rules.iter().filter_map(filterable_rule).collect())
+            .unwrap_or_default(),
         max_values_per_facet: usize::try_from(faceting.user_max()).unwrap_or(usize::MAX),
         sort_facet_values_by: match settings.pointer("/faceting/sortFacetValuesBy") {
             Some(Value::Object(map)) => map
@@ -113,6 +117,25 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(defaults.max_total_hits),
     }
+}
+
+/// A rule as a node shows it: a name, or an object.
+fn filterable_rule(rule: &Value) -> Option<FilterableRule> {
+    if let Some(name) = rule.as_str() {
+        return Some(FilterableRule::Field(name.to_owned()));
+    }
+    let patterns = rule["attributePatterns"].as_array()?.iter();
+    let allows = |kind: &str, default: bool| {
+        let feature = rule.pointer(&format!("/features/filter/{kind}"));
+        feature.and_then(Value::as_bool).unwrap_or(default)
+    };
+    Some(FilterableRule::Patterns {
+        patterns: patterns
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+        filterable: allows("equality", true) || allows("comparison", false),
+    })
 }
 
 /// What the nodes say together.

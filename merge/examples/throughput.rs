@@ -157,6 +157,7 @@ fn spec(limit: usize) -> Spec<'static> {
         show_score: false,
         show_details: false,
         ranked: true,
+        federated: false,
         semantic: false,
         distinct: None,
         strip_fields: &[],

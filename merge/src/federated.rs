@@ -8,7 +8,7 @@
 //! Nodes are asked all queries, also for indexes of which they are to show nothing (their filter then lets nothing pass), so that
 //! positions mean the same everywhere. They were asked for offset 0 and as many hits as the page reaches.
 
-mod answer;
+pub(crate) mod answer;
 mod facets;
 
 use std::borrow::Cow;

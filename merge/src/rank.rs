@@ -91,13 +91,9 @@ impl From<Malformed> for RankError {
 }
 
 impl<'a> RankKey<'a> {
-    /// Reads the `_rankingScoreDetails` object at `span`.
-    pub fn read(bytes: &'a [u8], span: Range<usize>) -> Result<Self, RankError> {
-        Self::read_revealed(bytes, span, &[])
-    }
-
-    /// The same where the node said hidden values on the side: its `weightedScoreValues`.
-    pub fn read_revealed(
+    /// Reads the `_rankingScoreDetails` object at `span`; `values` are the hit's `weightedScoreValues`, where its node was
+    /// asked for what details hide.
+    pub fn read(
         bytes: &'a [u8],
         span: Range<usize>,
         values: &[Value<'a>],
@@ -446,7 +442,7 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> RankKey<'_> {
-        RankKey::read(text.as_bytes(), 0..text.len()).unwrap()
+        RankKey::read(text.as_bytes(), 0..text.len(), &[]).unwrap()
     }
 
     /// Asserts that each of the details comes before the next.
@@ -557,7 +553,7 @@ mod tests {
             {"sort":{"asc":true,"value":null}},{"weightedScore":1.0}]"#;
         let values = crate::weighted::Weighted::read_values(&mut Scanner::new(values.as_bytes()));
         let values = values.unwrap();
-        let read = |values| RankKey::read_revealed(text.as_bytes(), 0..text.len(), values);
+        let read = |values| RankKey::read(text.as_bytes(), 0..text.len(), values);
         assert_eq!(read(&values), Ok(key(shown)));
         let hidden = Err(RankError::Hidden("<hidden-rule-3>".into()));
         assert_eq!(read(&values[..3]), hidden, "too few");
@@ -567,7 +563,10 @@ mod tests {
     fn hidden_rules_are_refused() {
         let text = r#"{"<hidden-rule-0>":{"order":0,"value":"<hidden>"}}"#;
         let hidden = RankError::Hidden("<hidden-rule-0>".into());
-        assert_eq!(RankKey::read(text.as_bytes(), 0..text.len()), Err(hidden));
-        assert_eq!(RankKey::read(b"[]", 0..2), Err(RankError::Malformed));
+        assert_eq!(
+            RankKey::read(text.as_bytes(), 0..text.len(), &[]),
+            Err(hidden)
+        );
+        assert_eq!(RankKey::read(b"[]", 0..2, &[]), Err(RankError::Malformed));
     }
 }

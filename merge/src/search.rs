@@ -22,7 +22,7 @@ use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::MergeError;
 pub(crate) use answer::unreadable;
-use answer::Answer;
+use answer::{Answer, Carried};
 use distinct::Seen;
 pub use mix::{merge_hybrid, Mix};
 use queue::{Head, Queue};
@@ -57,9 +57,12 @@ pub struct Spec<'a> {
     /// Whether details order the hits. False: every hit ties (a placeholder search without sort), so the answers are simply
     /// put one behind the other, and nodes need not send details.
     pub ranked: bool,
+    /// The nodes were asked in the federated form, which tells hidden values (MEILISEARCH C.3): those of ranking rules, and
+    /// of the distinct attribute. None of it reaches the client.
+    pub federated: bool,
     /// The search goes by meaning alone: the answer says how many of its hits do.
     pub semantic: bool,
-    /// Dotted path of the distinct attribute, which hits carry. Duplicates between nodes are dropped and subtracted from the
+    /// Dotted path of the distinct attribute, which hits carry (or their `_federation` does). Duplicates between nodes are dropped and subtracted from the
     /// total, as far as they were met: the total stays an upper bound (MEILISEARCH B.6).
     pub distinct: Option<&'a str>,
     /// Dotted paths that were asked for only on behalf of the merge. The reserved field is always cut out.
@@ -77,6 +80,13 @@ pub struct Spec<'a> {
 }
 
 impl Spec<'_> {
+    fn carried(&self) -> Carried {
+        Carried {
+            details: self.ranked,
+            federation: self.federated,
+        }
+    }
+
     /// The paging as the answer shows it: where totals are cut, so is the offset.
     fn shown_paging(&self) -> Paging {
         match self.paging {
@@ -89,7 +99,8 @@ impl Spec<'_> {
     }
 }
 
-/// Merges the bodies of the nodes' answers to `POST /indexes/{uid}/search` into one body with Meilisearch's fields in its order.
+/// Merges the bodies of the nodes' answers to `POST /indexes/{uid}/search`, or to a federated search of the one query, into
+/// one body with Meilisearch's fields in its order.
 ///
 /// `answers` are in the order of the plan: hits that tie come from the lower position first, and then in the node's own order.
 /// No answers at all are a search without hits.
@@ -206,15 +217,18 @@ fn merge_hits(
     if window.take == 0 {
         return Ok(0);
     }
-    let mut queue = Queue::new(answers, scanned, spec.ranked)?;
+    let mut queue = Queue::new(answers, scanned, spec.carried())?;
     let mut seen = spec.distinct.map(Seen::new);
     let (mut duplicates, mut passed) = (0, 0);
     while writer.written < window.take {
-        let Some(Head { node, hit, .. }) = queue.next()? else {
+        let Some(Head {
+            node, hit, extra, ..
+        }) = queue.next()?
+        else {
             break;
         };
         let bytes = &answers[node];
-        if distinct::repeats(&mut seen, bytes, node, &hit.span)? {
+        if distinct::repeats(&mut seen, bytes, node, &hit.span, &extra)? {
             duplicates += 1;
             continue;
         }
@@ -230,7 +244,7 @@ fn merge_hits(
 struct HitWriter<'s, 'r> {
     spec: &'s Spec<'s>,
     /// Members of a hit that are cut out.
-    members: SmallVec<[&'static str; 3]>,
+    members: SmallVec<[&'static str; 4]>,
     ranges: Ranges,
     written: usize,
     reply: &'r mut Reply,
@@ -245,6 +259,9 @@ impl<'s, 'r> HitWriter<'s, 'r> {
         }
         if !spec.show_details {
             members.push("_rankingScoreDetails");
+        }
+        if spec.federated {
+            members.push("_federation");
         }
         HitWriter {
             spec,

@@ -85,6 +85,7 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
                 show_score: false,
                 show_details: false,
                 ranked: true,
+                federated: false,
                 semantic: false,
                 distinct: None,
                 strip_fields: &[],

@@ -19,7 +19,7 @@ use crate::core::App;
 
 mod parcel;
 
-pub use parcel::multi_search_body;
+pub use parcel::{alone, multi_search_body};
 use parcel::{parcels, Outcome};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.

@@ -13,7 +13,7 @@ use miroir_router::{Index, RoutingTable};
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
 use crate::judge::Shown;
-use crate::scatter::{shard_list, shard_unavailable, Ask, Gathered, Leg, Wanted};
+use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
 
 mod hybrid;
 mod query_string;
@@ -46,7 +46,7 @@ pub async fn handle(
             .await);
     };
     access.restrict(uid, &mut body.filter);
-    let search = Search::prepare(app, visible_index(table, uid)?, body)?;
+    let search = Search::prepare(app, table, visible_index(table, uid)?, body)?;
     let searches = [search];
     let answers = run(app, table, &searches, started).await;
     let mut answers = match answers {
@@ -93,17 +93,21 @@ pub async fn run(
     let legs: Vec<(usize, Leg)> = searches
         .iter()
         .enumerate()
-        .flat_map(|(position, search)| search.legs().map(move |leg| (position, leg)))
+        .flat_map(|(position, search)| search.legs(app).map(move |leg| (position, leg)))
         .collect();
     let (positions, legs): (Vec<usize>, Vec<Leg>) = legs.into_iter().unzip();
     let gathered = app.run_legs(table, &legs).await;
     let mut gathered = gathered
-        .map_err(|(leg, error)| (positions[leg], error))?
+        .map_err(|(leg, error)| {
+            let position = positions[leg];
+            let revealed = searches[position].planned.reveal.is_some();
+            (position, if revealed { alone(error) } else { error })
+        })?
         .into_iter();
     let merged = searches.iter().enumerate();
     merged
         .map(|(position, search)| {
-            let legs = gathered.by_ref().take(search.legs().count());
+            let legs = gathered.by_ref().take(search.legs(app).count());
             let answer = search.merge(app, legs, started);
             answer.map_err(|error| (position, error))
         })
@@ -112,7 +116,12 @@ pub async fn run(
 
 impl<'t> Search<'t> {
     /// Plans what nodes are asked. Errors: what a client may not ask, 501 for what cannot be answered exactly yet.
-    pub fn prepare(app: &App, index: &'t Index, body: SearchBody) -> Result<Self, Error> {
+    pub fn prepare(
+        app: &App,
+        table: &RoutingTable,
+        index: &'t Index,
+        body: SearchBody,
+    ) -> Result<Self, Error> {
         if body.uses_reserved_field() {
             return Err(reserved_field("search"));
         }
@@ -128,11 +137,14 @@ impl<'t> Search<'t> {
                 .map(|(planned, halves)| (planned, By::Both(Box::new(halves)))),
         }
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+        if planned.reveal.is_some() {
+            check_reveal(table, &by)?;
+        }
         Ok(Search { index, planned, by })
     }
 
     /// What nodes are asked: one question, or two in a hybrid search.
-    fn legs(&self) -> impl Iterator<Item = Leg<'_>> {
+    fn legs<'a>(&'a self, app: &'a App) -> impl Iterator<Item = Leg<'a>> {
         let meaning = match &self.by {
             By::Both(halves) => Some(&halves.meaning),
             By::Words | By::Meaning => None,
@@ -148,7 +160,7 @@ impl<'t> Search<'t> {
                     only: None,
                     seed,
                 },
-                ask: Ask::Search(Box::new(|target| planned.body_for(target))),
+                ask: planned.ask(app, self.index),
             })
     }
 
@@ -161,7 +173,7 @@ impl<'t> Search<'t> {
         error: Error,
     ) -> Error {
         let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
-        if !nodes_words || self.legs().count() == 1 {
+        if !nodes_words || (self.planned.reveal.is_none() && self.legs(app).count() == 1) {
             return error;
         }
         let said = app.judge(table, request, Shown::Whole).await;
@@ -191,6 +203,7 @@ impl<'t> Search<'t> {
             show_score: planned.show_score,
             show_details: planned.show_details,
             ranked: planned.ranked,
+            federated: planned.reveal.is_some(),
             semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),
             strip_fields: &strip,
@@ -234,6 +247,22 @@ impl App {
             .bearer(self.node_key.clone())
         }
     }
+}
+
+/// Whether hidden values can be had. Errors: 501.
+fn check_reveal(table: &RoutingTable, by: &By) -> Result<(), Error> {
+    if !matches!(by, By::Words) {
+        return Err(Error::not_implemented(
+            "a search by meaning that ranks by, or is distinct on, a field that displayedAttributes hides (show the field)",
+        ));
+    }
+    if !table.federates() {
+        return Err(Error::not_implemented(
+            "ranking by, or distinct on, a field that displayedAttributes hides, on nodes that do not tell its values \
+             (show the field, or use nodes of Meilisearch 1.41 or newer)",
+        ));
+    }
+    Ok(())
 }
 
 /// What the configuration says about shards that nobody answered for: an error, or the header's value. `whole`: a part

@@ -27,4 +27,4 @@ pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placeme
 pub use plan::{judge, read_plan, write_plan, ReadPlan, ReadTarget, Verdict, WriteTarget};
 pub use publish::{Pinned, Publisher, Quiesced, Reader};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
-pub use table::{FacetOrder, Index, Node, RoutingTable, SearchSettings};
+pub use table::{FacetOrder, FilterableRule, Index, Node, RoutingTable, SearchSettings};

@@ -122,6 +122,8 @@ pub struct SearchSettings {
     pub displayed_attributes: Option<Vec<String>>,
     /// Whether the user's list is empty (the nodes' list never is: it holds the hidden shard field).
     pub filterable_attributes_empty: bool,
+    /// In the user's order: the first rule that matches a field counts.
+    pub filterable_attributes: Vec<FilterableRule>,
     /// The user's number; nodes may be set to more.
     pub max_values_per_facet: usize,
     /// Field or `*` -> order, `*` last where both are there.
@@ -130,7 +132,55 @@ pub struct SearchSettings {
     pub max_total_hits: usize,
 }
 
+/// A rule of `filterableAttributes`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterableRule {
+    /// A name, which stands for the field and all below it.
+    Field(String),
+    Patterns {
+        /// `*`, or text with a `*` at either end or at both.
+        patterns: Vec<String>,
+        /// Whether any kind of filter is allowed.
+        filterable: bool,
+    },
+}
+
+impl FilterableRule {
+    fn matches(&self, field: &str) -> bool {
+        match self {
+            FilterableRule::Field(name) => field
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+            FilterableRule::Patterns { patterns, .. } => {
+                patterns.iter().any(|pattern| matches(pattern, field))
+            }
+        }
+    }
+}
+
+/// milli `attribute_patterns.rs`.
+fn matches(pattern: &str, field: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(rest), Some(_)) => field.contains(&rest[..rest.len() - 1]),
+        (Some(end), None) => field.ends_with(end),
+        (None, Some(start)) => field.starts_with(start),
+        (None, None) => pattern == field,
+    }
+}
+
 impl SearchSettings {
+    /// Whether a request may filter by the field, ask for it as a facet, and name it in `distinct`.
+    pub fn is_filterable(&self, field: &str) -> bool {
+        let mut rules = self.filterable_attributes.iter();
+        match rules.find(|rule| rule.matches(field)) {
+            None => false,
+            Some(FilterableRule::Field(_)) => true,
+            Some(FilterableRule::Patterns { filterable, .. }) => *filterable,
+        }
+    }
+
     /// The order for this facet: its own entry, else that of `*`, else alphabetical.
     pub fn facet_order(&self, field: &str) -> FacetOrder {
         let order_of = |name: &str| {
@@ -160,6 +210,7 @@ impl Default for SearchSettings {
             distinct_attribute: None,
             displayed_attributes: None,
             filterable_attributes_empty: true,
+            filterable_attributes: Vec::new(),
             max_values_per_facet: 100,
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
@@ -170,6 +221,35 @@ impl Default for SearchSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_rule_that_matches_says_whether_a_field_is_filterable() {
+        let patterns = |patterns: &[&str], filterable| FilterableRule::Patterns {
+            patterns: patterns.iter().map(|pattern| pattern.to_string()).collect(),
+            filterable,
+        };
+        let settings = SearchSettings {
+            filterable_attributes: vec![
+                FilterableRule::Field("a.b".into()),
+                patterns(&["no_*", "*_no"], false),
+                patterns(&["*mid*", "x", "no_way"], true),
+            ],
+            ..SearchSettings::default()
+        };
+        for (field, filterable) in [
+            ("a.b", true),
+            ("a.b.c", true),
+            ("a.bc", false),
+            ("a", false),
+            ("no_way", false),
+            ("x_no", false),
+            ("x", true),
+            ("x.y", false),
+            ("amidst", true),
+        ] {
+            assert_eq!(settings.is_filterable(field), filterable, "{field}");
+        }
+    }
 
     #[test]
     fn a_facet_without_its_own_order_takes_that_of_the_star() {

@@ -23,7 +23,7 @@ pub(super) struct Answer<'a> {
 pub(super) type QueryVector = (Range<usize>, Range<usize>);
 
 /// The facets of one index: the name as nodes know it, and spans of the objects.
-pub(super) struct IndexFacets {
+pub(crate) struct IndexFacets {
     pub node_uid: String,
     pub distribution: Option<Range<usize>>,
     pub stats: Option<Range<usize>>,
@@ -115,7 +115,7 @@ impl<'a> Hit<'a> {
         let mut hit = Hit::read_federation(Scanner::within(bytes, federation), node, span)?;
         if ranked(hit.query).ok_or(Trouble::Lacks("a query that was asked"))? {
             let details = details.ok_or(Trouble::Lacks("_rankingScoreDetails"))?;
-            hit.key = RankKey::read_revealed(bytes, details, &hit.weighted.values)?;
+            hit.key = RankKey::read(bytes, details, &hit.weighted.values)?;
         }
         Ok(hit)
     }
@@ -187,7 +187,7 @@ impl From<RankError> for Trouble {
 }
 
 /// `{"uid": {"distribution": {...}, "stats": {...}}, ...}`
-fn read_facets(scanner: &mut Scanner) -> Result<Vec<IndexFacets>, Malformed> {
+pub(crate) fn read_facets(scanner: &mut Scanner) -> Result<Vec<IndexFacets>, Malformed> {
     let mut list = Vec::new();
     scanner.object(|scanner, uid, start| {
         let node_uid = uid.decode().ok_or(Malformed { at: start })?.into_owned();

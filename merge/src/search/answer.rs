@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use crate::federated::answer::read_facets;
 use crate::scan::{Malformed, Scanner, Text};
 use crate::MergeError;
 
@@ -38,6 +39,17 @@ pub(super) struct Hit {
     pub span: Range<usize>,
     /// The object `_rankingScoreDetails`; not looked for when the hits are not ranked.
     pub details: Option<Range<usize>>,
+    /// The object `_federation`, in which nodes say on the side what they hide; looked for where they were asked to.
+    pub federation: Option<Range<usize>>,
+}
+
+/// What hits must carry besides the document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carried {
+    /// `_rankingScoreDetails`
+    pub details: bool,
+    /// `_federation`
+    pub federation: bool,
 }
 
 impl Answer {
@@ -115,6 +127,12 @@ impl Answer {
             },
             b"facetDistribution" => self.facets = object_span(scanner)?,
             b"facetStats" => self.stats = object_span(scanner)?,
+            // Of the one index that was searched.
+            b"facetsByIndex" => {
+                for facets in read_facets(scanner)? {
+                    (self.facets, self.stats) = (facets.distribution, facets.stats);
+                }
+            }
             b"queryVector" => {
                 let list = scanner.peek() == Some(b'[');
                 self.query_vector = Some(scanner.value()?).filter(|_| list);
@@ -135,29 +153,32 @@ impl Hits {
         }
     }
 
-    /// Finds the next hit and, where hits are ranked, its details.
+    /// Finds the next hit and what it carries.
     pub fn next(
         &mut self,
         bytes: &[u8],
         node: usize,
-        ranked: bool,
+        carried: Carried,
     ) -> Result<Option<Hit>, MergeError> {
         let mut scanner = Scanner::within(bytes, self.left.clone());
         let hit = self
-            .read(&mut scanner, ranked)
+            .read(&mut scanner, carried)
             .map_err(|error| unreadable(node, error))?;
-        match &hit {
-            Some(Hit { details: None, .. }) if ranked => {
-                return Err(MergeError::bad(node, "a hit has no `_rankingScoreDetails`"));
+        if let Some(hit) = &hit {
+            let lacks = |what| Err(MergeError::bad(node, format!("a hit has no `{what}`")));
+            if carried.details && hit.details.is_none() {
+                return lacks("_rankingScoreDetails");
             }
-            _ => {}
+            if carried.federation && hit.federation.is_none() {
+                return lacks("_federation");
+            }
         }
         self.left.start = scanner.pos();
         self.started = true;
         Ok(hit)
     }
 
-    fn read(&self, scanner: &mut Scanner, ranked: bool) -> Result<Option<Hit>, Malformed> {
+    fn read(&self, scanner: &mut Scanner, carried: Carried) -> Result<Option<Hit>, Malformed> {
         match scanner.peek() {
             None => return Ok(None),
             Some(b',') if self.started => scanner.go_to(scanner.pos() + 1),
@@ -167,24 +188,29 @@ impl Hits {
         if scanner.peek() != Some(b'{') {
             return scanner.malformed();
         }
-        if !ranked {
+        let (mut details, mut federation) = (None, None);
+        if !carried.details && !carried.federation {
+            let span = scanner.value()?;
             return Ok(Some(Hit {
-                span: scanner.value()?,
-                details: None,
+                span,
+                details,
+                federation,
             }));
         }
         let start = scanner.pos();
-        let mut details = None;
         scanner.object(|scanner, key, _| {
             let value = scanner.value()?;
-            if key.raw == b"_rankingScoreDetails" {
-                details = Some(value);
+            match key.raw {
+                b"_rankingScoreDetails" if carried.details => details = Some(value),
+                b"_federation" if carried.federation => federation = Some(value),
+                _ => {}
             }
             Ok::<(), Malformed>(())
         })?;
         Ok(Some(Hit {
             span: start..scanner.pos(),
             details,
+            federation,
         }))
     }
 }

@@ -20,16 +20,17 @@ pub(crate) struct Seen<'s> {
     values: HashSet<Value, BuildHasherDefault<AHasher>>,
 }
 
-/// Whether a distinct attribute counts and the hit repeats one of its values.
+/// Whether a distinct attribute counts and the hit repeats one of its values. `extra` are fields that it does not show.
 pub(super) fn repeats(
     seen: &mut Option<Seen>,
     bytes: &[u8],
     node: usize,
     hit: &Range<usize>,
+    extra: &Option<Range<usize>>,
 ) -> Result<bool, MergeError> {
     match seen {
         Some(seen) => seen
-            .repeats(bytes, hit.clone())
+            .repeats_in(bytes, std::iter::once(hit).chain(extra).cloned())
             .map_err(|error| unreadable(node, error)),
         None => Ok(false),
     }
@@ -51,13 +52,8 @@ impl<'s> Seen<'s> {
         }
     }
 
-    /// Whether the hit has a value that an earlier one had. The values of a hit that stays are remembered. Null, empty and
-    /// missing values are no values.
-    pub fn repeats(&mut self, bytes: &[u8], hit: Range<usize>) -> Result<bool, Malformed> {
-        self.repeats_in(bytes, [hit])
-    }
-
-    /// The same where a hit's fields stand in several objects.
+    /// Whether the hit, whose fields stand in these objects, has a value that an earlier one had. The values of a hit that
+    /// stays are remembered. Null, empty and missing values are no values.
     pub fn repeats_in(
         &mut self,
         bytes: &[u8],
@@ -168,7 +164,10 @@ mod tests {
     fn verdicts(path: &str, hits: &[&str]) -> Vec<bool> {
         let mut seen = Seen::new(path);
         hits.iter()
-            .map(|hit| seen.repeats(hit.as_bytes(), 0..hit.len()).unwrap())
+            .map(|hit| {
+                seen.repeats_in(hit.as_bytes(), std::iter::once(0..hit.len()))
+                    .unwrap()
+            })
             .collect()
     }
 

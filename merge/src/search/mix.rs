@@ -14,7 +14,7 @@ use std::ops::Range;
 use ahash::AHasher;
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
 use super::queue::{Head, Queue};
 use super::{finish, scan, HitWriter, Spec, Window};
@@ -107,6 +107,8 @@ struct Mixable<'a> {
     bytes: &'a Bytes,
     node: usize,
     span: Range<usize>,
+    /// Fields that the hit does not show.
+    extra: Option<Range<usize>>,
     key: RankKey<'a>,
     score: f64,
     id: Cow<'a, [u8]>,
@@ -122,14 +124,27 @@ impl<'a> Found<'a> {
         mix: &Mix,
         spec: &Spec,
     ) -> Result<Self, MergeError> {
-        let mut queue = Queue::new(answers, scanned, true)?;
+        let mut queue = Queue::new(
+            answers,
+            scanned,
+            Carried {
+                details: true,
+                ..spec.carried()
+            },
+        )?;
         let mut seen = spec.distinct.map(Seen::new);
         let mut found = Found {
             hits: Vec::with_capacity(reach.min(256)),
             duplicates: 0,
         };
         while found.hits.len() < reach {
-            let Some(Head { key, node, hit }) = queue.next()? else {
+            let Some(Head {
+                key,
+                node,
+                hit,
+                extra,
+            }) = queue.next()?
+            else {
                 break;
             };
             if semantic && !key.is_semantic() {
@@ -137,7 +152,7 @@ impl<'a> Found<'a> {
             }
             let bytes = &answers[node];
             let span = hit.span;
-            if repeats(&mut seen, bytes, node, &span)? {
+            if repeats(&mut seen, bytes, node, &span, &extra)? {
                 found.duplicates += 1;
                 continue;
             }
@@ -149,6 +164,7 @@ impl<'a> Found<'a> {
                 bytes,
                 node,
                 span,
+                extra,
                 key,
                 semantic,
             });
@@ -225,7 +241,7 @@ impl<'f, 'a> Iterator for Mixed<'f, 'a> {
             if !self.ids.insert(&hit.id) {
                 continue;
             }
-            match repeats(&mut self.seen, hit.bytes, hit.node, &hit.span) {
+            match repeats(&mut self.seen, hit.bytes, hit.node, &hit.span, &hit.extra) {
                 Ok(true) => {}
                 Ok(false) => return Some(Ok(hit)),
                 Err(error) => return Some(Err(error)),

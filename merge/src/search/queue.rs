@@ -1,17 +1,21 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::answer::{Answer, Hit, Hits};
-use crate::rank::RankKey;
+use super::answer::{Answer, Carried, Hit, Hits};
+use crate::rank::{RankError, RankKey};
+use crate::scan::Scanner;
+use crate::weighted::{Value, Weighted};
 use crate::MergeError;
 
 /// The nodes' lists as one list in global order: a heap with the first hit of each node that is not taken yet.
 pub(super) struct Queue<'a> {
     answers: &'a [Bytes],
     lists: Vec<Hits>,
-    ranked: bool,
+    carried: Carried,
     heads: BinaryHeap<Head<'a>>,
 }
 
@@ -20,15 +24,21 @@ pub(super) struct Head<'a> {
     pub key: RankKey<'a>,
     pub node: usize,
     pub hit: Hit,
+    /// Fields that the hit does not show, said on the side.
+    pub extra: Option<Range<usize>>,
 }
 
 impl<'a> Queue<'a> {
-    pub fn new(answers: &'a [Bytes], scanned: &[Answer], ranked: bool) -> Result<Self, MergeError> {
+    pub fn new(
+        answers: &'a [Bytes],
+        scanned: &[Answer],
+        carried: Carried,
+    ) -> Result<Self, MergeError> {
         let lists = scanned.iter().map(Hits::of).collect();
         let mut queue = Queue {
             answers,
             lists,
-            ranked,
+            carried,
             heads: BinaryHeap::with_capacity(answers.len()),
         };
         for node in 0..answers.len() {
@@ -48,18 +58,45 @@ impl<'a> Queue<'a> {
 
     fn put(&mut self, node: usize) -> Result<(), MergeError> {
         let bytes = &self.answers[node];
-        let Some(hit) = self.lists[node].next(bytes, node, self.ranked)? else {
+        let Some(hit) = self.lists[node].next(bytes, node, self.carried)? else {
             return Ok(());
         };
+        let (values, extra) = match &hit.federation {
+            Some(span) => read_aside(bytes, span.clone()).map_err(|error| error.at_node(node))?,
+            None => Default::default(),
+        };
         let key = match &hit.details {
-            Some(details) => {
-                RankKey::read(bytes, details.clone()).map_err(|error| error.at_node(node))?
-            }
+            Some(details) => RankKey::read(bytes, details.clone(), &values)
+                .map_err(|error| error.at_node(node))?,
             None => RankKey::default(),
         };
-        self.heads.push(Head { key, node, hit });
+        self.heads.push(Head {
+            key,
+            node,
+            hit,
+            extra,
+        });
         Ok(())
     }
+}
+
+/// The values by which a hit was sorted, and the span of fields that it does not show.
+type Aside<'a> = (SmallVec<[Value<'a>; 2]>, Option<Range<usize>>);
+
+/// Reads a hit's `_federation`.
+fn read_aside(bytes: &[u8], span: Range<usize>) -> Result<Aside<'_>, RankError> {
+    let mut aside = Aside::default();
+    Scanner::within(bytes, span).object(|scanner, key, _| {
+        match key.raw {
+            b"weightedScoreValues" => aside.0 = Weighted::read_values(scanner)?,
+            b"extra_document" if scanner.peek() == Some(b'{') => aside.1 = Some(scanner.value()?),
+            _ => {
+                scanner.value()?;
+            }
+        }
+        Ok::<(), RankError>(())
+    })?;
+    Ok(aside)
 }
 
 /// The greatest head is the best hit: less is better in a key's order and in a node's position.

@@ -15,6 +15,7 @@ fn spec() -> Spec<'static> {
         show_score: false,
         show_details: false,
         ranked: true,
+        federated: false,
         semantic: false,
         distinct: None,
         strip_fields: &[],

@@ -17,6 +17,7 @@ fn spec(offset: usize, limit: usize) -> Spec<'static> {
         show_score: false,
         show_details: false,
         ranked: true,
+        federated: false,
         semantic: false,
         distinct: None,
         strip_fields: &[],

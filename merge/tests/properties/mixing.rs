@@ -225,6 +225,7 @@ proptest! {
             show_score: false,
             show_details: false,
             ranked: true,
+            federated: false,
             semantic: false,
             distinct: None,
             strip_fields: &[],

@@ -276,6 +276,12 @@ impl<'t> Search<'t> {
             None => body.plan(&index.settings),
         };
         let search = planned.map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+        if search.hides_distinct() {
+            return Err(Error::not_implemented(
+                "distinct, in one query of a federated search, on a field that displayedAttributes hides (show the field, \
+                 or use `federation.distinct`)",
+            ));
+        }
         self.queries.push(Planned {
             index: place,
             search,

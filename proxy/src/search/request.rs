@@ -4,13 +4,18 @@
 //! that this program never looks at stay raw JSON. A body that does not fit this type is not judged here: a node is
 //! asked, and its words are the client's (see `judge`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::hybrid::Hybrid;
 use miroir_api::SHARD_FIELD;
 use miroir_merge::Paging;
-use miroir_router::{rewrite_not_equal, ReadTarget, SearchSettings, Shard};
+use miroir_router::{rewrite_not_equal, Index, ReadTarget, SearchSettings, Shard};
+
+use crate::core::App;
+use crate::scatter::{multi_search_body, Ask};
 
 /// Meilisearch's default page size.
 pub const DEFAULT_LIMIT: usize = 20;
@@ -95,6 +100,15 @@ pub struct PlannedSearch {
     pub strip_fields: Vec<String>,
     /// Whether they are to go from `_formatted` too: unless the client wanted them highlighted or cropped.
     pub strip_formatted: bool,
+    /// Nodes are asked in the form that tells values which `displayedAttributes` hides.
+    pub reveal: Option<Reveal>,
+}
+
+/// What a search needs that public answers hide; asked for by a federated search of the one query (MEILISEARCH C).
+#[derive(Debug, PartialEq)]
+pub struct Reveal {
+    /// The distinct attribute, where it is hidden. Values to sort by come of themselves.
+    distinct: Option<String>,
 }
 
 /// Why a search that a node would understand cannot be answered here yet.
@@ -117,13 +131,10 @@ impl SearchBody {
             .clone()
             .or_else(|| settings.distinct_attribute.clone());
         let mut strip_fields = Vec::new();
-        if let Some(field) = &distinct {
-            if !is_displayed(settings, field) {
-                return Err(Unsupported(format!(
-                    "distinct on `{field}`, which displayedAttributes hides"
-                )));
-            }
-            self.retrieve_also(field, &mut strip_fields);
+        let reveal = self.reveal(distinct.as_deref(), settings)?;
+        match (&distinct, &reveal) {
+            (None, _) | (_, Some(Reveal { distinct: Some(_) })) => {}
+            (Some(field), _) => self.retrieve_also(field, &mut strip_fields),
         }
         if let Some(filter) = &mut self.filter {
             rewrite_filter(filter);
@@ -139,7 +150,33 @@ impl SearchBody {
             distinct,
             strip_fields,
             strip_formatted,
+            reveal,
         })
+    }
+
+    /// What must be asked for because no public answer shows it.
+    fn reveal(
+        &self,
+        distinct: Option<&str>,
+        settings: &SearchSettings,
+    ) -> Result<Option<Reveal>, Unsupported> {
+        let distinct = distinct.filter(|field| !is_displayed(settings, field));
+        if let Some(field) = distinct.filter(|_| self.distinct.is_none()) {
+            // By the setting it may be anything, by a request it must be filterable, and we must request it.
+            if !settings.is_filterable(field) {
+                return Err(Unsupported(format!(
+                    "distinct on `{field}`, which displayedAttributes hides and filterableAttributes lacks (add it to \
+                     one of them)"
+                )));
+            }
+        }
+        let sorts = self.sort.iter().flatten().chain(&settings.ranking_rules);
+        let sorts_by_hidden = sorts
+            .filter_map(|rule| rule.rsplit_once(':'))
+            .any(|(field, _)| !field.starts_with("_geo") && hides_values(settings, field));
+        Ok((distinct.is_some() || sorts_by_hidden).then(|| Reveal {
+            distinct: distinct.map(str::to_owned),
+        }))
     }
 
     /// `page` or `hitsPerPage` switch to exhaustive pages.
@@ -272,12 +309,48 @@ pub struct Needed {
     formatted: bool,
 }
 
+/// What stands beside the queries of a federated search.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Federation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits_per_page: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facets_by_index: Option<BTreeMap<&'a str, Box<RawValue>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distinct: Option<&'a str>,
+}
+
 impl PlannedSearch {
+    /// Whether documents are told apart by a field that their hits cannot show.
+    pub fn hides_distinct(&self) -> bool {
+        let reveal = self.reveal.as_ref();
+        reveal.is_some_and(|reveal| reveal.distinct.is_some())
+    }
+
     /// Cuts out again what the client did not ask for.
     pub fn strip(&mut self, needed: &Needed) {
         if !needed.added.is_empty() {
             self.strip_fields.extend_from_slice(&needed.added);
             self.strip_formatted &= !needed.formatted;
+        }
+    }
+
+    /// How nodes are asked.
+    pub fn ask<'a>(&'a self, app: &'a App, index: &'a Index) -> Ask<'a> {
+        match &self.reveal {
+            None => Ask::Search(Box::new(|target| self.body_for(target))),
+            Some(reveal) => Ask::Request(Box::new(move |target| {
+                let body = self.revealing_body(reveal, &index.node_uid, target);
+                let (name, value) = miroir_api::PROXY_SEARCH_HEADER;
+                let mut request = app.ask("POST", "/multi-search", Some(body), true);
+                request.headers.push((name, value.to_owned()));
+                request
+            })),
         }
     }
 
@@ -306,6 +379,33 @@ impl PlannedSearch {
         };
         body.filter = Some(and_shards(body.filter.take(), shards));
         serialise(&body)
+    }
+
+    /// The same as a federated search, which wants paging, facets and `distinct` beside the query.
+    fn revealing_body(&self, reveal: &Reveal, uid: &str, target: &ReadTarget) -> Vec<u8> {
+        let mut query = self.node_body.clone();
+        if !target.whole {
+            query.filter = Some(with_shards(query.filter.take(), target));
+        }
+        if reveal.distinct.is_some() {
+            query.distinct = None;
+        }
+        let federation = Federation {
+            limit: query.limit.take(),
+            page: query.page.take(),
+            hits_per_page: query.hits_per_page.take(),
+            facets_by_index: query.facets.take().map(|facets| [(uid, facets)].into()),
+            distinct: reveal.distinct.as_deref(),
+        };
+        // Strings, numbers and raw JSON always serialise.
+        let federation = serde_json::to_vec(&federation).unwrap_or_default();
+        let mut body = multi_search_body([(uid, serialise(&query))].into_iter());
+        // Before the closing brace.
+        body.pop();
+        body.extend_from_slice(b",\"federation\":");
+        body.extend_from_slice(&federation);
+        body.push(b'}');
+        body
     }
 
     /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.
@@ -364,6 +464,13 @@ fn serialise(body: &SearchBody) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
+/// Whether nodes hide the values of this field in ranking details: unlike documents they go by the exact name alone (milli
+/// `sort.rs`, `must_redact`).
+fn hides_values(settings: &SearchSettings, field: &str) -> bool {
+    let displayed = settings.displayed_attributes.as_ref();
+    displayed.is_some_and(|names| !names.iter().any(|name| name == "*" || name == field))
+}
+
 /// Whether retrieving or displaying `name` includes `field`.
 fn covers(name: &str, field: &str) -> bool {
     field == name
@@ -382,7 +489,7 @@ fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use miroir_router::NodeIdx;
+    use miroir_router::{FilterableRule, NodeIdx};
     use serde_json::json;
 
     fn planned(body: serde_json::Value) -> PlannedSearch {
@@ -442,6 +549,50 @@ mod tests {
         assert_eq!(search.strip_fields, ["brand.name"]);
         let search = planned(json!({"distinct": "brand.name", "attributesToRetrieve": ["brand"]}));
         assert!(search.strip_fields.is_empty());
+    }
+
+    #[test]
+    fn what_is_hidden_is_asked_for() {
+        let settings = SearchSettings {
+            displayed_attributes: Some(vec!["title".into(), "brand".into()]),
+            filterable_attributes: vec![FilterableRule::Field("maker".into())],
+            ..SearchSettings::default()
+        };
+        let plan = |body: serde_json::Value| {
+            let body: SearchBody = serde_json::from_value(body).unwrap();
+            body.plan(&settings).map_err(|unsupported| unsupported.0)
+        };
+        let plain = json!({"q": "a", "sort": ["title:asc", "_geoPoint(1,2):asc"], "distinct": "brand.name"});
+        assert_eq!(plan(plain).unwrap().reveal, None);
+        let search = plan(json!({
+            "q": "a", "sort": ["price:asc"], "distinct": "maker", "facets": ["title"], "hitsPerPage": 5,
+            "attributesToRetrieve": ["title"],
+        }))
+        .unwrap();
+        let target = ReadTarget {
+            node: NodeIdx(0),
+            shards: [Shard(0)].into_iter().collect(),
+            whole: true,
+        };
+        let body = search.revealing_body(search.reveal.as_ref().unwrap(), "films", &target);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "queries": [{
+                    "indexUid": "films", "q": "a", "sort": ["price:asc"], "attributesToRetrieve": ["title"],
+                    "showRankingScoreDetails": true,
+                }],
+                "federation": {
+                    "page": 1, "hitsPerPage": 5, "facetsByIndex": {"films": ["title"]}, "distinct": "maker",
+                },
+            })
+        );
+        let setting = SearchSettings {
+            distinct_attribute: Some("hidden".into()),
+            ..settings.clone()
+        };
+        assert!(SearchBody::default().plan(&setting).is_err());
     }
 
     #[test]
