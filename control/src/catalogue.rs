@@ -45,6 +45,8 @@ pub(crate) struct Effect {
     pub faceting: Option<UserFaceting>,
     /// On success: clients call these indexes so.
     pub names: Vec<Naming>,
+    /// These were asked to be cancelled; it ends after them.
+    pub cancels: Vec<TaskUid>,
     /// On success: these pairs of names change places in the history of tasks.
     pub swaps: Vec<(String, String)>,
 }

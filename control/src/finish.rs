@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, BoxFuture};
 use futures_util::FutureExt;
+use miroir_router::{CopyState, Shard};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -18,8 +19,8 @@ use crate::clock::now;
 use crate::flights::Flight;
 use crate::plane::Plane;
 use crate::settings::{read_back, typed, ReadBack};
-use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
-use crate::tasks::{merge, progress, Merged, Status, Task};
+use crate::store::{CopyRow, FinishedTask, IndexRow, SettingsVersion, StoreError};
+use crate::tasks::{merge, progress, Kind, Merged, Status, Task, TaskUid};
 
 /// Ends that are on their way to the store.
 type Ending = Vec<BoxFuture<'static, Result<(), StoreError>>>;
@@ -61,6 +62,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             let barrier = flight.task.effect.is_barrier();
             if !behind
                 && !held(&held_indexes)
+                && cancels_done(plane, flight, &mut merged, &mut ending).await?
                 && end(plane, flight, &merged, &flights, &mut ending).await
             {
                 if barrier {
@@ -87,16 +89,38 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
         }
     }
     if !running.is_empty() {
+        running.iter_mut().for_each(|task| task.canceled_by = None);
         plane.store.update_tasks(running.clone()).await?;
         let mut flights = plane.flights.lock();
         for task in running {
             if let Some(flight) = flights.get_mut(&task.uid) {
-                flight.task = task;
+                flight.task.status = task.status;
+                flight.task.started_at = task.started_at;
             }
         }
     }
     settle(&mut ending).await?;
     Ok(held_back)
+}
+
+/// Whether the tasks that this one was to cancel have ended; if so, counts those that it cancelled.
+async fn cancels_done(
+    plane: &Plane,
+    flight: &Flight,
+    merged: &mut Merged,
+    ending: &mut Ending,
+) -> Result<bool, StoreError> {
+    if flight.task.kind != Kind::TaskCancelation {
+        return Ok(true);
+    }
+    settle(ending).await?;
+    let runs = |uid: &TaskUid| plane.flights.lock().contains_key(uid);
+    if flight.task.effect.cancels.iter().any(runs) {
+        return Ok(false);
+    }
+    let count = plane.store.canceled_count(flight.task.uid).await?;
+    merged.details["canceledTasks"] = Value::from(count);
+    Ok(true)
 }
 
 /// A running task to look at.
@@ -137,7 +161,9 @@ fn looks(plane: &Plane) -> Vec<Look> {
 
 /// Ended, moved, or in the way of later ones.
 fn is_of_interest(flight: &Flight) -> bool {
-    flight.task.effect.is_barrier() || progress(&flight.parts) != Some(flight.task.status)
+    flight.task.effect.is_barrier()
+        || flight.task.kind == Kind::TaskCancelation
+        || progress(&flight.parts) != Some(flight.task.status)
 }
 
 /// Waits for the store.
@@ -159,6 +185,8 @@ async fn end(
     task.error = merged.error.clone();
     task.started_at = merged.started_at;
     task.finished_at = merged.finished_at;
+    // It may have been faster than its cancelation.
+    task.canceled_by = task.canceled_by.filter(|_| task.status == Status::Canceled);
 
     let mut settings = None;
     let created = task.effect.creates && merged.created;
@@ -198,7 +226,16 @@ async fn end(
             merged.created,
             task.finished_at.unwrap_or_else(now),
         );
-        replanned = entry.planned != planned;
+        replanned = entry.planned != planned || !merged.canceled_copies.is_empty();
+        for (shard, node) in &merged.canceled_copies {
+            let node = plane.nodes.iter().find(|client| client.id() == node);
+            if let Some(node) = node {
+                let layout = entry
+                    .layout
+                    .with_state(*shard, node.idx, CopyState::OutOfSync);
+                entry.layout = Arc::new(layout);
+            }
+        }
         if let (Some(settings), Some(visible)) = (settings, entry.visible.as_ref()) {
             entry.settings = Arc::new(typed(&settings, &visible.faceting));
             entry.settings_version += 1;
@@ -230,6 +267,7 @@ async fn end(
         task,
         indexes: rows,
         gone,
+        missed: missed(&flight.task, merged),
         settings: version,
     });
     let end = async move {
@@ -239,6 +277,18 @@ async fn end(
     };
     ending.push(end.boxed());
     true
+}
+
+fn missed(task: &Task, merged: &Merged) -> Vec<CopyRow> {
+    let row = |(shard, node): &(Shard, String)| {
+        Some(CopyRow {
+            index_uid: task.node_uid.clone()?,
+            shard: shard.0,
+            node: node.clone(),
+            state: CopyState::OutOfSync,
+        })
+    };
+    merged.canceled_copies.iter().filter_map(row).collect()
 }
 
 /// Gives a succeeding task's indexes their new names; where one of them is gone meanwhile, the task fails instead.

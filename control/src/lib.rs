@@ -11,7 +11,7 @@
 //! | `store` | what must survive, with group commit |
 //! | `catalogue` | which indexes there are, visible and planned |
 //! | `lane`, `writes` | the order of writes of one index; turns and commits |
-//! | `tasks`, `flights`, `poll`, `finish` | a client's task, its node tasks, and how it ends |
+//! | `tasks`, `flights`, `poll`, `finish`, `removal` | a client's task, its node tasks, and how it ends |
 //! | `settings`, `indexes`, `renames`, `stats` | the slow API, one module a subject |
 //! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `nodes`, `health` | talking to nodes |
@@ -32,6 +32,7 @@ mod lane;
 mod nodes;
 mod plane;
 mod poll;
+mod removal;
 mod renames;
 mod routes;
 mod scrub;

@@ -5,6 +5,7 @@
 //! making the shard field filterable) are *auxiliary*: they are waited for, but their numbers are nobody's business, and
 //! an `index_already_exists` among them is what we wanted anyway.
 
+mod batch;
 mod filter;
 mod merge;
 mod view;
@@ -17,6 +18,7 @@ use crate::catalogue::Effect;
 use crate::clock::Nanos;
 use crate::writes::called;
 
+pub(crate) use batch::batch_view;
 pub(crate) use filter::TaskFilter;
 pub(crate) use merge::{merge, progress, Merged};
 pub(crate) use view::{summary, view};
@@ -30,6 +32,7 @@ pub(crate) enum Status {
     Processing,
     Succeeded,
     Failed,
+    Canceled,
 }
 
 impl Status {
@@ -39,22 +42,23 @@ impl Status {
             Status::Processing => "processing",
             Status::Succeeded => "succeeded",
             Status::Failed => "failed",
+            Status::Canceled => "canceled",
         }
     }
 
-    /// A node's word for a status; a cancelled node task has not done what the client asked, so it counts as failed.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "enqueued" => Status::Enqueued,
             "processing" => Status::Processing,
             "succeeded" => Status::Succeeded,
-            "failed" | "canceled" => Status::Failed,
+            "failed" => Status::Failed,
+            "canceled" => Status::Canceled,
             _ => return None,
         })
     }
 
     pub(crate) fn is_finished(self) -> bool {
-        matches!(self, Status::Succeeded | Status::Failed)
+        matches!(self, Status::Succeeded | Status::Failed | Status::Canceled)
     }
 }
 
@@ -68,10 +72,14 @@ pub(crate) enum Kind {
     IndexUpdate,
     IndexDeletion,
     IndexSwap,
+    DocumentEdition,
+    TaskCancelation,
+    TaskDeletion,
+    IndexCompaction,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 7] = [
+    pub(crate) const ALL: [Kind; 11] = [
         Kind::DocumentAdditionOrUpdate,
         Kind::DocumentDeletion,
         Kind::SettingsUpdate,
@@ -79,7 +87,19 @@ impl Kind {
         Kind::IndexUpdate,
         Kind::IndexDeletion,
         Kind::IndexSwap,
+        Kind::DocumentEdition,
+        Kind::TaskCancelation,
+        Kind::TaskDeletion,
+        Kind::IndexCompaction,
     ];
+
+    /// Whether it is a write of documents.
+    pub(crate) fn writes_documents(self) -> bool {
+        matches!(
+            self,
+            Kind::DocumentAdditionOrUpdate | Kind::DocumentDeletion | Kind::DocumentEdition
+        )
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -90,6 +110,10 @@ impl Kind {
             Kind::IndexUpdate => "indexUpdate",
             Kind::IndexDeletion => "indexDeletion",
             Kind::IndexSwap => "indexSwap",
+            Kind::DocumentEdition => "documentEdition",
+            Kind::TaskCancelation => "taskCancelation",
+            Kind::TaskDeletion => "taskDeletion",
+            Kind::IndexCompaction => "indexCompaction",
         }
     }
 

@@ -8,29 +8,36 @@ use axum::Router;
 use miroir_api::Error;
 use serde_json::{json, Value};
 
-use super::{ok, Answer, Failure, Shared, Who};
+use super::{json_response, ok, Answer, Shared, Who};
 use crate::plane::Plane;
-use crate::tasks::{view, Task, TaskFilter, TaskUid};
+use crate::tasks::{batch_view, view, Task, TaskFilter, TaskUid};
 
 pub(super) fn router() -> Router<Arc<Plane>> {
     Router::new()
-        .route("/tasks", get(list).delete(|| later("deleting tasks")))
-        .route("/tasks/cancel", post(|| later("cancelling tasks")))
-        .route(
-            "/tasks/compact",
-            post(|| later("compacting the task queue")),
-        )
+        .route("/tasks", get(list).delete(delete))
+        .route("/tasks/cancel", post(cancel))
         .route("/tasks/{uid}", get(one))
-        .route(
-            "/tasks/{uid}/documents",
-            get(|| later("showing a task's documents")),
-        )
-        .route("/batches", get(|| later("batches")))
-        .route("/batches/{uid}", get(|| later("batches")))
+        .route("/batches", get(list_batches))
+        .route("/batches/{uid}", get(one_batch))
 }
 
-async fn later(what: &'static str) -> Failure {
-    Failure(Error::not_implemented(what))
+async fn cancel(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
+    let query = query.unwrap_or_default();
+    let filter = seen_by(&access, TaskFilter::parse_selection(&query, "cancel")?);
+    // 200 and not 202, as Meilisearch has it.
+    Ok(json_response(
+        200,
+        &plane.cancel_tasks(filter, &query).await?,
+    ))
+}
+
+async fn delete(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
+    let query = query.unwrap_or_default();
+    let filter = seen_by(&access, TaskFilter::parse_selection(&query, "delete")?);
+    Ok(json_response(
+        200,
+        &plane.delete_tasks(filter, &query).await?,
+    ))
 }
 
 async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
@@ -39,11 +46,32 @@ async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> A
         Ok(filter) => filter,
         Err(error) => return Err(in_a_nodes_words(&plane, &query, error).await.into()),
     };
+    page(&plane, seen_by(&access, filter), |task| Some(view(task))).await
+}
+
+/// The same filters, on the tasks that have begun: each is a batch.
+async fn list_batches(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
+    let query = query.unwrap_or_default();
+    let filter = match TaskFilter::parse(&query) {
+        Ok(filter) => filter.of_batches(),
+        Err(error) => return Err(in_a_nodes_words(&plane, &query, error).await.into()),
+    };
+    page(&plane, seen_by(&access, filter), batch_view).await
+}
+
+/// Only tasks of indexes that the key sees.
+fn seen_by(access: &Access, filter: TaskFilter) -> TaskFilter {
+    TaskFilter {
+        seen: access.indexes(),
+        ..filter
+    }
+}
+
+async fn page(plane: &Plane, filter: TaskFilter, view: impl Fn(&Task) -> Option<Value>) -> Answer {
     let limit = filter.limit;
     // One more than the page, to know whether there is a next one.
     let wider = TaskFilter {
         limit: limit.saturating_add(1),
-        seen: access.indexes(),
         ..filter
     };
     let (mut tasks, total) = plane.store.tasks(wider).await.map_err(Error::from)?;
@@ -53,7 +81,7 @@ async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> A
         None
     };
     let from = tasks.first().map(|task| task.uid);
-    let results: Vec<Value> = tasks.iter().map(view).collect();
+    let results: Vec<Value> = tasks.iter().filter_map(view).collect();
     ok(&json!({ "results": results, "total": total, "limit": limit, "from": from, "next": next }))
 }
 
@@ -75,10 +103,29 @@ async fn one(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answ
         Error::invalid(400, "invalid_task_uids", message)
     })?;
     let task = plane.store.task(number).await.map_err(Error::from)?;
-    let seen = |task: &Task| {
-        let index = task.index_uid.as_deref();
-        access.sees_all() || index.is_some_and(|index| access.sees(index))
-    };
-    let task = task.filter(seen);
+    let task = task.filter(|task| sees(&access, task));
     ok(&view(&task.ok_or_else(|| Error::task_not_found(number))?))
+}
+
+async fn one_batch(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
+    let number: TaskUid = uid.parse().map_err(|_| {
+        let message =
+            format!("Batch uid `{uid}` is invalid. It should only contain numeric characters.");
+        Error::invalid(400, "invalid_batch_uids", message)
+    })?;
+    let task = plane.store.task(number).await.map_err(Error::from)?;
+    let task = task.filter(|task| sees(&access, task));
+    let batch = task.as_ref().and_then(batch_view).ok_or_else(|| {
+        Error::invalid(
+            404,
+            "batch_not_found",
+            format!("Batch `{number}` not found."),
+        )
+    })?;
+    ok(&batch)
+}
+
+fn sees(access: &Access, task: &Task) -> bool {
+    let index = task.index_uid.as_deref();
+    access.sees_all() || index.is_some_and(|index| access.sees(index))
 }

@@ -29,8 +29,7 @@ pub(super) fn conditions(filter: &TaskFilter) -> (String, Vec<Sql>) {
         "(CASE WHEN started_at IS NULL THEN NULL ELSE uid END)",
         integers(&filter.batch_uids),
     );
-    // Nothing of ours is ever cancelled.
-    within("NULL", integers(&filter.canceled_by));
+    within("canceled_by", integers(&filter.canceled_by));
     let words = |word: &str| Sql::from(word.to_owned());
     within(
         "kind",
@@ -74,6 +73,9 @@ pub(super) fn conditions(filter: &TaskFilter) -> (String, Vec<Sql>) {
                 values.push(Sql::from(bound));
             }
         }
+    }
+    if filter.begun {
+        sql.push_str(" AND started_at IS NOT NULL");
     }
     (sql, values)
 }

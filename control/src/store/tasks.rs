@@ -31,6 +31,8 @@ pub(crate) struct FinishedTask {
     pub indexes: Vec<IndexRow>,
     /// The index, as nodes call it, that is gone with it.
     pub gone: Option<String>,
+    /// Copies that it was cancelled on, though not on others.
+    pub missed: Vec<CopyRow>,
     pub settings: Option<SettingsVersion>,
 }
 
@@ -48,9 +50,13 @@ impl Store {
         new: NewTask,
     ) -> impl Future<Output = Result<Task, StoreError>> + Send + 'static {
         self.write(move |db| {
-            let NewTask { mut task, parts, index, missed } = new;
-            let take = "UPDATE counters SET value = value + 1 WHERE name = 'next_task' RETURNING value - 1";
-            task.uid = db.prepare_cached(take)?.query_row([], |row| row.get(0))?;
+            let NewTask {
+                mut task,
+                parts,
+                index,
+                missed,
+            } = new;
+            task.uid = next_uid(db)?;
             put_task(db, &task)?;
             for part in &parts {
                 put_part(db, task.uid, part)?;
@@ -80,6 +86,9 @@ impl Store {
             put_task(db, &finished.task)?;
             for index in &finished.indexes {
                 put_index(db, index)?;
+            }
+            for copy in &finished.missed {
+                put_copy(db, copy)?;
             }
             if let Some(gone) = &finished.gone {
                 remove_index(db, gone)?;
@@ -144,6 +153,58 @@ impl Store {
         .await
     }
 
+    /// The uids of all tasks that match, whatever the page, oldest first.
+    pub(crate) async fn task_uids(&self, filter: TaskFilter) -> Result<Vec<TaskUid>, StoreError> {
+        self.read(move |db| {
+            let (wheres, values) = conditions(&filter);
+            let mut query = db.prepare(&format!(
+                "SELECT uid FROM tasks WHERE {wheres} ORDER BY uid"
+            ))?;
+            let uids = query.query_map(params_from_iter(values.iter()), |row| row.get(0))?;
+            uids.collect()
+        })
+        .await
+    }
+
+    /// How many tasks one task has cancelled.
+    pub(crate) async fn canceled_count(&self, task: TaskUid) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM tasks WHERE status = 'canceled' AND canceled_by = ?1";
+        let count = self.read(move |db| db.query_row(sql, [task], |row| row.get::<_, i64>(0)));
+        Ok(count.await?.unsigned_abs())
+    }
+
+    /// Adds node tasks to a task that was stored before they were sent.
+    pub(crate) async fn add_parts(
+        &self,
+        task: TaskUid,
+        parts: Vec<Part>,
+    ) -> Result<(), StoreError> {
+        self.write(move |db| parts.iter().try_for_each(|part| put_part(db, task, part)))
+            .await
+    }
+
+    /// Stores a finished task that deletes those of `matched` that have ended, counts them and deletes them.
+    pub(crate) async fn delete_tasks(
+        &self,
+        mut task: Task,
+        matched: Vec<TaskUid>,
+    ) -> Result<Task, StoreError> {
+        self.write(move |db| {
+            task.uid = next_uid(db)?;
+            let mut delete = db.prepare_cached(
+                "DELETE FROM tasks WHERE uid = ?1 AND status NOT IN ('enqueued', 'processing')",
+            )?;
+            let mut deleted = 0;
+            for uid in &matched {
+                deleted += delete.execute([uid])?;
+            }
+            task.details["deletedTasks"] = Value::from(deleted);
+            put_task(db, &task)?;
+            Ok(task)
+        })
+        .await
+    }
+
     /// Every task that has not ended, oldest first, with its parts.
     pub(crate) async fn unfinished(&self) -> Result<Vec<(Task, Vec<Part>)>, StoreError> {
         self.read(|db| {
@@ -166,6 +227,11 @@ impl Store {
         })
         .await
     }
+}
+
+fn next_uid(db: &Connection) -> rusqlite::Result<TaskUid> {
+    let take = "UPDATE counters SET value = value + 1 WHERE name = 'next_task' RETURNING value - 1";
+    db.prepare_cached(take)?.query_row([], |row| row.get(0))
 }
 
 fn put_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
@@ -358,6 +424,59 @@ mod tests {
             vec![(running, vec![part])]
         );
         assert_eq!(store.copies().await.unwrap(), vec![copy]);
+    }
+
+    #[tokio::test]
+    async fn only_finished_tasks_are_deleted_and_numbers_are_not_given_again() {
+        let (store, _folder) = scratch();
+        for status in [Status::Succeeded, Status::Enqueued, Status::Failed] {
+            store
+                .register(new(task("a", Kind::DocumentDeletion, status, 1)))
+                .await
+                .unwrap();
+        }
+        let deletion = task("a", Kind::TaskDeletion, Status::Succeeded, 2);
+        let deletion = store
+            .delete_tasks(deletion, vec![0, 1, 2, 9])
+            .await
+            .unwrap();
+        assert_eq!(deletion.uid, 3);
+        assert_eq!(deletion.details["deletedTasks"], 2);
+        assert_eq!(uids(&store, "").await, (vec![3, 1], 2));
+        assert_eq!(store.unfinished().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_swap_changes_the_names_of_earlier_tasks() {
+        let (store, _folder) = scratch();
+        for index in ["a", "b", "c"] {
+            store
+                .register(new(task(index, Kind::IndexCreation, Status::Succeeded, 1)))
+                .await
+                .unwrap();
+        }
+        let mut swap = task("", Kind::IndexSwap, Status::Succeeded, 2);
+        (swap.index_uid, swap.node_uid) = (None, None);
+        swap.effect.swaps = vec![("a".into(), "b".into())];
+        swap.details = json!({"swaps": [{"indexes": ["a", "b"]}]});
+        for expected in ["b", "a"] {
+            let task = store.register(new(swap.clone())).await.unwrap();
+            let finished = FinishedTask {
+                task: Task {
+                    effect: swap.effect.clone(),
+                    ..task
+                },
+                indexes: vec![],
+                gone: None,
+                missed: vec![],
+                settings: None,
+            };
+            store.finish(finished).await.unwrap();
+            let first = store.task(0).await.unwrap().unwrap();
+            assert_eq!(first.index_uid.as_deref(), Some(expected));
+        }
+        let first = store.task(3).await.unwrap().unwrap();
+        assert_eq!(first.details["swaps"][0]["indexes"], json!(["b", "a"]));
     }
 
     #[tokio::test]

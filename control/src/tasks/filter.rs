@@ -27,22 +27,23 @@ pub(crate) struct TaskFilter {
     /// Exclusive bounds on enqueued, started, finished.
     pub after: [Option<Nanos>; 3],
     pub before: [Option<Nanos>; 3],
+    /// Only tasks that have begun.
+    pub begun: bool,
 }
 
 const PARAMETERS: &str = "`limit`, `from`, `reverse`, `batchUids`, `uids`, `canceledBy`, `types`, `statuses`, \
      `indexUids`, `afterEnqueuedAt`, `beforeEnqueuedAt`, `afterStartedAt`, `beforeStartedAt`, `afterFinishedAt`, \
      `beforeFinishedAt`";
 
-/// Types and statuses that Meilisearch knows and we never make: asking for them is lawful and finds nothing.
-const FOREIGN_KINDS: [&str; 11] = [
-    "documentEdition",
-    "taskCancelation",
-    "taskDeletion",
+const SELECTING: &str = "`uids`, `batchUids`, `canceledBy`, `types`, `statuses`, `indexUids`, `afterEnqueuedAt`, \
+     `beforeEnqueuedAt`, `afterStartedAt`, `beforeStartedAt`, `afterFinishedAt`, `beforeFinishedAt`";
+
+/// Types that Meilisearch knows and we never make: asking for them is lawful and finds nothing.
+const FOREIGN_KINDS: [&str; 7] = [
     "dumpCreation",
     "snapshotCreation",
     "export",
     "upgradeDatabase",
-    "indexCompaction",
     "networkTopologyChange",
     "dsrUpdate",
     "dsrClear",
@@ -59,6 +60,36 @@ impl TaskFilter {
             filter.set(&name, &value)?;
         }
         Ok(filter)
+    }
+
+    /// Parses the query of a cancelation or deletion: no paging, and at least one filter.
+    pub(crate) fn parse_selection(query: &str, verb: &str) -> Result<Self, Error> {
+        let paging = |name: &str| matches!(name, "limit" | "from" | "reverse");
+        let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        if let Some(name) = names.find(|name| paging(name)) {
+            let message = format!("Unknown parameter `{name}`: expected one of {SELECTING}");
+            return Err(Error::bad_request(message));
+        }
+        if form_urlencoded::parse(query.as_bytes()).next().is_none() {
+            let message = format!(
+                "Query parameters to filter the tasks to {verb} are missing. Available query parameters are: `uids`, \
+                 `indexUids`, `statuses`, `types`, `canceledBy`, `beforeEnqueuedAt`, `afterEnqueuedAt`, \
+                 `beforeStartedAt`, `afterStartedAt`, `beforeFinishedAt`, `afterFinishedAt`."
+            );
+            return Err(Error::invalid(400, "missing_task_filters", message));
+        }
+        Self::parse(query).map_err(|mut error| {
+            error.message = error.message.replace(PARAMETERS, SELECTING);
+            error
+        })
+    }
+
+    /// The same filter on batches.
+    pub(crate) fn of_batches(self) -> Self {
+        TaskFilter {
+            begun: true,
+            ..self
+        }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
@@ -190,7 +221,6 @@ fn parse_kind(path: &str, text: &str) -> Result<Option<Kind>, Error> {
 
 fn parse_status(path: &str, text: &str) -> Result<Option<Status>, Error> {
     match text {
-        "canceled" => Ok(None),
         _ => Status::parse(text).map(Some).ok_or_else(|| {
             let why = format!(
                 "`{text}` is not a valid task status. Available statuses are `enqueued`, `processing`, `succeeded`, \
@@ -246,7 +276,10 @@ mod tests {
         );
         assert_eq!(filter.uids, Some(vec![1, 2]));
         assert_eq!(filter.kinds, Some(vec![Kind::IndexCreation]));
-        assert_eq!(filter.statuses, Some(vec![Status::Failed]));
+        assert_eq!(
+            filter.statuses,
+            Some(vec![Status::Failed, Status::Canceled])
+        );
         assert_eq!(
             filter.index_uids,
             Some(vec!["a".to_owned(), "b".to_owned()])
@@ -264,6 +297,20 @@ mod tests {
                 ..Default::default()
             }
         );
+    }
+
+    #[test]
+    fn a_selection_needs_a_filter_and_has_no_pages() {
+        let code = |query| match TaskFilter::parse_selection(query, "cancel") {
+            Ok(_) => String::new(),
+            Err(error) => error.code.into_owned(),
+        };
+        assert_eq!(code(""), "missing_task_filters");
+        assert_eq!(code("limit=3&uids=1"), "bad_request");
+        assert_eq!(code("uids=x"), "invalid_task_uids");
+        assert_eq!(code("uids=*"), "");
+        let error = TaskFilter::parse_selection("dogs=1", "cancel").unwrap_err();
+        assert!(!error.message.contains("`limit`"), "{error}");
     }
 
     #[test]

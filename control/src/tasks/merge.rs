@@ -3,6 +3,9 @@
 //! It runs as soon as any part runs, and ends when every part has ended: failed if any counted part failed (with the
 //! error of the lowest shard) or any auxiliary part failed for another reason than that the index was there already.
 
+use std::collections::HashSet;
+
+use miroir_router::Shard;
 use serde_json::{json, Value};
 
 use super::{Kind, Part, Role, Status, Task};
@@ -17,6 +20,8 @@ pub(crate) struct Merged {
     pub finished_at: Option<Nanos>,
     pub details: Value,
     pub error: Option<Value>,
+    /// Copies on which the task was cancelled although another copy of the shard has run it: they missed a write.
+    pub canceled_copies: Vec<(Shard, String)>,
     /// The index exists on every node, whatever became of the rest.
     pub created: bool,
 }
@@ -49,12 +54,16 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
             finished_at: None,
             details: running_details(task),
             error: None,
+            canceled_copies: Vec::new(),
             created: false,
         };
     }
     let error = task.doom.clone().or_else(|| first_error(task, parts));
+    let canceled = |part: &Part| part.role == Role::Counted && part.status == Status::Canceled;
     let status = if error.is_some() {
         Status::Failed
+    } else if parts.iter().any(canceled) {
+        Status::Canceled
     } else {
         Status::Succeeded
     };
@@ -68,6 +77,10 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
         started_at: Some(started_at.unwrap_or(finished_at).min(finished_at)),
         finished_at: Some(finished_at),
         details: final_details(task, parts, status),
+        canceled_copies: match status {
+            Status::Canceled => canceled_copies(parts),
+            _ => Vec::new(),
+        },
         created: match task.kind {
             Kind::IndexCreation => error.is_none(),
             _ => parts
@@ -77,6 +90,23 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
         },
         error,
     }
+}
+
+fn canceled_copies(parts: &[Part]) -> Vec<(Shard, String)> {
+    let of = |status: Status| {
+        parts
+            .iter()
+            .filter(move |part| part.role == Role::Counted && part.status == status)
+            .flat_map(|part| {
+                part.shards
+                    .iter()
+                    .map(move |shard| (*shard, part.node.clone()))
+            })
+    };
+    let ran: HashSet<Shard> = of(Status::Succeeded).map(|(shard, _)| shard).collect();
+    of(Status::Canceled)
+        .filter(|(shard, _)| ran.contains(shard))
+        .collect()
 }
 
 fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
@@ -126,7 +156,7 @@ fn running_details(task: &Task) -> Value {
 
 fn final_details(task: &Task, parts: &[Part], status: Status) -> Value {
     with_counts(task, |field| {
-        if status == Status::Failed {
+        if status != Status::Succeeded {
             return json!(0);
         }
         let sum: u64 = parts
@@ -149,11 +179,25 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
     let field = match task.kind {
         Kind::DocumentAdditionOrUpdate => "indexedDocuments",
         Kind::DocumentDeletion | Kind::IndexDeletion => "deletedDocuments",
+        Kind::TaskCancelation => "canceledTasks",
+        Kind::DocumentEdition => {
+            let edited = with_count(&task.details, "editedDocuments", &count);
+            return with_count(&edited, "deletedDocuments", &count);
+        }
+        Kind::TaskDeletion | Kind::IndexCompaction => return task.details.clone(),
         Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate | Kind::IndexSwap => {
             return task.details.clone()
         }
     };
-    let mut details = match &task.details {
+    with_count(&task.details, field, &count)
+}
+
+fn with_count(
+    details: &Value,
+    field: &'static str,
+    count: &dyn Fn(&'static str) -> Value,
+) -> Value {
+    let mut details = match details {
         Value::Object(map) => map.clone(),
         _ => serde_json::Map::new(),
     };
@@ -164,7 +208,6 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use miroir_router::Shard;
 
     fn task(kind: Kind, details: Value) -> Task {
         Task {
@@ -242,6 +285,30 @@ mod tests {
             merged.details,
             json!({"receivedDocuments": 5, "indexedDocuments": 5})
         );
+    }
+
+    #[test]
+    fn a_cancelled_part_cancels_and_copies_that_differ_are_named() {
+        let task = task(
+            Kind::DocumentAdditionOrUpdate,
+            json!({"receivedDocuments": 5}),
+        );
+        let canceled = part(Role::Counted, 1, Status::Canceled, Value::Null);
+        let ran = part(
+            Role::Counted,
+            0,
+            Status::Succeeded,
+            json!({"indexedDocuments": 3}),
+        );
+        let merged = merge(&task, &[ran.clone(), canceled.clone()], 99);
+        assert_eq!(merged.status, Status::Canceled);
+        assert_eq!(merged.details["indexedDocuments"], 0);
+        assert_eq!((merged.error, merged.canceled_copies), (None, vec![]));
+        let mut other = ran;
+        other.shards = vec![Shard(1)];
+        other.node = "other".into();
+        let merged = merge(&task, &[other, canceled], 99);
+        assert_eq!(merged.canceled_copies, [(Shard(1), "n".to_owned())]);
     }
 
     #[test]
