@@ -12,7 +12,7 @@
 //! | `catalogue` | which indexes there are, visible and planned |
 //! | `lane`, `writes` | the order of writes of one index; turns and commits |
 //! | `tasks`, `flights`, `poll`, `finish`, `removal` | a client's task, its node tasks, and how it ends |
-//! | `settings`, `indexes`, `renames`, `stats` | the slow API, one module a subject |
+//! | `settings`, `features`, `indexes`, `renames`, `fields`, `stats` | the slow API, one module a subject |
 //! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
@@ -22,6 +22,8 @@ mod bootstrap;
 mod catalogue;
 mod clock;
 mod config;
+mod features;
+mod fields;
 mod finish;
 mod flights;
 mod handle;

@@ -5,6 +5,7 @@
 
 mod admin;
 pub(crate) mod body;
+mod features;
 mod indexes;
 mod keys;
 mod later;
@@ -43,6 +44,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(tasks::router())
         .merge(keys::router())
         .merge(admin::router())
+        .merge(features::router())
         .merge(later::router())
         // The cores serve these; what reaches us has a method that they do not know.
         .route("/multi-search", any(wrong_method))

@@ -9,6 +9,7 @@
 //! FULL`, and only then answers. Ten writers cost one fsync. Reads have their own connection and never wait for it (WAL).
 
 mod cluster;
+mod features;
 mod filter;
 mod indexes;
 mod keys;

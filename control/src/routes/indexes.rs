@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::Router;
 use bytes::Bytes;
@@ -18,11 +19,16 @@ use crate::renames::Swap;
 /// Renaming an index came to Meilisearch with this version; before it, `uid` was an immutable field.
 const RENAMING_SINCE: (u32, u32, u32) = (1, 18, 0);
 
+/// Compacting an index came with this version.
+const COMPACTING_SINCE: (u32, u32, u32) = (1, 23, 0);
+
 pub(super) fn router() -> Router<Arc<Plane>> {
     Router::new()
         .route("/indexes", get(list).post(create))
         .route("/indexes/{uid}", get(show).patch(update).delete(delete))
         .route("/indexes/{uid}/stats", get(stats))
+        .route("/indexes/{uid}/fields", post(fields))
+        .route("/indexes/{uid}/compact", post(compact))
         .route("/swap-indexes", post(swap))
 }
 
@@ -60,6 +66,26 @@ async fn delete(State(plane): Shared, Path(uid): Path<String>) -> Answer {
 
 async fn stats(State(plane): Shared, Path(uid): Path<String>) -> Answer {
     Ok(json_response(200, &plane.index_stats(&uid).await?))
+}
+
+async fn fields(
+    State(plane): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Answer {
+    let body = body::json(&headers, &bytes)?;
+    match plane.fields(&uid, body).await? {
+        Some(fields) => ok(&fields),
+        None => Ok(StatusCode::NOT_FOUND.into_response()),
+    }
+}
+
+async fn compact(State(plane): Shared, Path(uid): Path<String>) -> Answer {
+    if plane.lowest_version() < COMPACTING_SINCE {
+        return Ok(StatusCode::NOT_FOUND.into_response());
+    }
+    accepted(&plane.compact(&uid).await?)
 }
 
 fn parse_creation(body: &Value) -> Result<(String, Option<String>), Error> {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 4] = ["
+const MIGRATIONS: [&str; 5] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -99,6 +99,9 @@ CREATE TABLE keys (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+", "
+-- experimental features as clients set them
+CREATE TABLE features (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 "];
 
 /// Opens a connection with the durability that an answered task needs.

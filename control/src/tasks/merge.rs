@@ -10,6 +10,7 @@ use serde_json::{json, Value};
 
 use super::{Kind, Part, Role, Status, Task};
 use crate::clock::Nanos;
+use crate::fields::compaction_details;
 use crate::scrub::scrub_error;
 
 /// What a task's parts amount to just now.
@@ -76,7 +77,10 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
         status,
         started_at: Some(started_at.unwrap_or(finished_at).min(finished_at)),
         finished_at: Some(finished_at),
-        details: final_details(task, parts, status),
+        details: match task.kind {
+            Kind::IndexCompaction => compaction_details(parts, status),
+            _ => final_details(task, parts, status),
+        },
         canceled_copies: match status {
             Status::Canceled => canceled_copies(parts),
             _ => Vec::new(),

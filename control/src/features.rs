@@ -1,0 +1,75 @@
+//! Experimental features: what clients switched on, kept here and passed on to every node.
+//!
+//! One is not passed on as it is: `network` stays on at nodes, because the merge reads values that only it shows
+//! (MEILISEARCH C); clients see what they said themselves. Which features there are is the nodes' to say.
+
+use futures_util::future::join_all;
+use miroir_api::Error;
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+use crate::nodes::{require_all, NodeRequest};
+use crate::plane::Plane;
+use crate::settings::no_node;
+
+const PATH: &str = "/experimental-features";
+/// Ours on the nodes, the client's own here.
+const NETWORK: &str = "network";
+
+impl Plane {
+    /// `GET /experimental-features`.
+    pub(crate) async fn features(&self) -> Result<Value, Error> {
+        let client = self.first_up().ok_or_else(no_node)?;
+        let reply = client.get(PATH).await.map_err(|_| no_node())?;
+        match reply.status {
+            200 => self.as_clients_set_them(reply.json()).await,
+            _ => Err(reply.error()),
+        }
+    }
+
+    /// `PATCH /experimental-features`: on every node, then here, then answered.
+    pub(crate) async fn change_features(&self, body: Value) -> Result<Value, Error> {
+        let mut asked = body.clone();
+        if let Some(network) = asked.get_mut(NETWORK).filter(|value| value.is_boolean()) {
+            *network = Value::Bool(true);
+        }
+        require_all(&self.nodes, "Changing experimental features").await?;
+        let request = NodeRequest::new(Method::PATCH, PATH, Some(asked));
+        let (first, rest) = self.nodes.split_first().ok_or_else(no_node)?;
+        // The first one judges: what it refuses, nobody has.
+        let reply = first.send(&request).await.map_err(|_| no_node())?;
+        if reply.status != 200 {
+            return Err(reply.error());
+        }
+        let others = join_all(rest.iter().map(|client| client.send(&request))).await;
+        for (client, other) in rest.iter().zip(others) {
+            if other.as_ref().map(|reply| reply.status).ok() != Some(200) {
+                let message = format!(
+                    "Node `{}` did not take the change of experimental features; others did. Send it again.",
+                    client.id()
+                );
+                return Err(Error::system(503, "miroir_no_quorum", message));
+            }
+        }
+        let own = body.as_object().into_iter().flatten();
+        let own = own.filter_map(|(name, value)| Some((name.clone(), value.as_bool()?)));
+        self.store.set_features(own.collect()).await?;
+        self.as_clients_set_them(reply.json()).await
+    }
+
+    async fn as_clients_set_them(&self, nodes: Value) -> Result<Value, Error> {
+        let own = self.store.features().await?;
+        let Value::Object(mut features) = nodes else {
+            return Ok(Value::Object(Map::new()));
+        };
+        if let Some(network) = features.get_mut(NETWORK) {
+            *network = Value::Bool(false);
+        }
+        for (name, on) in own {
+            if let Some(value) = features.get_mut(&name) {
+                *value = Value::Bool(on);
+            }
+        }
+        Ok(Value::Object(features))
+    }
+}
