@@ -132,7 +132,6 @@ fn what_is_not_there_yet_says_so() {
             "/indexes/films/documents/edit",
             json!({"function": "doc.a = 1"}),
         ),
-        ("POST", "/swap-indexes", json!([])),
         ("POST", "/dumps", json!({})),
         ("POST", "/snapshots", json!({})),
     ] {
