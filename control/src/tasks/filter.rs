@@ -108,8 +108,7 @@ impl TaskFilter {
                     .map(|kinds| kinds.into_iter().flatten().collect())
             }
             "statuses" => {
-                self.statuses = list(name, value, parse_status)?
-                    .map(|found| found.into_iter().flatten().collect());
+                self.statuses = list(name, value, parse_status)?;
             }
             "indexUids" => {
                 self.index_uids = list(name, value, |path, item| match check_uid(item) {
@@ -219,16 +218,14 @@ fn parse_kind(path: &str, text: &str) -> Result<Option<Kind>, Error> {
     Err(invalid(path, &why, "invalid_task_types"))
 }
 
-fn parse_status(path: &str, text: &str) -> Result<Option<Status>, Error> {
-    match text {
-        _ => Status::parse(text).map(Some).ok_or_else(|| {
-            let why = format!(
-                "`{text}` is not a valid task status. Available statuses are `enqueued`, `processing`, `succeeded`, \
-                 `failed`, `canceled`."
-            );
-            invalid(path, &why, "invalid_task_statuses")
-        }),
-    }
+fn parse_status(path: &str, text: &str) -> Result<Status, Error> {
+    Status::parse(text).ok_or_else(|| {
+        let why = format!(
+            "`{text}` is not a valid task status. Available statuses are `enqueued`, `processing`, `succeeded`, \
+             `failed`, `canceled`."
+        );
+        invalid(path, &why, "invalid_task_statuses")
+    })
 }
 
 /// RFC 3339, or a day: *after* a day begins at the next one, *before* it ends at its midnight.
