@@ -6,6 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
 use axum::Router;
 use miroir_api::Error;
+use miroir_auth::Access;
 use serde_json::{json, Value};
 
 use super::{json_response, ok, Answer, Shared, Who};

@@ -333,6 +333,8 @@ fn routes_that_are_not_there_say_so() {
         ("POST", "/tasks/1", 405),
         ("PUT", "/indexes/a/search", 405),
         ("GET", "/indexes/a/settings/colours", 404),
+        ("PUT", "/keys", 405),
+        ("GET", "/keys/nothing", 404),
         ("POST", "/tasks/cancel", 400),
         ("DELETE", "/tasks", 400),
         ("GET", "/batches/9", 404),
