@@ -16,11 +16,15 @@ pub fn without_shard_field(message: &str, none_configured: bool) -> String {
     }
     // Documents first: a bare name is cut out wherever it stands.
     text = without_member(&text);
-    if none_configured {
-        for (listed, bare) in EMPTY_FORMS {
-            let listed = listed.replace("{}", SHARD_FIELD);
-            text = text.replace(&listed, bare);
-        }
+    // Our field can be searched as a facet; the user's rules may all say that theirs cannot.
+    let forms = if none_configured {
+        EMPTY_FORMS
+    } else {
+        &EMPTY_FORMS[..1]
+    };
+    for (listed, bare) in forms {
+        let listed = listed.replace("{}", SHARD_FIELD);
+        text = text.replace(&listed, bare);
     }
     for quoted in [format!("`{SHARD_FIELD}`"), SHARD_FIELD.to_owned()] {
         for listed in [format!("{quoted}, "), format!(", {quoted}"), quoted] {
@@ -32,6 +36,10 @@ pub fn without_shard_field(message: &str, none_configured: bool) -> String {
 
 /// What Meilisearch (1.15 and 1.50) says with our field alone in the list, and with an empty list.
 const EMPTY_FORMS: &[(&str, &str)] = &[
+    (
+        "Available facet-searchable attributes patterns are: `{}`.",
+        "This index does not have configured facet-searchable attributes.",
+    ),
     (
         "Available filterable attribute patterns are: `{}`.",
         "This index does not have configured filterable attributes.",

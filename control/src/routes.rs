@@ -49,6 +49,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         // The cores serve these; what reaches us has a method that they do not know.
         .route("/multi-search", any(wrong_method))
         .route("/indexes/{uid}/search", any(wrong_method))
+        .route("/indexes/{uid}/facet-search", any(wrong_method))
         .route("/indexes/{uid}/documents", any(wrong_method))
         .route("/indexes/{uid}/documents/{id}", any(wrong_method))
         .fallback(|| async { StatusCode::NOT_FOUND })

@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use miroir_merge::{
-    merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Merged, Paging, Spec,
+    merge_documents, merge_facet_search, merge_search, scan_documents, strip_document,
+    DocumentsPage, FacetOrder, FacetSearch, Merged, Paging, Spec,
 };
 use serde::de::IgnoredAny;
 
@@ -55,7 +56,26 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(merged) = merge_search(&answers, &spec) {
         valid(&merged);
     }
-    if let Ok(merged) = merge_documents(&answers, skip, take) {
+    let page = DocumentsPage {
+        offset: skip,
+        limit: take,
+        skip,
+        sorted: flag(1),
+    };
+    if let Ok(merged) = merge_documents(&answers, &page) {
+        valid(&merged);
+    }
+    let facet = FacetSearch {
+        query: flag(2).then_some("a"),
+        order: if flag(3) {
+            FacetOrder::Count
+        } else {
+            FacetOrder::Alpha
+        },
+        max_values: take,
+        processing_time_ms: 1,
+    };
+    if let Ok(merged) = merge_facet_search(&answers, &facet) {
         valid(&merged);
     }
     for answer in &answers {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miroir_merge::{
-    count_documents, merge_documents, merge_search, split, FacetOrder, Format, Paging, Route, Spec,
+    count_documents, merge_documents, merge_search, split, DocumentsPage, FacetOrder, Format,
+    Paging, Route, Spec,
 };
 use serde_json::value::RawValue;
 
@@ -48,7 +49,11 @@ fn main() {
         );
     }
     let pages = document_answers(1000);
-    let merge = || merge_documents(black_box(&pages), 0, 4000).map(|merged| merged.len());
+    let page = DocumentsPage {
+        limit: 4000,
+        ..DocumentsPage::default()
+    };
+    let merge = || merge_documents(black_box(&pages), &page).map(|merged| merged.len());
     row(
         "merge 4 x 1000 documents",
         total(&pages),

@@ -1,5 +1,7 @@
 //! Answers of the documents routes: lists, and single documents.
 
+mod sort_key;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::{Malformed, Scanner};
 use crate::MergeError;
+use sort_key::SortKey;
 
 /// One node's answer to `GET /indexes/{uid}/documents` or `POST .../documents/fetch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +22,36 @@ pub struct Page {
     pub results: Vec<Range<usize>>,
 }
 
-/// Only the hidden field goes; documents routes ignore `displayedAttributes`, so it is always there.
+/// How the nodes' pages become the client's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DocumentsPage {
+    /// Echoed.
+    pub offset: usize,
+    /// Echoed; the page has no more documents.
+    pub limit: usize,
+    /// Documents of the joined or merged list that come before the page.
+    pub skip: usize,
+    /// The nodes were asked to sort, and to tell by which values (`Meili-Proxy-Search`, MEILISEARCH A.4): their lists are
+    /// merged. Otherwise they are put one behind the other.
+    pub sorted: bool,
+}
+
+/// Only the hidden field goes, and what nodes were asked for on behalf of the merge; documents routes ignore
+/// `displayedAttributes`, so the field is always there.
 const CUTS: Cuts = Cuts {
     members: &[SHARD_FIELD],
     paths: &[],
     formatted_paths: &[],
     hit: false,
 };
+
+const SORTED_CUTS: Cuts = Cuts {
+    members: &[SHARD_FIELD, FEDERATION],
+    ..CUTS
+};
+
+/// The member that holds the values by which a document is sorted.
+const FEDERATION: &str = "_federation";
 
 /// Finds the documents and the total in a documents answer.
 ///
@@ -43,43 +69,107 @@ pub fn scan_documents(answer: &Bytes) -> Result<Page, MergeError> {
     Ok(Page { total, results })
 }
 
-/// Puts the documents of all answers one behind the other, without the reserved field, in one documents answer with the
-/// given `offset` and `limit` and the sum of totals. Documents past the `limit`th are left out: for a first page each node
-/// was asked for as many as the page could need.
+/// Makes one documents answer of the nodes', without the reserved field and with the sum of totals.
 ///
 /// # Errors
-/// An answer that is not a documents answer.
-pub fn merge_documents(
-    answers: &[Bytes],
-    offset: usize,
-    limit: usize,
-) -> Result<Merged, MergeError> {
+/// An answer that is not a documents answer; [`MergeError::Unsorted`] where documents come without the values that they
+/// are sorted by.
+pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage) -> Result<Merged, MergeError> {
+    let lists: Vec<List> = answers
+        .iter()
+        .enumerate()
+        .map(|(node, bytes)| List::read(bytes, node, page.sorted && answers.len() > 1))
+        .collect::<Result<_, _>>()?;
+    let total = lists
+        .iter()
+        .fold(0u64, |sum, list| sum.saturating_add(list.total));
     let mut reply = Reply::default();
     reply.text(b"{\"results\":[");
-    let mut total: u64 = 0;
-    let mut written = 0;
+    let cuts = if page.sorted { &SORTED_CUTS } else { &CUTS };
     let mut ranges = Ranges::new();
-    for (node, bytes) in answers.iter().enumerate() {
-        let on_node = walk_page(bytes, node, &mut |scanner| {
-            if written == limit {
-                return scanner.value().map(|_| ());
-            }
-            if written > 0 {
-                reply.text(b",");
-            }
-            written += 1;
-            write_document(bytes, scanner, &mut ranges, &mut reply)
-        })?;
-        total = total.saturating_add(on_node);
+    let places = in_order(&lists).skip(page.skip).take(page.limit);
+    for (place, (node, document)) in places.enumerate() {
+        if place > 0 {
+            reply.text(b",");
+        }
+        let bytes = &answers[node];
+        let mut scanner = Scanner::within(bytes, document.span.clone());
+        write_document(bytes, &mut scanner, cuts, &mut ranges, &mut reply)
+            .map_err(|error| unreadable(node, error))?;
     }
     reply.text(b"],\"offset\":");
-    reply.number(offset as u64);
+    reply.number(page.offset as u64);
     reply.text(b",\"limit\":");
-    reply.number(limit as u64);
+    reply.number(page.limit as u64);
     reply.text(b",\"total\":");
     reply.number(total);
     reply.text(b"}");
     Ok(reply.finish())
+}
+
+/// What one node sent.
+struct List<'a> {
+    total: u64,
+    documents: Vec<Document<'a>>,
+}
+
+struct Document<'a> {
+    span: Range<usize>,
+    /// What it is sorted by; empty where the lists are only joined.
+    key: SortKey<'a>,
+}
+
+impl<'a> List<'a> {
+    fn read(bytes: &'a Bytes, node: usize, keys: bool) -> Result<List<'a>, MergeError> {
+        let mut documents = Vec::new();
+        let total = walk_page(bytes, node, &mut |scanner| {
+            if scanner.peek() != Some(b'{') {
+                return scanner.malformed();
+            }
+            let span = scanner.value()?;
+            let key = SortKey::default();
+            documents.push(Document { span, key });
+            Ok(())
+        })?;
+        for document in documents.iter_mut().filter(|_| keys) {
+            document.key = read_key(bytes, document.span.clone())
+                .map_err(|error| unreadable(node, error))?
+                .ok_or(MergeError::Unsorted { node })?;
+        }
+        Ok(List { total, documents })
+    }
+}
+
+/// The documents of all lists, each with its node: the one of the fronts that sorts first, of equal ones that of the first
+/// node. Each node's own order is kept.
+fn in_order<'l, 'a>(lists: &'l [List<'a>]) -> impl Iterator<Item = (usize, &'l Document<'a>)> {
+    let mut fronts = vec![0; lists.len()];
+    std::iter::from_fn(move || {
+        let front = |node: &usize| lists[*node].documents.get(fronts[*node]);
+        let (node, document) = (0..lists.len())
+            .filter_map(|node| Some((node, front(&node)?)))
+            .min_by(|(_, a), (_, b)| a.key.compare(&b.key))?;
+        fronts[node] += 1;
+        Some((node, document))
+    })
+}
+
+/// Reads `_federation.weightedScoreValues` of a document, if it has them.
+fn read_key(bytes: &[u8], document: Range<usize>) -> Result<Option<SortKey<'_>>, Malformed> {
+    let mut key = None;
+    Scanner::within(bytes, document).object(|scanner, name, _| {
+        if !name.is(FEDERATION) {
+            return scanner.value().map(|_| ());
+        }
+        scanner.object(|scanner, name, _| {
+            if !name.is("weightedScoreValues") {
+                return scanner.value().map(|_| ());
+            }
+            key = Some(SortKey::read(scanner)?);
+            Ok(())
+        })
+    })?;
+    Ok(key)
 }
 
 /// Cuts the reserved field out of one document.
@@ -90,9 +180,15 @@ pub fn strip_document(document: &Bytes) -> Result<Merged, MergeError> {
     check_utf8(document, 0)?;
     let mut reply = Reply::default();
     let mut scanner = Scanner::new(document);
-    write_document(document, &mut scanner, &mut Ranges::new(), &mut reply)
-        .and_then(|()| scanner.end())
-        .map_err(|error| unreadable(0, error))?;
+    write_document(
+        document,
+        &mut scanner,
+        &CUTS,
+        &mut Ranges::new(),
+        &mut reply,
+    )
+    .and_then(|()| scanner.end())
+    .map_err(|error| unreadable(0, error))?;
     Ok(reply.finish())
 }
 
@@ -129,15 +225,16 @@ fn walk_page<'a>(
     }
 }
 
-/// Writes the document at the scanner without the reserved field.
+/// Writes the document at the scanner without what is cut.
 fn write_document(
     bytes: &Bytes,
     scanner: &mut Scanner,
+    cuts: &Cuts,
     ranges: &mut Ranges,
     reply: &mut Reply,
 ) -> Result<(), Malformed> {
     ranges.clear();
-    cut_object(scanner, &CUTS, ranges)?;
+    cut_object(scanner, cuts, ranges)?;
     for range in ranges.iter() {
         reply.span(bytes, range.clone());
     }
@@ -162,6 +259,58 @@ fn unreadable(node: usize, error: Malformed) -> MergeError {
 mod tests {
     use super::*;
 
+    fn joined(offset: usize, limit: usize, skip: usize) -> DocumentsPage {
+        DocumentsPage {
+            offset,
+            limit,
+            skip,
+            sorted: false,
+        }
+    }
+
+    #[test]
+    fn sorted_lists_are_merged() {
+        let list = |documents: &[(u32, &str)]| {
+            let documents: Vec<String> = documents
+                .iter()
+                .map(|(id, value)| {
+                    format!(
+                        r#"{{"id":{id},"_miroir_shard":"x","_federation":{{"weightedScoreValues":[{{"sort":{{"asc":true,"value":{value}}}}}]}}}}"#
+                    )
+                })
+                .collect();
+            let results = documents.join(",");
+            Bytes::from(format!(
+                r#"{{"results":[{results}],"offset":0,"limit":9,"total":7}}"#
+            ))
+        };
+        let lists = [
+            list(&[(1, "1"), (2, "3"), (3, "null")]),
+            list(&[(4, "1"), (5, "2"), (6, "\"a\"")]),
+        ];
+        let page = DocumentsPage {
+            offset: 1,
+            limit: 4,
+            skip: 1,
+            sorted: true,
+        };
+        let merged = merge_documents(&lists, &page).unwrap().to_bytes();
+        assert_eq!(
+            &merged[..],
+            br#"{"results":[{"id":4},{"id":5},{"id":2},{"id":6}],"offset":1,"limit":4,"total":14}"#
+        );
+        // One list alone needs no values, several do.
+        let silent = Bytes::from_static(br#"{"results":[{"id":1},{"id":2}],"total":2}"#);
+        let alone = merge_documents(std::slice::from_ref(&silent), &page)
+            .unwrap()
+            .to_bytes();
+        assert!(alone.starts_with(br#"{"results":[{"id":2}]"#));
+        assert_eq!(
+            merge_documents(&[lists[0].clone(), silent], &page).unwrap_err(),
+            MergeError::Unsorted { node: 1 }
+        );
+    }
+
     #[test]
     fn pages_are_joined_without_the_field() {
         let a = Bytes::from_static(br#"{"results":[{"_miroir_shard":"x","id":1},{"id":2}],"offset":0,"limit":9,"total":5}"#);
@@ -169,19 +318,21 @@ mod tests {
             br#"{"results":[{"id":3,"_miroir_shard":"y"}],"offset":0,"limit":9,"total":1}"#,
         );
         assert_eq!(scan_documents(&a).unwrap().results.len(), 2);
-        let cut = merge_documents(&[a.clone(), b.clone()], 0, 1)
+        let cut = merge_documents(&[a.clone(), b.clone()], &joined(0, 1, 0))
             .unwrap()
             .to_bytes();
         assert_eq!(
             &cut[..],
             br#"{"results":[{"id":1}],"offset":0,"limit":1,"total":6}"#
         );
-        let merged = merge_documents(&[a, b], 2, 3).unwrap().to_bytes();
+        let merged = merge_documents(&[a, b], &joined(2, 3, 0))
+            .unwrap()
+            .to_bytes();
         assert_eq!(
             &merged[..],
             br#"{"results":[{"id":1},{"id":2},{"id":3}],"offset":2,"limit":3,"total":6}"#
         );
-        let none = merge_documents(&[], 0, 20).unwrap().to_bytes();
+        let none = merge_documents(&[], &joined(0, 20, 0)).unwrap().to_bytes();
         assert_eq!(
             &none[..],
             br#"{"results":[],"offset":0,"limit":20,"total":0}"#

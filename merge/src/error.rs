@@ -8,6 +8,9 @@ pub enum MergeError {
     /// The federated protocol gives such values.
     #[error("answer {node} hides the value of the ranking rule {rule}")]
     HiddenRule { node: usize, rule: String },
+    /// Documents came without the values that they are sorted by: their node is too old for it.
+    #[error("answer {node} does not say by which values its documents are sorted")]
+    Unsorted { node: usize },
 }
 
 impl MergeError {

@@ -8,13 +8,15 @@
 //! Nothing here does I/O, reads a clock or draws random numbers, and nothing panics on foreign bytes: whatever is not what it should
 //! be comes back as an error.
 //!
-//! - [`merge_search`], [`merge_hybrid`], [`merge_federated`], [`split_results`], [`merge_documents`], [`strip_document`]: answers
+//! - [`merge_search`], [`merge_hybrid`], [`merge_federated`], [`split_results`], [`merge_facet_search`],
+//!   [`merge_documents`], [`strip_document`]: answers
 //! - [`split`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
 #![forbid(unsafe_code)]
 
 mod cut;
 mod documents;
 mod error;
+mod facet_search;
 mod facet_value;
 mod federated;
 mod rank;
@@ -25,8 +27,9 @@ mod search;
 mod split;
 mod weighted;
 
-pub use documents::{merge_documents, scan_documents, strip_document, Page};
+pub use documents::{merge_documents, scan_documents, strip_document, DocumentsPage, Page};
 pub use error::MergeError;
+pub use facet_search::{merge_facet_search, FacetSearch};
 pub use federated::{merge_federated, FederatedIndex, FederatedQuery, FederatedSpec, MergeFacets};
 pub use reply::Merged;
 pub use results::split_results;

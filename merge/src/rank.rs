@@ -317,7 +317,7 @@ impl SortValue<'_> {
     }
 }
 
-fn directed(order: Ordering, ascending: bool) -> Ordering {
+pub(crate) fn directed(order: Ordering, ascending: bool) -> Ordering {
     if ascending {
         order
     } else {

@@ -12,8 +12,10 @@ mod cors;
 #[cfg(feature = "embedded")]
 mod demo;
 mod documents;
+mod facet_search;
 mod judge;
 mod multi_search;
+mod pinned;
 mod routes;
 mod scatter;
 mod scrub;

@@ -11,6 +11,9 @@ pub enum Route<'a> {
         index: Cow<'a, str>,
     },
     MultiSearch,
+    FacetSearch {
+        index: Cow<'a, str>,
+    },
     Document {
         index: Cow<'a, str>,
         id: Cow<'a, str>,
@@ -56,6 +59,9 @@ pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
         ("multi-search", [None, ..]) if method == "POST" => Route::MultiSearch,
         ("indexes", [Some(index), Some("search"), None, _]) if matches!(method, "GET" | "POST") => {
             decoded(index).map_or(Route::Slow, |index| Route::Search { index })
+        }
+        ("indexes", [Some(index), Some("facet-search"), None, _]) if method == "POST" => {
+            decoded(index).map_or(Route::Slow, |index| Route::FacetSearch { index })
         }
         ("indexes", [Some(index), Some("documents"), third, None]) => {
             decoded(index).map_or(Route::Slow, |index| documents(method, index, third))
@@ -104,6 +110,11 @@ mod tests {
             Route::Search { index: films() }
         );
         assert_eq!(classify("PUT", "/indexes/films/search"), Route::Slow);
+        assert_eq!(
+            classify("POST", "/indexes/films/facet-search"),
+            Route::FacetSearch { index: films() }
+        );
+        assert_eq!(classify("GET", "/indexes/films/facet-search"), Route::Slow);
         assert_eq!(classify("POST", "/multi-search"), Route::MultiSearch);
         assert_eq!(
             classify("POST", "/indexes/films/documents"),

@@ -8,7 +8,7 @@ use miroir_auth::Access;
 use miroir_merge::{merge_hybrid, merge_search, MergeError, Merged, Spec};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{Index, RoutingTable};
+use miroir_router::{Index, RoutingTable, Shard};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
@@ -20,7 +20,9 @@ mod query_string;
 mod request;
 
 use hybrid::{Halves, Kind};
-pub use query_string::{filter as filter_parameter, list as list_parameter};
+pub use query_string::{
+    filter as filter_parameter, list as list_parameter, sort as sort_parameter,
+};
 pub use request::{
     names_reserved_field, not_null, rewrite_filter, with_shards, Part, PlannedSearch, SearchBody,
     DEFAULT_LIMIT,
@@ -66,6 +68,8 @@ pub struct Search<'t> {
     index: &'t Index,
     planned: PlannedSearch,
     by: By,
+    /// Only these can hold a hit.
+    shards: Option<Vec<Shard>>,
 }
 
 /// What a search goes by: each node is asked once, or for both halves of a hybrid search.
@@ -140,7 +144,13 @@ impl<'t> Search<'t> {
         if planned.reveal.is_some() {
             check_reveal(table, &by)?;
         }
-        Ok(Search { index, planned, by })
+        let shards = planned.pinned_shards(index);
+        Ok(Search {
+            index,
+            planned,
+            by,
+            shards,
+        })
     }
 
     /// What nodes are asked: one question, or two in a hybrid search.
@@ -157,7 +167,7 @@ impl<'t> Search<'t> {
             .map(move |planned| Leg {
                 wanted: Wanted {
                     index: self.index,
-                    only: None,
+                    only: self.shards.as_deref(),
                     seed,
                 },
                 ask: planned.ask(app, self.index),
@@ -298,6 +308,9 @@ pub fn merge_error(error: MergeError) -> Error {
         MergeError::HiddenRule { rule, .. } => Error::not_implemented(format!(
             "sorting by a field that displayedAttributes hides (the nodes answer `{rule}`)"
         )),
+        MergeError::Unsorted { .. } => Error::not_implemented(
+            "sorting documents over nodes that do not tell the values (Meilisearch 1.50 and later do)",
+        ),
         MergeError::BadAnswer { node, reason } => Error::system(
             503,
             "miroir_shard_unavailable",

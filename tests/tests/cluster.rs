@@ -124,11 +124,6 @@ fn what_is_not_there_yet_says_so() {
         ),
         (
             "POST",
-            "/indexes/films/facet-search",
-            json!({"facetName": "x"}),
-        ),
-        (
-            "POST",
             "/indexes/films/documents/edit",
             json!({"function": "doc.a = 1"}),
         ),

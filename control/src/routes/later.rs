@@ -10,13 +10,12 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("/dumps", "dumps"),
     ("/snapshots", "snapshots"),
     ("/export", "exports"),
     ("/webhooks", "webhooks"),
     ("/webhooks/{uuid}", "webhooks"),
-    ("/indexes/{uid}/facet-search", "facet search"),
     ("/indexes/{uid}/similar", "similar documents"),
     (
         "/indexes/{uid}/documents/edit",

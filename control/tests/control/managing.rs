@@ -339,7 +339,7 @@ fn routes_that_are_not_there_say_so() {
         ("DELETE", "/tasks", 400),
         ("GET", "/batches/9", 404),
         ("GET", "/chats", 400),
-        ("POST", "/indexes/a/facet-search", 501),
+        ("GET", "/indexes/a/facet-search", 405),
         ("GET", "/tasks/9", 404),
         ("GET", "/tasks/424242424242", 400),
     ] {

@@ -349,8 +349,8 @@ impl<'a> Facet<'a> {
                 }
             })
         });
-        list.truncate(rules.values_max);
-        joined(list)
+        let walks_tree = by_count || total > TEXT_ORDER_CANDIDATES_MAX;
+        cut(list, rules.values_max, walks_tree)
     }
 }
 
@@ -361,19 +361,45 @@ fn compare_values(a: (&Value, &str), b: (&Value, &str), textual: bool) -> Orderi
     }
 }
 
-/// A number and a string of the same text would be one key twice. On one node the string's count stands at the number's
-/// place, because both go into one map; so here.
-fn joined<'a>(list: Vec<((bool, String), Value<'a>)>) -> Values<'a> {
-    let mut joined: Values = Vec::with_capacity(list.len());
-    let mut numbers: HashMap<Cow<str>, usize, BuildHasherDefault<AHasher>> = HashMap::default();
-    for (_, value) in list {
-        if value.number.is_some() {
-            numbers.insert(value.spelling.clone(), joined.len());
-        } else if let Some(&place) = numbers.get(&value.spelling) {
-            joined[place].1 = value.count;
-            continue;
+/// The first `max` values, as milli counts them (`facet_distribution.rs`): it fills one map, first with numbers, then with
+/// strings. A number and a string of the same text are one key there, so that the string's count stands at the number's place.
+///
+/// Where it walks its tree of values it stops when an insertion makes the map `max` long. Numbers that fill the map alone have
+/// passed that mark, and then *all* strings follow; nothing stops it at 0.
+fn cut<'a>(
+    mut numbers: Vec<((bool, String), Value<'a>)>,
+    max: usize,
+    walks_tree: bool,
+) -> Values<'a> {
+    let strings = numbers.split_off(numbers.partition_point(|(_, value)| value.number.is_some()));
+    let numbers_max = if walks_tree && max == 0 {
+        usize::MAX
+    } else {
+        max
+    };
+    let mut kept: Values = numbers
+        .into_iter()
+        .take(numbers_max)
+        .map(|(_, value)| (value.spelling, value.count))
+        .collect();
+    let places: HashMap<Cow<str>, usize, BuildHasherDefault<AHasher>> = kept
+        .iter()
+        .enumerate()
+        .map(|(place, (text, _))| (text.clone(), place))
+        .collect();
+    let strings_max = if walks_tree {
+        usize::MAX
+    } else {
+        max - kept.len()
+    };
+    for (_, value) in strings.into_iter().take(strings_max) {
+        match places.get(&value.spelling) {
+            Some(&place) => kept[place].1 = value.count,
+            None => kept.push((value.spelling, value.count)),
         }
-        joined.push((value.spelling, value.count));
+        if walks_tree && kept.len() == max {
+            break;
+        }
     }
-    joined
+    kept
 }

@@ -218,6 +218,35 @@ fn facets_merge_by_normalised_value() {
 }
 
 #[test]
+fn numbers_that_fill_a_facet_let_all_strings_through_where_the_tree_is_walked() {
+    let node = json!({"d": {"n": {"1": 1, "2": 1, "a": 1, "b": 1, "c": 1}}, "s": {"n": {"min": 1.0, "max": 2.0}}});
+    let max = |max_values_per_facet| Spec {
+        max_values_per_facet,
+        ..spec()
+    };
+    let list = |node: &Value, spec: &Spec| {
+        let text = facets(vec![node.clone()], spec);
+        let end = text.find("},\"facetStats").unwrap();
+        text["\"facetDistribution\":{\"n\":".len()..end].to_owned()
+    };
+    // Document by document.
+    assert_eq!(list(&node, &max(2)), r#"{"1":1,"2":1}"#);
+    assert_eq!(list(&node, &max(3)), r#"{"1":1,"2":1,"a":1}"#);
+    assert_eq!(list(&node, &max(0)), "{}");
+    // By the tree, because of the candidates or of the order.
+    let many = json!({"total": 3001, "d": node["d"], "s": node["s"]});
+    let all = r#"{"1":1,"2":1,"a":1,"b":1,"c":1}"#;
+    assert_eq!(list(&many, &max(2)), all);
+    assert_eq!(list(&many, &max(0)), all);
+    assert_eq!(list(&many, &max(3)), r#"{"1":1,"2":1,"a":1}"#);
+    let by_count = Spec {
+        facet_order: COUNT,
+        ..max(1)
+    };
+    assert_eq!(list(&node, &by_count), r#"{"2":1,"c":1,"b":1,"a":1}"#);
+}
+
+#[test]
 fn numbers_stand_before_strings_and_are_other_values() {
     // The first node lists 1 and 10 as numbers; "07" is not how a number is printed, so "2" behind it is a string.
     let a = json!({"d": {"n": {"1": 1, "10": 1, "07": 3, "2": 7, "x": 1}},

@@ -6,8 +6,16 @@ use serde_json::{json, Map, Value};
 
 use super::json::{damaged, members, parse, string, value};
 use miroir_merge::{
-    merge_documents, merge_search, scan_documents, strip_document, FacetOrder, Paging, Spec,
+    merge_documents, merge_facet_search, merge_search, scan_documents, strip_document,
+    DocumentsPage, FacetOrder, FacetSearch, Paging, Spec,
 };
+
+fn limited(limit: usize) -> DocumentsPage {
+    DocumentsPage {
+        limit,
+        ..DocumentsPage::default()
+    }
+}
 
 fn spec(offset: usize, limit: usize) -> Spec<'static> {
     Spec {
@@ -209,7 +217,7 @@ proptest! {
         bare.as_object_mut().unwrap().shift_remove("_miroir_shard");
         prop_assert_eq!(parse(&strip_document(&Bytes::from(document.clone())).unwrap().to_bytes()), bare.clone());
         let page = Bytes::from(format!("{{\"results\":[{document},{document}],\"total\":2}}"));
-        let merged = parse(&merge_documents(&[page.clone(), page], 0, 4).unwrap().to_bytes());
+        let merged = parse(&merge_documents(&[page.clone(), page], &limited(4)).unwrap().to_bytes());
         prop_assert_eq!(merged["results"].as_array().unwrap(), &vec![bare; 4]);
     }
 
@@ -220,7 +228,13 @@ proptest! {
             let _ = merge_search(&[bytes.clone(), bytes.clone()], &spec);
             let _ = merge_search(std::slice::from_ref(&bytes), &Spec { ranked: false, ..spec });
             let _ = scan_documents(&bytes);
-            let _ = merge_documents(std::slice::from_ref(&bytes), 0, 1);
+            let _ = merge_documents(std::slice::from_ref(&bytes), &limited(1));
+            let _ = merge_facet_search(std::slice::from_ref(&bytes), &FacetSearch {
+                query: None,
+                order: FacetOrder::Alpha,
+                max_values: 9,
+                processing_time_ms: 0,
+            });
             let _ = strip_document(&bytes);
         }
     }

@@ -1,21 +1,26 @@
 //! Reading documents: one by its id, or lists over all shards.
 //!
-//! A list's order is by shard owner, then the node's own order: stable, and each page takes up where the last ended.
+//! Without `sort` a list's order is by the owners of the shards, then the node's own order: each page takes up where the
+//! last ended, as long as the same copies answer. With `sort` the nodes say by which values, and their lists are merged.
+
+use std::cell::Cell;
 
 use bytes::Bytes;
-use miroir_api::{is_index_uid, Error};
-use miroir_merge::{merge_documents, scan_documents, strip_document};
+use miroir_api::{is_index_uid, Error, SHARD_FIELD};
+use miroir_merge::{merge_documents, scan_documents, strip_document, DocumentsPage};
+use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, Index, RoutingTable};
+use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::{json_object, visible_index, App};
+use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
     degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
-    rewrite_filter, with_shards,
+    rewrite_filter, sort_parameter, with_shards,
 };
 
 /// Meilisearch's default page of documents.
@@ -37,6 +42,21 @@ struct Fetch {
     filter: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sort: Option<Vec<String>>,
+}
+
+impl Fetch {
+    fn check_reserved(&self) -> Result<(), Error> {
+        if self.filter.as_ref().is_some_and(names_reserved_field) {
+            return Err(reserved_field("filter"));
+        }
+        let mut sort = self.sort.iter().flatten();
+        if sort.any(|rule| rule.starts_with(SHARD_FIELD)) {
+            return Err(reserved_field("sort"));
+        }
+        Ok(())
+    }
 }
 
 /// `GET /indexes/{uid}/documents/{id}`: asked of the one shard that can hold it.
@@ -126,111 +146,156 @@ fn from_query(query: &str) -> Option<Fetch> {
             "filter" => fetch.filter = Some(filter_parameter(value.into_owned())),
             "retrieveVectors" => fetch.retrieve_vectors = Some(value.parse().ok()?),
             "ids" => {
-                fetch.ids = Some(
-                    list_parameter(&value)
-                        .into_iter()
-                        .map(Value::String)
-                        .collect(),
-                )
+                let ids = value.split(',').filter(|id| !id.is_empty());
+                fetch.ids = Some(ids.map(|id| Value::from(id.trim())).collect());
             }
+            "sort" => fetch.sort = Some(sort_parameter(&value)),
             _ => return None,
         }
     }
     Some(fetch)
 }
 
-/// The page `offset..offset+limit` of the list in which the nodes' documents follow each other.
+/// The page `offset..offset+limit` of the list in which the nodes' documents follow each other, or of the one into which
+/// their sorted lists are merged.
 async fn page(
     app: &App,
     table: &RoutingTable,
     uid: &str,
-    mut wanted: Fetch,
+    mut fetch: Fetch,
 ) -> Result<Response, Error> {
     let index = visible_index(table, uid)?;
-    if wanted.filter.as_ref().is_some_and(names_reserved_field) {
-        return Err(reserved_field("filter"));
-    }
-    if let Some(filter) = &mut wanted.filter {
+    fetch.check_reserved()?;
+    if let Some(filter) = &mut fetch.filter {
         rewrite_filter(filter);
     }
     let (offset, limit) = (
-        wanted.offset.unwrap_or(0),
-        wanted.limit.unwrap_or(DEFAULT_LIMIT),
+        fetch.offset.unwrap_or(0),
+        fetch.limit.unwrap_or(DEFAULT_LIMIT),
     );
-    // From the start each node may fill the page alone; further on the totals say which nodes the page lies on.
-    let first_limit = if offset == 0 { limit } else { 0 };
-    let first = gather(app, table, index, &wanted, |_| Some((0, first_limit))).await?;
-    let answers = if offset == 0 {
-        first
-    } else {
-        let windows = windows(&totals(&first)?, offset, limit);
-        gather(app, table, index, &wanted, |position| {
-            windows.get(position).copied().flatten()
-        })
-        .await?
+    let list = List {
+        app,
+        table,
+        index,
+        shards: pinned::by_ids(index, fetch.ids.as_deref(), fetch.filter.as_ref()),
+        sorted: fetch.sort.as_ref().is_some_and(|sort| !sort.is_empty()),
+        fetch,
+    };
+    let (answers, skip) = list.answers(offset, limit).await?;
+    let page = DocumentsPage {
+        offset,
+        limit,
+        skip,
+        sorted: list.sorted,
     };
     Ok(json(
-        merge_documents(&answers, offset, limit)
+        merge_documents(&answers, &page)
             .map_err(merge_error)?
             .into_segments(),
     ))
 }
 
-/// One answer a node, in the plan's order; `window` gives each position its offset and limit.
-async fn gather(
-    app: &App,
-    table: &RoutingTable,
-    index: &Index,
-    wanted: &Fetch,
-    window: impl Fn(usize) -> Option<(usize, usize)>,
-) -> Result<Vec<Bytes>, Error> {
-    let path = index.node_path("/documents/fetch");
-    let position = std::cell::Cell::new(0);
-    let gathered = app
-        .scatter(
-            table,
-            Wanted {
-                index,
-                only: None,
-                seed: 0,
-            },
-            |target| {
-                let (offset, limit) =
-                    window(position.replace(position.get() + 1)).unwrap_or((0, 0));
-                let mut fetch = Fetch {
-                    offset: Some(offset),
-                    limit: Some(limit),
-                    ..wanted.clone()
-                };
-                if !target.whole {
-                    fetch.filter = Some(with_shards(fetch.filter.take(), target));
-                }
-                // Strings, numbers and JSON values always serialise.
-                app.ask(
-                    "POST",
-                    &path,
-                    Some(serde_json::to_vec(&fetch).unwrap_or_default()),
-                    true,
-                )
-            },
-        )
-        .await?;
-    degraded(app, &gathered, true)?;
-    Ok(gathered.answers.into_iter().map(|(_, body)| body).collect())
+/// Documents of one index that are listed over its shards.
+struct List<'a> {
+    app: &'a App,
+    table: &'a RoutingTable,
+    index: &'a Index,
+    /// Only these can hold what is listed.
+    shards: Option<Vec<Shard>>,
+    sorted: bool,
+    fetch: Fetch,
 }
 
-fn totals(answers: &[Bytes]) -> Result<Vec<usize>, Error> {
+impl List<'_> {
+    /// What the nodes send for a page, and how many documents of it come before the page.
+    async fn answers(&self, offset: usize, limit: usize) -> Result<(Vec<Bytes>, usize), Error> {
+        let reach = offset.saturating_add(limit);
+        // Each node may fill the page alone. Deep in a list without an order that would be much, and the totals say which
+        // nodes the page lies on.
+        if offset == 0 || self.sorted {
+            let answers = self.gather(|_| (0, reach)).await?;
+            return Ok((bodies(answers), offset));
+        }
+        let counted = self.gather(|_| (0, 0)).await?;
+        let windows = windows(&totals(&counted)?, offset, limit);
+        let known: Vec<(ReadTarget, (usize, usize))> = counted
+            .into_iter()
+            .zip(windows)
+            .map(|((target, _), window)| (target, window))
+            .collect();
+        let elsewhere = Cell::new(false);
+        let answers = self
+            .gather(|target| match known.iter().find(|(of, _)| of == target) {
+                Some((_, window)) => *window,
+                None => {
+                    elsewhere.set(true);
+                    (0, reach)
+                }
+            })
+            .await?;
+        if !elsewhere.get() {
+            return Ok((bodies(answers), 0));
+        }
+        // A copy failed in between, so that others answered for its shards: the windows do not fit any more.
+        let answers = self.gather(|_| (0, reach)).await?;
+        Ok((bodies(answers), offset))
+    }
+
+    /// One answer a node, in the plan's order; `window` gives each target's offset and limit.
+    async fn gather(
+        &self,
+        window: impl Fn(&ReadTarget) -> (usize, usize),
+    ) -> Result<Vec<(ReadTarget, Bytes)>, Error> {
+        let path = self.index.node_path("/documents/fetch");
+        let wanted = Wanted {
+            index: self.index,
+            only: self.shards.as_deref(),
+            seed: 0,
+        };
+        let build = |target: &ReadTarget| {
+            let (offset, limit) = window(target);
+            let mut fetch = Fetch {
+                offset: Some(offset),
+                limit: Some(limit),
+                ..self.fetch.clone()
+            };
+            if !target.whole {
+                fetch.filter = Some(with_shards(fetch.filter.take(), target));
+            }
+            // Strings, numbers and JSON values always serialise.
+            let body = serde_json::to_vec(&fetch).unwrap_or_default();
+            let request = self.app.ask("POST", &path, Some(body), true);
+            if !self.sorted {
+                return request;
+            }
+            // Then each document comes with the values that it is sorted by (MEILISEARCH A.4).
+            OutRequest {
+                headers: vec![("Meili-Proxy-Search", "true".to_owned())],
+                ..request
+            }
+        };
+        let gathered = self.app.scatter(self.table, wanted, build).await?;
+        degraded(self.app, &gathered, true)?;
+        Ok(gathered.answers)
+    }
+}
+
+fn bodies(answers: Vec<(ReadTarget, Bytes)>) -> Vec<Bytes> {
+    answers.into_iter().map(|(_, body)| body).collect()
+}
+
+fn totals(answers: &[(ReadTarget, Bytes)]) -> Result<Vec<usize>, Error> {
     answers
         .iter()
-        .map(|answer| {
+        .map(|(_, answer)| {
             let page = scan_documents(answer).map_err(merge_error)?;
             Ok(usize::try_from(page.total).unwrap_or(usize::MAX))
         })
         .collect()
 }
 
-/// Which part of each node's own list lies in the page of the joined list.
-fn windows(totals: &[usize], offset: usize, limit: usize) -> Vec<Option<(usize, usize)>> {
+/// Offset and limit of the part of each node's own list that lies in the page of the joined list.
+fn windows(totals: &[usize], offset: usize, limit: usize) -> Vec<(usize, usize)> {
     let (mut skip, mut left) = (offset, limit);
     totals
         .iter()
@@ -239,7 +304,7 @@ fn windows(totals: &[usize], offset: usize, limit: usize) -> Vec<Option<(usize, 
             skip -= start;
             let take = left.min(total - start);
             left -= take;
-            (take > 0).then_some((start, take))
+            (start, take)
         })
         .collect()
 }
@@ -254,12 +319,9 @@ mod tests {
 
     #[test]
     fn pages_of_the_joined_list() {
-        assert_eq!(windows(&[3, 0, 4], 0, 2), [Some((0, 2)), None, None]);
-        assert_eq!(
-            windows(&[3, 0, 4], 2, 3),
-            [Some((2, 1)), None, Some((0, 2))]
-        );
-        assert_eq!(windows(&[3, 0, 4], 5, 9), [None, None, Some((2, 2))]);
-        assert_eq!(windows(&[3, 0, 4], 9, 9), [None, None, None]);
+        assert_eq!(windows(&[3, 0, 4], 0, 2), [(0, 2), (0, 0), (0, 0)]);
+        assert_eq!(windows(&[3, 0, 4], 2, 3), [(2, 1), (0, 0), (0, 2)]);
+        assert_eq!(windows(&[3, 0, 4], 5, 9), [(3, 0), (0, 0), (2, 2)]);
+        assert_eq!(windows(&[3, 0, 4], 9, 9), [(3, 0), (0, 0), (4, 0)]);
     }
 }

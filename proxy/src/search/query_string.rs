@@ -83,7 +83,7 @@ pub fn filter(value: String) -> Value {
 }
 
 /// A comma list in which `_geoPoint(12.5,-3):asc` stays one item.
-fn sort(value: &str) -> Vec<String> {
+pub fn sort(value: &str) -> Vec<String> {
     let mut rules: Vec<String> = Vec::new();
     let mut open = false;
     for part in value.split(',') {

@@ -15,6 +15,7 @@ use miroir_merge::Paging;
 use miroir_router::{rewrite_not_equal, Index, ReadTarget, SearchSettings, Shard};
 
 use crate::core::App;
+use crate::pinned;
 use crate::scatter::{multi_search_body, Ask};
 
 /// Meilisearch's default page size.
@@ -406,6 +407,16 @@ impl PlannedSearch {
         body.extend_from_slice(&federation);
         body.push(b'}');
         body
+    }
+
+    /// The shards that can hold a hit, where the filter says so. With facets all shards are asked: those that a node does
+    /// not know are missing from its answer, and a whole index knows them all.
+    pub fn pinned_shards(&self, index: &Index) -> Option<Vec<Shard>> {
+        let facets = self.node_body.facets.as_ref();
+        if facets.is_some_and(|facets| facets.get() != "[]") {
+            return None;
+        }
+        pinned::by_filter(index, self.node_body.filter.as_ref())
     }
 
     /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.

@@ -1,0 +1,123 @@
+//! `POST /indexes/{uid}/facet-search`: which values of a facet begin like a text, and how many documents have each.
+//!
+//! Parameters that a facet search does not know are ignored, as Meilisearch does; the node's copy of the request is the
+//! client's but for the filter.
+
+use std::time::Instant;
+
+use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
+use miroir_merge::{merge_facet_search, FacetSearch};
+use miroir_net::{Request, Response};
+use miroir_router::RoutingTable;
+use serde_json::{Map, Value};
+
+use crate::core::{json_object, visible_index, App};
+use crate::pinned;
+use crate::scatter::Wanted;
+use crate::search::{
+    degraded, merge_error, merge_order, names_reserved_field, reserved_field, rewrite_filter,
+    with_shards,
+};
+
+/// One copy of each shard is asked; counts are summed.
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    access: &Access,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let started = Instant::now();
+    let body: Option<Map<String, Value>> = json_object(request);
+    let understood = body.filter(|_| is_index_uid(uid)).and_then(Asked::of);
+    let Some(mut asked) = understood else {
+        return Err(app
+            .judged_refusal(table, request, "a parameter of this facet search")
+            .await);
+    };
+    access.restrict(uid, &mut asked.filter);
+    let index = visible_index(table, uid)?;
+    asked.check_reserved()?;
+    if let Some(filter) = &mut asked.filter {
+        rewrite_filter(filter);
+    }
+    let path = index.node_path("/facet-search");
+    let shards = pinned::by_filter(index, asked.filter.as_ref());
+    let wanted = Wanted {
+        index,
+        only: shards.as_deref(),
+        seed: asked.seed(),
+    };
+    let gathered = app
+        .scatter(table, wanted, |target| {
+            let filter = match target.whole {
+                true => asked.filter.clone(),
+                false => Some(with_shards(asked.filter.clone(), target)),
+            };
+            app.ask("POST", &path, Some(asked.body_with(filter)), true)
+        })
+        .await?;
+    let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
+    let answers: Vec<_> = gathered.answers.into_iter().map(|(_, body)| body).collect();
+    let spec = FacetSearch {
+        query: asked.query.as_deref(),
+        order: merge_order(index.settings.facet_order(&asked.name)),
+        max_values: index.settings.max_values_per_facet,
+        processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    let merged = merge_facet_search(&answers, &spec).map_err(merge_error)?;
+    let response = Response::segments(200, merged.into_segments());
+    Ok(match degraded {
+        Some(shards) => response.header("X-Miroir-Degraded", shards),
+        None => response,
+    })
+}
+
+/// The client's request, and of it what is needed here.
+struct Asked {
+    name: String,
+    query: Option<String>,
+    filter: Option<Value>,
+    /// Everything but the filter.
+    rest: Map<String, Value>,
+}
+
+impl Asked {
+    /// `None`: a node must judge it.
+    fn of(mut body: Map<String, Value>) -> Option<Asked> {
+        let query = match body.get("facetQuery") {
+            None | Some(Value::Null) => None,
+            Some(query) => Some(query.as_str()?.to_owned()),
+        };
+        Some(Asked {
+            name: body.get("facetName")?.as_str()?.to_owned(),
+            query,
+            filter: body.remove("filter"),
+            rest: body,
+        })
+    }
+
+    fn body_with(&self, filter: Option<Value>) -> Vec<u8> {
+        let mut body = self.rest.clone();
+        body.extend(filter.map(|filter| ("filter".to_owned(), filter)));
+        // JSON values always serialise.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    fn check_reserved(&self) -> Result<(), Error> {
+        if self.name.starts_with(miroir_api::SHARD_FIELD) {
+            return Err(reserved_field("facetName"));
+        }
+        if self.filter.as_ref().is_some_and(names_reserved_field) {
+            return Err(reserved_field("filter"));
+        }
+        Ok(())
+    }
+
+    /// Equal requests are answered by equal copies.
+    fn seed(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.name.as_bytes())
+            ^ xxhash_rust::xxh3::xxh3_64(self.query.as_deref().unwrap_or_default().as_bytes())
+    }
+}
