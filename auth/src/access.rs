@@ -100,7 +100,8 @@ impl Access {
             Value::Array(all) => all,
             one => vec![one],
         };
-        *filter = Some(match filter.take() {
+        // A filter that is null is none.
+        *filter = Some(match filter.take().filter(|own| !own.is_null()) {
             None => demanded.clone(),
             Some(own) => {
                 let mut all = list(own);
@@ -190,6 +191,9 @@ mod tests {
             joined(&access, "films", json!([["x = 1", "y = 1"]])),
             json!([["x = 1", "y = 1"], "user = 1", ["a = 1", "b = 1"]])
         );
+        let mut null = Some(Value::Null);
+        access.restrict("films", &mut null);
+        assert_eq!(null, Some(json!(["user = 1", ["a = 1", "b = 1"]])));
         let mut untouched = Some(json!("year > 1"));
         Access::everything().restrict("films", &mut untouched);
         assert_eq!(untouched, Some(json!("year > 1")));

@@ -44,12 +44,24 @@ pub struct Serving {
 /// Runs until SIGINT or SIGTERM.
 pub fn run(config: Config) -> Result<(), ServeError> {
     let listen = config.listen;
+    warn_of_short_key(&config);
     let serving = start(config)?;
     tracing::info!(address = %listen, "miroir is ready");
     wait_for_signal()?;
     tracing::info!("stopping: no new connections, requests in flight may end");
     serving.stop(DRAIN);
     Ok(())
+}
+
+/// Meilisearch refuses such keys in its production mode, which this program has no mode for.
+fn warn_of_short_key(config: &Config) {
+    const BYTES_MIN: usize = 16;
+    let key = config.master_key.as_deref();
+    if key.is_some_and(|key| key.len() < BYTES_MIN) {
+        tracing::warn!(
+            "master_key is shorter than {BYTES_MIN} bytes; `openssl rand -hex 24` makes a good one"
+        );
+    }
 }
 
 /// Starts both planes; returns when clients can be served.
