@@ -33,7 +33,9 @@ pub use facet_search::{merge_facet_search, FacetSearch};
 pub use federated::{merge_federated, FederatedIndex, FederatedQuery, FederatedSpec, MergeFacets};
 pub use reply::Merged;
 pub use results::split_results;
-pub use search::{merge_hybrid, merge_search, FacetOrder, Mix, Paging, Spec};
+pub use search::{
+    count_found, merge_hybrid, merge_search, merge_similar, FacetOrder, Mix, Paging, Similar, Spec,
+};
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,
     SplitError,

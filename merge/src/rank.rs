@@ -172,6 +172,13 @@ impl<'a> RankKey<'a> {
             .any(|(_, step)| matches!(step, Step::Vector(_)))
     }
 
+    /// Whether it was, and has a vector.
+    pub fn has_similarity(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|(_, step)| matches!(step, Step::Vector(Some(_))))
+    }
+
     /// Compares two hits of a hybrid search, each with its `_rankingScore` and the weight of its list, as milli does
     /// (`hybrid.rs`, `compare_scores`). `Greater` comes first in the answer.
     pub fn compare_mixed(

@@ -11,6 +11,7 @@ pub(crate) mod distinct;
 pub(crate) mod facets;
 mod mix;
 mod queue;
+mod similar;
 
 use std::ops::Range;
 
@@ -26,6 +27,7 @@ use answer::{Answer, Carried};
 use distinct::Seen;
 pub use mix::{merge_hybrid, Mix};
 use queue::{Head, Queue};
+pub use similar::{count_found, merge_similar, Similar};
 
 /// Which part of the merged list the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

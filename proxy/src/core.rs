@@ -15,7 +15,7 @@ use miroir_router::{Index, Reader, RoutingTable};
 use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::routes::{classify, Route};
-use crate::{cors, documents, facet_search, multi_search, search};
+use crate::{cors, documents, facet_search, multi_search, search, similar};
 
 /// What every core shares.
 pub struct Shared {
@@ -64,6 +64,9 @@ impl App {
             Route::MultiSearch => multi_search::handle(self, &table, &access, &request).await,
             Route::FacetSearch { index } => {
                 facet_search::handle(self, &table, &access, &request, &index).await
+            }
+            Route::Similar { index } => {
+                similar::handle(self, &table, &access, &request, &index).await
             }
             Route::Document { index, id } => {
                 documents::read::one(self, &table, &request, &index, &id).await

@@ -21,6 +21,7 @@ mod scatter;
 mod scrub;
 mod search;
 mod serve;
+mod similar;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -10,6 +10,9 @@ pub enum Route<'a> {
     Search {
         index: Cow<'a, str>,
     },
+    Similar {
+        index: Cow<'a, str>,
+    },
     MultiSearch,
     FacetSearch {
         index: Cow<'a, str>,
@@ -63,6 +66,11 @@ pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
         ("indexes", [Some(index), Some("facet-search"), None, _]) if method == "POST" => {
             decoded(index).map_or(Route::Slow, |index| Route::FacetSearch { index })
         }
+        ("indexes", [Some(index), Some("similar"), None, _])
+            if matches!(method, "GET" | "POST") =>
+        {
+            decoded(index).map_or(Route::Slow, |index| Route::Similar { index })
+        }
         ("indexes", [Some(index), Some("documents"), third, None]) => {
             decoded(index).map_or(Route::Slow, |index| documents(method, index, third))
         }
@@ -108,6 +116,10 @@ mod tests {
         assert_eq!(
             classify("GET", "/indexes/films/search"),
             Route::Search { index: films() }
+        );
+        assert_eq!(
+            classify("POST", "/indexes/films/similar"),
+            Route::Similar { index: films() }
         );
         assert_eq!(classify("PUT", "/indexes/films/search"), Route::Slow);
         assert_eq!(

@@ -20,12 +20,13 @@ mod query_string;
 mod request;
 
 use hybrid::{Halves, Kind};
+pub use hybrid::{Hybrid, Ratio};
 pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
 pub use request::{
-    names_reserved_field, not_null, rewrite_filter, with_shards, Part, PlannedSearch, SearchBody,
-    DEFAULT_LIMIT,
+    names_reserved_field, not_null, rewrite_filter, with_shards, Needed, Part, PlannedSearch,
+    SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 /// `GET` and `POST /indexes/{uid}/search`.

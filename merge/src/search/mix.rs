@@ -174,7 +174,7 @@ impl<'a> Found<'a> {
 }
 
 /// The hit's `_rankingScore`.
-fn score(bytes: &[u8], hit: &Range<usize>) -> Option<f64> {
+pub(super) fn score(bytes: &[u8], hit: &Range<usize>) -> Option<f64> {
     let mut score = None;
     Scanner::within(bytes, hit.clone())
         .object(|scanner, name, _| {

@@ -303,6 +303,7 @@ pub enum Part<'a> {
 }
 
 /// A field that hits carry for the merge.
+#[derive(Default)]
 pub struct Needed {
     /// Its name, where the client did not ask for it.
     added: Vec<String>,

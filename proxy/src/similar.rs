@@ -1,0 +1,403 @@
+//! `GET` and `POST /indexes/{uid}/similar`: the documents near a given one.
+//!
+//! A node finds them from the vectors that it stored for the document, so only the document's own shard can be asked as the
+//! client asks. That shard also says whether the request is right, and what the vectors are. All other shards are then
+//! asked by a search for those vectors, which finds the same neighbours by the same measure.
+//!
+//! With several vectors for one document a node compares first with first, second with second and so on; a search compares
+//! with all. That is the one difference that remains. A distinct attribute, or a ranking rule that sorts before
+//! all words, would change what a search lists but not what is similar: there the answer is 501.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use miroir_api::{is_index_uid, Error};
+use miroir_auth::Access;
+use miroir_merge::{count_found, id_text, merge_similar, Paging, Similar, Spec};
+use miroir_net::{Request, Response};
+use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, SearchSettings, Shard};
+use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{to_raw_value, RawValue};
+use serde_json::Value;
+
+use crate::core::{json_object, visible_index, App};
+use crate::scatter::{Ask, Gathered, Leg, Wanted};
+use crate::search::{
+    degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, not_null,
+    reserved_field, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody,
+    DEFAULT_LIMIT,
+};
+
+/// Body of `POST /indexes/{uid}/similar` (MEILISEARCH B.9), and of what the document's own shard is asked.
+#[derive(Deserialize, Serialize, Clone)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    id: Value,
+    embedder: String,
+    #[serde(default, deserialize_with = "not_null")]
+    offset: Option<usize>,
+    #[serde(default, deserialize_with = "not_null")]
+    limit: Option<usize>,
+    #[serde(default)]
+    filter: Option<Value>,
+    #[serde(default)]
+    attributes_to_retrieve: Option<Vec<String>>,
+    #[serde(default)]
+    retrieve_vectors: bool,
+    #[serde(default)]
+    show_ranking_score: bool,
+    #[serde(default)]
+    show_ranking_score_details: bool,
+    #[serde(default)]
+    ranking_score_threshold: Option<f64>,
+}
+
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    access: &Access,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let started = Instant::now();
+    let body = if request.method.as_str() == "GET" {
+        from_query(request.query())
+    } else {
+        json_object(request)
+    };
+    let fits = |body: &Body| {
+        is_index_uid(uid)
+            && body
+                .ranking_score_threshold
+                .is_none_or(|least| (0.0..=1.0).contains(&least))
+    };
+    let asked = body
+        .filter(fits)
+        .and_then(|body| Some((id_text(&body.id)?, body)));
+    let Some((id, mut body)) = asked else {
+        return Err(app
+            .judged_refusal(table, request, "a parameter of this request")
+            .await);
+    };
+    let index = visible_index(table, uid)?;
+    access.restrict(uid, &mut body.filter);
+    if body.filter.as_ref().is_some_and(names_reserved_field) {
+        return Err(reserved_field("request"));
+    }
+    let search = Search::new(app, table, index, id, body);
+    search.answer(started).await
+}
+
+struct Search<'a> {
+    app: &'a App,
+    table: &'a RoutingTable,
+    index: &'a Index,
+    id: String,
+    /// The shard that holds the document, and the others.
+    own: [Shard; 1],
+    others: Vec<Shard>,
+    /// As the client asked, with the filter as nodes want it.
+    body: Body,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        app: &'a App,
+        table: &'a RoutingTable,
+        index: &'a Index,
+        id: String,
+        mut body: Body,
+    ) -> Self {
+        if let Some(filter) = &mut body.filter {
+            rewrite_filter(filter);
+        }
+        let own = shard_of(id.as_bytes(), index.layout.shards);
+        let all = (0..index.layout.shards).map(Shard);
+        Search {
+            app,
+            table,
+            index,
+            own: [own],
+            others: all.filter(|shard| *shard != own).collect(),
+            id,
+            body,
+        }
+    }
+
+    async fn answer(&self, started: Instant) -> Result<Response, Error> {
+        let (near, vectors) = self.ask_own_shard().await?;
+        let settings = &self.index.settings;
+        if !self.others.is_empty() && !finds_by_meaning(settings) {
+            return Err(Error::not_implemented(
+                "similar documents where the index has a distinct attribute or a ranking rule that sorts before the words",
+            ));
+        }
+        let (planned, primary_key) = self.plan(vectors)?;
+        let (found, missing) = self.ask_others(&planned).await?;
+        let mut candidates = count_found(&near).map_err(merge_error)?;
+        // Every search by a vector counts the same documents.
+        if let Some(first) = found.first() {
+            candidates = candidates.saturating_add(count_found(first).map_err(merge_error)?);
+        }
+        let answers: Vec<Bytes> = near.into_iter().chain(found.concat()).collect();
+        let stripped = planned.first().map(|planned| &planned.strip_fields);
+        let strip: Vec<&str> = stripped.into_iter().flatten().map(String::as_str).collect();
+        let spec = Spec {
+            paging: Paging::Offset {
+                offset: self.body.offset.unwrap_or(0),
+                limit: self.body.limit.unwrap_or(DEFAULT_LIMIT),
+            },
+            max_total_hits: settings.max_total_hits,
+            cap_totals: true,
+            show_score: self.body.show_ranking_score,
+            show_details: self.body.show_ranking_score_details,
+            ranked: true,
+            federated: false,
+            semantic: false,
+            distinct: None,
+            strip_fields: &strip,
+            strip_formatted: &[],
+            facet_order: &|_| miroir_merge::FacetOrder::Alpha,
+            max_values_per_facet: 0,
+            query: "",
+            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_uid: None,
+        };
+        let similar = Similar {
+            id: &self.id,
+            primary_key: primary_key.as_deref(),
+            ranking_score_threshold: self.body.ranking_score_threshold,
+        };
+        let merged = merge_similar(&answers, &similar, candidates, &spec).map_err(merge_error)?;
+        let response = Response::segments(200, merged.into_segments());
+        Ok(match missing {
+            Some(shards) => response.header("X-Miroir-Degraded", shards),
+            None => response,
+        })
+    }
+
+    /// Up to which neighbour the page reaches.
+    fn reach(&self) -> usize {
+        let limit = self.body.limit.unwrap_or(DEFAULT_LIMIT);
+        self.body.offset.unwrap_or(0).saturating_add(limit)
+    }
+
+    /// The neighbours on the document's own shard, and its vectors. Errors: what the node says of the client's request.
+    async fn ask_own_shard(&self) -> Result<(Vec<Bytes>, Vec<Box<RawValue>>), Error> {
+        let similar = self.index.node_path("/similar");
+        let id = utf8_percent_encode(&self.id, NON_ALPHANUMERIC);
+        let document = self
+            .index
+            .node_path(&format!("/documents/{id}?retrieveVectors=true"));
+        let legs = [
+            self.leg(
+                &self.own,
+                Ask::Request(Box::new(|target| {
+                    let body = serde_json::to_vec(&self.own_body(target)).unwrap_or_default();
+                    self.app.ask("POST", &similar, Some(body), true)
+                })),
+            ),
+            self.leg(
+                &self.own,
+                Ask::Request(Box::new(|_| self.app.ask("GET", &document, None, true))),
+            ),
+        ];
+        let gathered = self.app.run_legs(self.table, &legs).await;
+        let gathered = gathered.map_err(|(_, refusal)| refusal)?;
+        let mut bodies = Vec::with_capacity(2);
+        for gathered in gathered {
+            degraded(self.app, &gathered, true)?;
+            bodies.push(bodies_of(gathered));
+        }
+        let stored = bodies.pop().and_then(|mut bodies| bodies.pop());
+        let vectors = stored.map(|stored| vectors(&stored, &self.body.embedder));
+        Ok((
+            bodies.pop().unwrap_or_default(),
+            vectors.unwrap_or_default(),
+        ))
+    }
+
+    fn leg<'l>(&'l self, only: &'l [Shard], ask: Ask<'l>) -> Leg<'l> {
+        Leg {
+            wanted: Wanted {
+                index: self.index,
+                only: Some(only),
+                seed: u64::from(self.own[0].0),
+            },
+            ask,
+        }
+    }
+
+    fn own_body(&self, target: &ReadTarget) -> Body {
+        let mut body = self.body.clone();
+        body.offset = Some(0);
+        body.limit = Some(self.reach());
+        body.show_ranking_score = true;
+        body.show_ranking_score_details = true;
+        body.ranking_score_threshold = None;
+        if !target.whole {
+            body.filter = Some(with_shards(body.filter.take(), target));
+        }
+        body
+    }
+
+    /// What the other shards are asked: a search a vector, or none that finds anything where the document has no vector;
+    /// and the primary key where one document may be found by several.
+    fn plan(
+        &self,
+        vectors: Vec<Box<RawValue>>,
+    ) -> Result<(Vec<PlannedSearch>, Option<String>), Error> {
+        let settings = &self.index.settings;
+        let unsupported =
+            |unsupported: crate::search::Unsupported| Error::not_implemented(unsupported.0);
+        let mut body = SearchBody {
+            limit: Some(self.reach()),
+            filter: self.body.filter.clone(),
+            attributes_to_retrieve: self.body.attributes_to_retrieve.clone(),
+            retrieve_vectors: to_raw_value(&self.body.retrieve_vectors).ok(),
+            show_ranking_score: Some(true),
+            show_ranking_score_details: Some(true),
+            ..SearchBody::default()
+        };
+        let several = vectors.len() > 1;
+        let primary_key = self.index.primary_key.clone().filter(|_| several);
+        let needed = match &primary_key {
+            Some(field) => body.need(field, settings).map_err(unsupported)?,
+            None => Needed::default(),
+        };
+        if vectors.is_empty() {
+            body.limit = Some(0);
+            return Ok((vec![body.plan(settings).map_err(unsupported)?], None));
+        }
+        let planned = vectors.into_iter().map(|vector| {
+            let by_vector = SearchBody {
+                vector: Some(vector),
+                hybrid: Some(Hybrid {
+                    embedder: self.body.embedder.clone(),
+                    semantic_ratio: Ratio::of(1.0),
+                }),
+                ..body.clone()
+            };
+            let mut planned = by_vector.plan(settings).map_err(unsupported)?;
+            planned.strip(&needed);
+            Ok(planned)
+        });
+        let planned: Result<Vec<_>, Error> = planned.collect();
+        Ok((planned?, primary_key))
+    }
+
+    /// The bodies a search, and what the header says of shards that nobody answered for.
+    async fn ask_others(
+        &self,
+        planned: &[PlannedSearch],
+    ) -> Result<(Vec<Vec<Bytes>>, Option<String>), Error> {
+        if self.others.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let legs: Vec<Leg> = planned
+            .iter()
+            .map(|planned| {
+                self.leg(
+                    &self.others,
+                    Ask::Search(Box::new(|target| planned.body_for(target))),
+                )
+            })
+            .collect();
+        let gathered = self.app.run_legs(self.table, &legs).await;
+        let gathered = gathered.map_err(|(_, refusal)| refusal)?;
+        let mut missing = None;
+        let mut found = Vec::with_capacity(gathered.len());
+        for gathered in gathered {
+            missing = missing.or(degraded(self.app, &gathered, false)?);
+            found.push(bodies_of(gathered));
+        }
+        Ok((found, missing))
+    }
+}
+
+fn bodies_of(gathered: Gathered) -> Vec<Bytes> {
+    gathered.answers.into_iter().map(|(_, body)| body).collect()
+}
+
+/// Whether a search by a vector lists just the nearest documents.
+fn finds_by_meaning(settings: &SearchSettings) -> bool {
+    let sorts = |rule: &&String| rule.contains(':');
+    let first = settings.ranking_rules.iter().find(|rule| *rule != "sort");
+    settings.distinct_attribute.is_none() && first.is_some_and(|rule| !sorts(&rule))
+}
+
+/// The vectors that a document has for an embedder.
+fn vectors(document: &[u8], embedder: &str) -> Vec<Box<RawValue>> {
+    let Ok(document) = serde_json::from_slice::<Value>(document) else {
+        return Vec::new();
+    };
+    let stored = &document["_vectors"][embedder];
+    let stored = stored.get("embeddings").unwrap_or(stored);
+    let of = |vector: &Value| to_raw_value(vector).ok();
+    match stored.as_array().map(Vec::as_slice) {
+        Some([Value::Number(_), ..]) => of(stored).into_iter().collect(),
+        Some(several) => several.iter().filter_map(of).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// `None` when a parameter is unknown, missing, or has a value that only a node can judge.
+fn from_query(query: &str) -> Option<Body> {
+    let mut body = serde_json::Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        let read = match name.as_ref() {
+            "id" | "embedder" => Value::String(value),
+            "offset" | "limit" => value.parse::<usize>().ok()?.into(),
+            "filter" => filter_parameter(value),
+            "attributesToRetrieve" => list_parameter(&value).into(),
+            "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" => {
+                value.parse::<bool>().ok()?.into()
+            }
+            "rankingScoreThreshold" => value.parse::<f64>().ok()?.into(),
+            _ => return None,
+        };
+        body.insert(name.into_owned(), read);
+    }
+    serde_json::from_value(Value::Object(body)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_become_a_body() {
+        let body =
+            from_query("id=4&embedder=e&limit=3&showRankingScore=true&filter=a%20=%201").unwrap();
+        assert_eq!(body.id, "4");
+        assert_eq!((body.limit, body.offset), (Some(3), None));
+        assert_eq!(body.filter, Some(Value::from("a = 1")));
+        assert!(from_query("id=4").is_none());
+        assert!(from_query("id=4&embedder=e&limit=x").is_none());
+        assert!(from_query("id=4&embedder=e&q=x").is_none());
+    }
+
+    #[test]
+    fn stored_vectors_are_found() {
+        let found = |document: &str| -> Vec<String> {
+            let vectors = vectors(document.as_bytes(), "e");
+            vectors
+                .iter()
+                .map(|vector| vector.get().to_owned())
+                .collect()
+        };
+        assert_eq!(
+            found(r#"{"_vectors":{"e":{"embeddings":[[1.5,2.0]],"regenerate":false}}}"#),
+            ["[1.5,2.0]"]
+        );
+        assert_eq!(
+            found(r#"{"_vectors":{"e":{"embeddings":[[1],[2]]}}}"#),
+            ["[1]", "[2]"]
+        );
+        assert_eq!(found(r#"{"_vectors":{"e":[1,2]}}"#), ["[1,2]"]);
+        assert!(found(r#"{"_vectors":{"e":{"embeddings":[]}}}"#).is_empty());
+        assert!(found(r#"{"_vectors":{"f":[1]}}"#).is_empty());
+    }
+}
