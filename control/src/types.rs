@@ -16,6 +16,8 @@ pub enum WriteKind {
     DocumentAdditionOrUpdate,
     /// Deletes by id, by filter, or everything; fails on a missing index.
     DocumentDeletion,
+    /// Edits by function; fails on a missing index.
+    DocumentEdition,
 }
 
 /// What the first document of a payload says about the primary key (MEILISEARCH I.4).

@@ -129,7 +129,7 @@ impl Plane {
         let creates = planned.is_none() && is_addition && write.may_create;
         let footing = match (&planned, write.kind) {
             (None, _) if !creates => Footing::Doomed(Error::index_not_found(&write.index)),
-            (state, WriteKind::DocumentDeletion) => Footing::Go {
+            (state, WriteKind::DocumentDeletion | WriteKind::DocumentEdition) => Footing::Go {
                 key: state.as_ref().and_then(|state| state.primary_key.clone()),
                 sets: false,
             },
@@ -263,6 +263,7 @@ impl Plane {
             index_uid: Some(inner.index.clone()),
             node_uid: Some(inner.node_uid.clone()),
             kind: match inner.kind {
+                WriteKind::DocumentEdition => Kind::DocumentEdition,
                 WriteKind::DocumentAdditionOrUpdate => Kind::DocumentAdditionOrUpdate,
                 WriteKind::DocumentDeletion => Kind::DocumentDeletion,
             },

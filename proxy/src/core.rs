@@ -89,6 +89,9 @@ impl App {
             Route::DeleteByFilter { index } => {
                 documents::delete::by_filter(self, &table, &request, &index).await
             }
+            Route::EditDocuments { index } => {
+                documents::edit::handle(self, &table, &request, &index).await
+            }
             Route::ClearDocuments { index } => {
                 documents::delete::all(self, &table, &request, &index).await
             }

@@ -2,5 +2,6 @@
 
 pub mod add;
 pub mod delete;
+pub mod edit;
 pub mod read;
 pub mod write;

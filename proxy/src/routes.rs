@@ -40,6 +40,9 @@ pub enum Route<'a> {
     DeleteByFilter {
         index: Cow<'a, str>,
     },
+    EditDocuments {
+        index: Cow<'a, str>,
+    },
     ClearDocuments {
         index: Cow<'a, str>,
     },
@@ -84,6 +87,7 @@ fn documents<'a>(method: &str, index: Cow<'a, str>, third: Option<&'a str>) -> R
         ("POST" | "PUT", None) => Route::AddDocuments { index },
         ("DELETE", None) => Route::ClearDocuments { index },
         ("POST", Some("fetch")) => Route::FetchDocuments { index },
+        ("POST", Some("edit")) => Route::EditDocuments { index },
         ("POST", Some("delete")) => Route::DeleteByFilter { index },
         ("POST", Some("delete-batch")) => Route::DeleteBatch { index },
         ("GET", Some(id)) => decoded(id).map_or(Route::Slow, |id| Route::Document { index, id }),
@@ -145,7 +149,7 @@ mod tests {
         );
         assert_eq!(
             classify("POST", "/indexes/films/documents/edit"),
-            Route::Slow
+            Route::EditDocuments { index: films() }
         );
         assert_eq!(classify("GET", "/indexes"), Route::Slow);
         assert_eq!(classify("GET", "/indexes//search"), Route::Slow);

@@ -122,11 +122,6 @@ fn what_is_not_there_yet_says_so() {
             "/indexes/films/search",
             json!({"sort": ["year:asc"]}),
         ),
-        (
-            "POST",
-            "/indexes/films/documents/edit",
-            json!({"function": "doc.a = 1"}),
-        ),
         ("POST", "/dumps", json!({})),
         ("POST", "/snapshots", json!({})),
     ] {

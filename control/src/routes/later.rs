@@ -17,10 +17,6 @@ const LATER: [(&str, &str); 7] = [
     ("/webhooks", "webhooks"),
     ("/webhooks/{uuid}", "webhooks"),
     ("/indexes/{uid}/similar", "similar documents"),
-    (
-        "/indexes/{uid}/documents/edit",
-        "editing documents by function",
-    ),
 ];
 
 pub(super) fn router() -> Router<Arc<Plane>> {

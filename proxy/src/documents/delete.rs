@@ -14,6 +14,8 @@ use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
 use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
 
+const KIND: WriteKind = WriteKind::DocumentDeletion;
+
 /// `DELETE /indexes/{uid}/documents/{id}`.
 pub async fn one(
     app: &App,
@@ -23,7 +25,7 @@ pub async fn one(
     id: &str,
 ) -> Result<Response, Error> {
     let custom_metadata = metadata(request);
-    let turn = begin(app, uid).await?;
+    let turn = begin(app, uid, KIND).await?;
     let described = described(Value::from(1), Value::Null, custom_metadata);
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
@@ -56,7 +58,7 @@ pub async fn batch(
     let Some(ids) = ids else {
         return Err(refused(app, table, request).await);
     };
-    let turn = begin(app, uid).await?;
+    let turn = begin(app, uid, KIND).await?;
     let described = described(Value::from(ids.len()), Value::Null, metadata(request));
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
@@ -86,7 +88,7 @@ pub async fn by_filter(
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());
     let described = described(Value::from(0), original, metadata(request));
-    everywhere(app, table, uid, described, |index| {
+    everywhere(app, table, uid, KIND, described, |index| {
         let path = index.node_path("/documents/delete");
         app.ask("POST", &path, Some(body.to_vec()), false)
     })
@@ -104,21 +106,22 @@ pub async fn all(
         details: json!({ "deletedDocuments": null }),
         custom_metadata: metadata(request),
     };
-    everywhere(app, table, uid, described, |index| {
+    everywhere(app, table, uid, KIND, described, |index| {
         app.ask("DELETE", &index.node_path("/documents"), None, false)
     })
     .await
 }
 
 /// One request to every node that holds a copy of any shard.
-async fn everywhere(
+pub(super) async fn everywhere(
     app: &App,
     table: &RoutingTable,
     uid: &str,
+    kind: WriteKind,
     described: Described,
     build: impl Fn(&Index) -> miroir_net::client::OutRequest,
 ) -> Result<Response, Error> {
-    let turn = begin(app, uid).await?;
+    let turn = begin(app, uid, kind).await?;
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
@@ -174,10 +177,10 @@ fn batch_parts(app: &App, index: &Index, ids: Vec<Value>) -> Vec<Part> {
         .collect()
 }
 
-async fn begin(app: &App, uid: &str) -> Result<Turn, Error> {
+async fn begin(app: &App, uid: &str, kind: WriteKind) -> Result<Turn, Error> {
     let begin = BeginWrite {
         index: uid.to_owned(),
-        kind: WriteKind::DocumentDeletion,
+        kind,
         primary_key: None,
         inference: None,
         may_create: false,
@@ -198,7 +201,7 @@ fn described(
 
 /// The only parameter of a deletion. Others are left alone, as Meilisearch does: nobody may be asked to judge a
 /// deletion by running it.
-fn metadata(request: &Request) -> Option<String> {
+pub(super) fn metadata(request: &Request) -> Option<String> {
     form_urlencoded::parse(request.query().as_bytes())
         .find(|(name, _)| name == "customMetadata")
         .map(|(_, value)| value.into_owned())

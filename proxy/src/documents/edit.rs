@@ -1,0 +1,155 @@
+//! `POST /indexes/{uid}/documents/edit`: a function that every node runs on its own documents.
+//!
+//! A function may do anything with a document, and the field in which we keep a document's shard must outlive that. So
+//! the field is taken out before the client's function begins, and put back after it: the function neither sees nor loses
+//! it. What would leave the script before its end is refused.
+
+use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
+use miroir_control::WriteKind;
+use miroir_net::{Request, Response};
+use miroir_router::RoutingTable;
+use serde_json::{json, Map, Value};
+
+use super::delete::{everywhere, metadata};
+use super::write::Described;
+use crate::core::{json_object, App};
+use crate::judge::Shown;
+use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
+
+/// What the client asks for.
+struct Edit {
+    filter: Option<Value>,
+    context: Option<Map<String, Value>>,
+    function: String,
+}
+
+/// Sends the function to every node; whether functions are enabled is theirs to say.
+pub async fn handle(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
+    let Some(edit) = json_object(request).and_then(parse) else {
+        // Every node refuses it, so one may see the whole.
+        return Err(match app.judge(table, request, Shown::Whole).await? {
+            Some(refusal) => refusal,
+            None => Error::not_implemented("a parameter of this edition"),
+        });
+    };
+    if edit.filter.as_ref().is_some_and(names_reserved_field) {
+        return Err(reserved_field("filter"));
+    }
+    let context = edit.context.clone().map(Value::Object);
+    let named = context.as_ref().map(Value::to_string).unwrap_or_default();
+    if edit.function.contains(RESERVED_PREFIX) || named.contains(RESERVED_PREFIX) {
+        return Err(reserved_field("function or its context"));
+    }
+    if leaves_early(&edit.function) {
+        return Err(Error::not_implemented(
+            "functions with `return` or `exit`; write them so that they reach their end",
+        ));
+    }
+    let described = Described {
+        details: json!({
+            "editedDocuments": null,
+            "deletedDocuments": null,
+            "originalFilter": edit.filter.as_ref().map(Value::to_string),
+            "context": context,
+            "function": edit.function,
+        }),
+        custom_metadata: metadata(request),
+    };
+    let mut filter = edit.filter;
+    if let Some(filter) = &mut filter {
+        rewrite_filter(filter);
+    }
+    let mut body = json!({ "function": guarded(&edit.function) });
+    for (name, value) in [("filter", filter), ("context", context)] {
+        if let Some(value) = value {
+            body[name] = value;
+        }
+    }
+    let body = body.to_string().into_bytes();
+    let kind = WriteKind::DocumentEdition;
+    everywhere(app, table, uid, kind, described, |index| {
+        let path = index.node_path("/documents/edit");
+        app.ask("POST", &path, Some(body.clone()), false)
+    })
+    .await
+}
+
+/// `None`: every node refuses it.
+fn parse(mut body: Map<String, Value>) -> Option<Edit> {
+    let given = |value: &Value| !value.is_null();
+    let filter = body.remove("filter").filter(given);
+    let context = body.remove("context").filter(given);
+    let Some(Value::String(function)) = body.remove("function") else {
+        return None;
+    };
+    let lawful = body.is_empty()
+        && filter
+            .as_ref()
+            .is_none_or(|filter| filter.is_string() || filter.is_array());
+    let context = match context {
+        None => None,
+        Some(Value::Object(context)) => Some(context),
+        Some(_) => return None,
+    };
+    lawful.then_some(Edit {
+        filter,
+        context,
+        function,
+    })
+}
+
+/// The client's function between the two halves of ours, which are Rhai as it is. A line of its own for the second half:
+/// the function may end in a comment.
+fn guarded(function: &str) -> String {
+    let kept = format!("{RESERVED_PREFIX}kept");
+    format!(
+        "let {kept} = doc.remove(\"{SHARD_FIELD}\"); {function}\n; if type_of(doc) == \"map\" {{ doc.{SHARD_FIELD} = {kept}; }}"
+    )
+}
+
+/// Whether one of the words stands in it that end a script. In a text or a comment they do not, and are refused as well.
+fn leaves_early(function: &str) -> bool {
+    function
+        .split(|sign: char| !(sign.is_alphanumeric() || sign == '_'))
+        .any(|word| matches!(word, "return" | "exit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(body: Value) -> Option<Edit> {
+        match body {
+            Value::Object(body) => parse(body),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_nodes_refuse_is_left_to_them() {
+        assert!(
+            parsed(json!({"function": "doc.a = 1", "filter": null, "context": {"b": 1}})).is_some()
+        );
+        for bad in [
+            json!({}),
+            json!({"function": 1}),
+            json!({"function": "x", "filter": 1}),
+            json!({"function": "x", "context": []}),
+            json!({"function": "x", "dogs": 1}),
+        ] {
+            assert!(parsed(bad.clone()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_that_end_a_script_are_found() {
+        assert!(leaves_early("if doc.a { return; }"));
+        assert!(leaves_early("exit()"));
+        assert!(!leaves_early("doc.returned = doc.exits"));
+    }
+}
