@@ -10,7 +10,7 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: [(&str, &str); 7] = [
+const LATER: &[(&str, &str)] = &[
     ("/dumps", "dumps"),
     ("/snapshots", "snapshots"),
     ("/export", "exports"),
