@@ -30,6 +30,13 @@ fn a_search_names_the_shards_that_are_gone() {
         message.contains(|c: char| c.is_ascii_digit()),
         "no shard is named: {message}"
     );
+    let answer = federated(&proxy);
+    assert_eq!(
+        (answer.status, answer.code()),
+        (503, Some("miroir_shard_unavailable")),
+        "{}",
+        answer.body
+    );
     let answer = proxy
         .get("/indexes/things/documents?limit=100")
         .expect("an answer");
@@ -49,6 +56,15 @@ fn a_search_names_the_shards_that_are_gone() {
     until("searches to work again", PATIENCE, || {
         total(&proxy) == Some(DOCUMENTS)
     });
+}
+
+/// A federated search that finds every document, half of them by two queries.
+fn federated(proxy: &Target) -> miroir_tests::http::Answer {
+    let queries = json!([{"indexUid": "things"}, {"indexUid": "things", "q": "thing"}]);
+    let body = json!({"federation": {"limit": 100}, "queries": queries});
+    proxy
+        .send_json("POST", "/multi-search", &body)
+        .expect("an answer")
 }
 
 #[test]
@@ -71,8 +87,18 @@ fn partial_answers_say_that_they_are() {
         "a partial answer does not say so: {:?}",
         answer.headers
     );
+    let shards = answer.header("x-miroir-degraded").map(str::to_owned);
     let hits = answer.body["hits"].as_array().map_or(0, Vec::len);
     assert!(hits > 0 && hits < DOCUMENTS, "{hits} of {DOCUMENTS}");
+    let answer = federated(&proxy);
+    let several = shards.map(|shards| format!("things:{shards}"));
+    assert_eq!(
+        answer.header("x-miroir-degraded"),
+        several.as_deref(),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.body["hits"].as_array().map_or(0, Vec::len), hits);
 
     fleet.nodes[1].start();
     until("whole answers again", PATIENCE, || {
@@ -128,6 +154,9 @@ fn with_two_copies_one_dead_node_is_not_noticed_by_searches() {
     });
     let proxy = filled(&fleet);
     fleet.nodes[0].kill();
+    let answer = federated(&proxy);
+    let hits = answer.body["hits"].as_array().map_or(0, Vec::len);
+    assert_eq!((answer.status, hits), (200, DOCUMENTS), "{}", answer.body);
     until("searches to be whole", PATIENCE, || {
         total(&proxy) == Some(DOCUMENTS)
     });

@@ -108,14 +108,16 @@ pub async fn handle(
 ) -> Result<Response, Error> {
     let started = Instant::now();
     let queries: Option<Vec<Query>> = queries.into_iter().map(Query::read).collect();
-    let Some(mut queries) = queries.filter(|queries| queries.iter().all(Query::is_federated))
-    else {
-        return Err(refused(app, table, request).await);
+    let Some(mut queries) = queries else {
+        return Err(refused(app, table, request, None).await);
     };
     for (position, query) in queries.iter_mut().enumerate() {
         let seen = access.check_named(&query.uid);
         seen.map_err(|error| inside(position, error))?;
         access.restrict(&query.uid, &mut query.body.filter);
+    }
+    if let Some(wrong) = queries.iter().find(|query| !query.is_federated()) {
+        return Err(refused(app, table, request, Some(wrong)).await);
     }
     let search = match Search::prepare(app, table, federation, queries) {
         Ok(search) => search,
@@ -135,21 +137,37 @@ pub async fn handle(
     search.respond(app, gathered, started)
 }
 
-/// For a request that does not fit what this program knows.
-async fn refused(app: &App, table: &RoutingTable, request: &Request) -> Error {
+/// For a request that does not fit what this program knows, or has a query that no federated search may have.
+async fn refused(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    wrong: Option<&Query>,
+) -> Error {
     let error = app
         .judged_refusal(table, request, "a parameter of this federated search")
         .await;
-    // Nodes may search with others, so that they answer us. Whether clients may is another matter.
+    // Nodes may search with others, so that they answer us. Clients may not.
     if error.code == "invalid_multi_search_remote" {
-        return Error::invalid(
-            400,
-            "feature_not_enabled",
-            "Performing a remote federated search requires enabling the `network` experimental feature. See \
-             https://github.com/orgs/meilisearch/discussions/805",
-        );
+        return network_is_off(REMOTE_SEARCH);
     }
-    error
+    match wrong {
+        Some(query) if error.status == 501 && query.options.query_position.is_some() => {
+            network_is_off("Using `federationOptions.queryPosition`")
+        }
+        _ => error,
+    }
+}
+
+fn network_is_off(what: &str) -> Error {
+    Error::invalid(
+        400,
+        "feature_not_enabled",
+        format!(
+            "{what} requires enabling the `network` experimental feature. See \
+             https://github.com/orgs/meilisearch/discussions/805"
+        ),
+    )
 }
 
 /// A node's words for the whole request where it is the request that is wrong; ours where no node finds anything wrong.
@@ -177,7 +195,7 @@ async fn retold(
     said.ok().flatten().unwrap_or(ours)
 }
 
-/// How a node's refusal of our header begins.
+/// What a node without the feature calls our header, and a client's `remote`.
 const REMOTE_SEARCH: &str = "Performing a remote federated search";
 
 impl Query {
