@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 
-use miroir_merge::{merge_hybrid, FacetOrder, Mix, Paging, Spec};
+use miroir_merge::{merge_hybrid, merge_similar, FacetOrder, Mix, Paging, Similar, Spec};
 
 /// A document as a search sees it. Few different values, so that ties are common.
 #[derive(Clone, Debug)]
@@ -161,6 +161,27 @@ fn answer(hits: &[Hit], total: usize) -> Bytes {
         .into()
 }
 
+fn spec(offset: usize, limit: usize) -> Spec<'static> {
+    Spec {
+        paging: Paging::Offset { offset, limit },
+        max_total_hits: 1000,
+        cap_totals: false,
+        show_score: false,
+        show_details: false,
+        ranked: true,
+        federated: false,
+        semantic: false,
+        distinct: None,
+        strip_fields: &[],
+        strip_formatted: &[],
+        facet_order: &|_| FacetOrder::Alpha,
+        max_values_per_facet: 100,
+        query: "q",
+        processing_time_ms: 0,
+        request_uid: None,
+    }
+}
+
 fn documents() -> impl Strategy<Value = Vec<Document>> {
     let document = (
         0..4usize,
@@ -218,30 +239,49 @@ proptest! {
             semantic.push(answer(&hits, held.len()));
         }
         let mix = Mix { ratio, primary_key: "id", distinct_again: false };
-        let spec = Spec {
-            paging: Paging::Offset { offset, limit },
-            max_total_hits: 1000,
-            cap_totals: false,
-            show_score: false,
-            show_details: false,
-            ranked: true,
-            federated: false,
-            semantic: false,
-            distinct: None,
-            strip_fields: &[],
-            strip_formatted: &[],
-            facet_order: &|_| FacetOrder::Alpha,
-            max_values_per_facet: 100,
-            query: "q",
-            processing_time_ms: 0,
-            request_uid: None,
-        };
+        let spec = spec(offset, limit);
         let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();
         let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
         let ids: Vec<Value> = expected.iter().map(|hit| json!({"id": hit.document.id})).collect();
         prop_assert_eq!(&merged["hits"], &Value::from(ids));
         let semantic_hits = expected.iter().filter(|hit| mixed && hit.semantic).count();
         prop_assert_eq!(merged["semanticHitCount"].as_u64(), Some(semantic_hits as u64));
+        prop_assert_eq!(merged["estimatedTotalHits"].as_u64(), Some(total as u64));
+    }
+
+    #[test]
+    fn neighbours_are_those_of_one_node(
+        documents in documents(),
+        (offset, limit) in (0..6usize, 0..8usize),
+        threshold in prop::option::of(0..100u32),
+    ) {
+        let threshold = threshold.map(|hundredths| f64::from(hundredths) / 100.0);
+        let near: Vec<Hit> = list(&documents, true, Sort::Never, documents.len())
+            .into_iter()
+            .filter(|hit| hit.document.similarity.is_some())
+            .collect();
+        let far = |hit: &Hit| threshold.is_some_and(|least| hit.score() < least);
+        let page = near.iter().enumerate().skip(offset).take(limit);
+        let end = page.clone().find(|(_, hit)| far(hit)).map(|(rank, _)| rank);
+        let expected: Vec<Value> = page
+            .filter(|(rank, _)| end.is_none_or(|end| *rank < end))
+            .map(|(_, hit)| json!({"id": hit.document.id}))
+            .collect();
+
+        // Each document is found twice, as if by the two vectors of the one that is asked about.
+        let answers: Vec<Bytes> = (0..8)
+            .map(|place| {
+                let held: Vec<Document> =
+                    documents.iter().filter(|document| document.node == place / 2).cloned().collect();
+                answer(&list(&held, true, Sort::Never, offset + limit), held.len())
+            })
+            .collect();
+        let similar = Similar { id: "a", primary_key: Some("id"), ranking_score_threshold: threshold };
+        let merged =
+            merge_similar(&answers, &similar, documents.len() as u64, &spec(offset, limit)).unwrap();
+        let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
+        prop_assert_eq!(&merged["hits"], &Value::from(expected));
+        let total = end.unwrap_or(documents.len());
         prop_assert_eq!(merged["estimatedTotalHits"].as_u64(), Some(total as u64));
     }
 }
