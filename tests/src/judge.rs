@@ -279,6 +279,18 @@ pub const KNOWN: &[Known] = &[
         holds: |_, _| true,
     },
     Known {
+        what: "everything under `matchingStrategy: frequency` with two or more words",
+        why: "not cured yet: each node drops the words that are frequent in its own documents (MEILISEARCH D.2)",
+        applies: |_, ask| {
+            any_search(ask, |s| {
+                s["matchingStrategy"] == "frequency" && s["q"].as_str().is_some_and(|q| q.trim().contains(' '))
+            })
+        },
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
         what: "totals and facets under `rankingScoreThreshold`",
         why: "the engine takes documents below it out of its count only as far as it had to walk for the page, and each node walks for itself",
         applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number()),

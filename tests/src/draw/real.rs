@@ -192,7 +192,7 @@ impl Questions {
             }
         }
         if rng.gen_bool(0.3) {
-            let strategy = ["last", "all"].choose(rng);
+            let strategy = ["last", "all", "frequency"].choose(rng);
             s.insert("matchingStrategy".into(), json!(strategy));
         }
         if rng.gen_bool(0.1) {
