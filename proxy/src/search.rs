@@ -184,11 +184,7 @@ impl<'t> Search<'t> {
         error: Error,
     ) -> Error {
         let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
-        // A filter is refused with its text, which nodes get in other words (`rewrite_filter`).
-        let asked_alike = self.planned.reveal.is_none()
-            && self.legs(app).count() == 1
-            && error.code != "invalid_search_filter";
-        if !nodes_words || asked_alike {
+        if !nodes_words || (self.planned.reveal.is_none() && self.legs(app).count() == 1) {
             return error;
         }
         let said = app.judge(table, request, Shown::Whole).await;
@@ -211,9 +207,6 @@ impl<'t> Search<'t> {
         }
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
-        // Up to 1.49 a node that is asked for every facet orders all of them as `*` says.
-        let ordered_alike =
-            app.shared.control.node_version() < (1, 50, 0) && planned.wants_every_facet();
         let spec = Spec {
             paging: planned.paging,
             max_total_hits: settings.max_total_hits,
@@ -226,9 +219,7 @@ impl<'t> Search<'t> {
             distinct: planned.distinct.as_deref(),
             strip_fields: &strip,
             strip_formatted: if planned.strip_formatted { &strip } else { &[] },
-            facet_order: &|field| {
-                merge_order(settings.facet_order(if ordered_alike { "*" } else { field }))
-            },
+            facet_order: &|field| merge_order(settings.facet_order(field)),
             max_values_per_facet: settings.max_values_per_facet,
             query: &planned.query,
             processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -328,13 +328,6 @@ struct Federation<'a> {
 }
 
 impl PlannedSearch {
-    /// Whether `facets` holds `*`.
-    pub fn wants_every_facet(&self) -> bool {
-        let names = self.node_body.facets.as_ref();
-        let names = names.and_then(|list| serde_json::from_str::<Vec<String>>(list.get()).ok());
-        names.is_some_and(|names| names.iter().any(|name| name == "*"))
-    }
-
     /// Whether documents are told apart by a field that their hits cannot show.
     pub fn hides_distinct(&self) -> bool {
         let reveal = self.reveal.as_ref();

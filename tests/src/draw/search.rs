@@ -133,7 +133,8 @@ pub(super) fn paging(rng: &mut StdRng, s: &mut Map<String, Value>, shape: &Shape
 }
 
 fn facets(rng: &mut StdRng, settings: &Map<String, Value>) -> Value {
-    if rng.gen_bool(0.1) {
+    // before 1.50 a node orders all facets alike then, which the merge does not know yet
+    if rng.gen_bool(0.1) && !settings.contains_key("faceting") {
         return json!([["*"], ["nested.*"], ["nested"], ["crew.*"]].choose(rng));
     }
     let mut names = vec![
