@@ -9,7 +9,7 @@ use axum::Router;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use miroir_api::Error;
-use miroir_auth::Access;
+use miroir_auth::{check_single_key, Access};
 use miroir_router::Publisher;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -147,6 +147,14 @@ impl Control {
     /// The lowest version of the nodes that were reached so far: major, minor, patch.
     pub fn node_version(&self) -> (u32, u32, u32) {
         self.plane.lowest_version()
+    }
+
+    /// For admin routes that a core serves: `authorization` is the header's value.
+    ///
+    /// # Errors
+    /// It does not hold the admin key.
+    pub fn authorise_admin(&self, authorization: Option<&str>) -> Result<(), Error> {
+        check_single_key(self.plane.admin_key.as_deref(), authorization)
     }
 
     /// Answers any slow route. The core has checked the client's key and knows what it may see; `/_miroir/` is checked

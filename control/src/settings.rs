@@ -104,6 +104,7 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .map(|rules| rules.iter().filter_map(filterable_rule).collect())
             .unwrap_or_default(),
         max_values_per_facet: usize::try_from(faceting.user_max()).unwrap_or(usize::MAX),
+        node_values_per_facet: usize::try_from(faceting.node_max()).unwrap_or(usize::MAX),
         sort_facet_values_by: match settings.pointer("/faceting/sortFacetValuesBy") {
             Some(Value::Object(map)) => map
                 .iter()

@@ -38,8 +38,10 @@ fuzz_target!(|input: &[u8]| {
         show_score: flag(1),
         show_details: flag(2),
         ranked: flag(3),
+        federated: false,
         semantic: false,
         distinct: flag(4).then_some("a.b"),
+        counts: None,
         strip_fields: if flag(5) { &["a", "b.c"] } else { &[] }, strip_formatted: if flag(5) { &["a", "b.c"] } else { &[] },
         facet_order: &|field| {
             if field.len() % 2 == 0 {

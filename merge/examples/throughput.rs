@@ -165,6 +165,7 @@ fn spec(limit: usize) -> Spec<'static> {
         federated: false,
         semantic: false,
         distinct: None,
+        counts: None,
         strip_fields: &[],
         strip_formatted: &[],
         facet_order: &|_| FacetOrder::Alpha,

@@ -34,7 +34,8 @@ pub use federated::{merge_federated, FederatedIndex, FederatedQuery, FederatedSp
 pub use reply::Merged;
 pub use results::split_results;
 pub use search::{
-    count_found, merge_hybrid, merge_search, merge_similar, FacetOrder, Mix, Paging, Similar, Spec,
+    count_found, merge_hybrid, merge_search, merge_similar, Counts, DistinctCounts, FacetOrder,
+    Mix, Paging, Similar, Spec,
 };
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,

@@ -12,6 +12,7 @@ pub(crate) mod facets;
 mod mix;
 mod queue;
 mod similar;
+mod totals;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::cut::{cut_object, Cuts, Ranges};
+use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::MergeError;
@@ -28,6 +30,8 @@ use distinct::Seen;
 pub use mix::{merge_hybrid, Mix};
 use queue::{Head, Queue};
 pub use similar::{count_found, merge_similar, Similar};
+use totals::Walked;
+pub use totals::{Counts, DistinctCounts};
 
 /// Which part of the merged list the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +69,10 @@ pub struct Spec<'a> {
     /// The search goes by meaning alone: the answer says how many of its hits do.
     pub semantic: bool,
     /// Dotted path of the distinct attribute, which hits carry (or their `_federation` does). Duplicates between nodes are dropped and subtracted from the
-    /// total, as far as they were met: the total stays an upper bound (MEILISEARCH B.6).
+    /// total, as far as they were met: without `counts` the total stays an upper bound (MEILISEARCH B.6).
     pub distinct: Option<&'a str>,
+    /// Answers by which totals become those of one node, where they are there.
+    pub counts: Option<Counts<'a>>,
     /// Dotted paths that were asked for only on behalf of the merge. The reserved field is always cut out.
     pub strip_fields: &'a [&'a str],
     /// Those of them that `_formatted` would not hold otherwise: neither highlighted nor cropped for the client.
@@ -114,9 +120,29 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
     let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
-    let duplicates = merge_hits(answers, &scanned, spec, window, &mut writer)?;
+    let walked = merge_hits(answers, &scanned, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);
-    finish(answers, &scanned, spec, duplicates, semantic_hits, reply)
+    let mut found = sum(&scanned).saturating_sub(walked.duplicates);
+    match spec.counts {
+        Some(Counts::Threshold { universe }) => {
+            let all = scan(universe)?;
+            let everything = sum(&all);
+            if walked.full || totals::is_past(everything, spec) {
+                return finish(universe, &all, spec, everything, semantic_hits, reply);
+            }
+        }
+        Some(Counts::Distinct(counts)) => {
+            found = totals::distinct(counts, &walked, spec)?.unwrap_or(found);
+        }
+        _ => {}
+    }
+    finish(answers, &scanned, spec, found, semantic_hits, reply)
+}
+
+/// The sum of the answers' totals.
+fn sum(scanned: &[Answer]) -> u64 {
+    let totals = scanned.iter().map(|answer| answer.total);
+    totals.fold(0, u64::saturating_add)
 }
 
 /// Looks at each answer for its spans.
@@ -127,19 +153,15 @@ fn scan(answers: &[Bytes]) -> Result<Vec<Answer>, MergeError> {
         .collect()
 }
 
-/// Writes what stands behind the hits; totals and facets are those of `answers`.
+/// Writes what stands behind the hits: the total `found`, and the facets of `answers`.
 fn finish(
     answers: &[Bytes],
     scanned: &[Answer],
     spec: &Spec,
-    duplicates: u64,
+    found: u64,
     semantic_hits: Option<u64>,
     mut reply: Reply,
 ) -> Result<Merged, MergeError> {
-    let total: u64 = scanned
-        .iter()
-        .map(|answer| answer.total)
-        .fold(0, u64::saturating_add);
     reply.text(b"],\"query\":");
     reply.string(spec.query);
     if let Some((node, vector)) = query_vector(scanned) {
@@ -148,14 +170,13 @@ fn finish(
     }
     reply.text(b",\"processingTimeMs\":");
     reply.number(spec.processing_time_ms);
-    let found = total.saturating_sub(duplicates);
     let shown = if spec.cap_totals {
         found.min(spec.max_total_hits as u64)
     } else {
         found
     };
     write_paging(&mut reply, spec.shown_paging(), shown);
-    facets::merge_facets(answers, scanned, spec, total, &mut reply)?;
+    facets::merge_facets(answers, scanned, spec, sum(scanned), &mut reply)?;
     if let Some(uid) = spec.request_uid {
         reply.text(b",\"requestUid\":");
         reply.string(uid);
@@ -208,27 +229,39 @@ impl Window {
     }
 }
 
-/// Writes the window's hits; returns how many duplicates of the distinct attribute were passed over on the way.
-fn merge_hits(
+/// Writes the window's hits.
+fn merge_hits<'s>(
     answers: &[Bytes],
     scanned: &[Answer],
-    spec: &Spec,
+    spec: &'s Spec,
     window: Window,
     writer: &mut HitWriter,
-) -> Result<u64, MergeError> {
-    if window.take == 0 {
-        return Ok(0);
-    }
-    let mut queue = Queue::new(answers, scanned, spec.carried())?;
+) -> Result<Walked<'s>, MergeError> {
     let mut seen = spec.distinct.map(Seen::new);
     let (mut duplicates, mut passed) = (0, 0);
+    if window.take == 0 {
+        return Ok(Walked {
+            duplicates,
+            full: true,
+            met: None,
+        });
+    }
+    let mut queue = Queue::new(answers, scanned, spec.carried())?;
+    let counting = matches!(spec.counts, Some(Counts::Distinct(_)));
+    let mut last = RankKey::default();
     while writer.written < window.take {
         let Some(Head {
-            node, hit, extra, ..
+            key,
+            node,
+            hit,
+            extra,
         }) = queue.next()?
         else {
             break;
         };
+        if counting {
+            last = key;
+        }
         let bytes = &answers[node];
         if distinct::repeats(&mut seen, bytes, node, &hit.span, &extra)? {
             duplicates += 1;
@@ -239,7 +272,18 @@ fn merge_hits(
             writer.write(bytes, node, hit.span)?;
         }
     }
-    Ok(duplicates)
+    let full = writer.written == window.take;
+    if full && counting && spec.ranked {
+        while let Some(head) = queue.next_tie(&last)? {
+            let bytes = &answers[head.node];
+            distinct::repeats(&mut seen, bytes, head.node, &head.hit.span, &head.extra)?;
+        }
+    }
+    Ok(Walked {
+        duplicates,
+        full,
+        met: seen,
+    })
 }
 
 /// Writes hits one behind the other, without what the client did not ask for.

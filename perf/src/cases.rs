@@ -88,6 +88,7 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
                 federated: false,
                 semantic: false,
                 distinct: None,
+                counts: None,
                 strip_fields: &[],
                 strip_formatted: &[],
                 facet_order: &|_| FacetOrder::Alpha,

@@ -15,7 +15,7 @@ use miroir_router::{Index, Reader, RoutingTable};
 use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::routes::{classify, Route};
-use crate::{cors, documents, facet_search, multi_search, search, similar};
+use crate::{cors, documents, facet_search, metrics, multi_search, search, similar};
 
 /// What every core shares.
 pub struct Shared {
@@ -58,6 +58,7 @@ impl App {
                 drop(table);
                 self.hand_over(access, request).await
             }
+            Route::Metrics => metrics::handle(self, &request),
             Route::Search { index } => {
                 search::handle(self, &table, &access, &request, &index).await
             }

@@ -14,6 +14,7 @@ mod demo;
 mod documents;
 mod facet_search;
 mod judge;
+mod metrics;
 mod multi_search;
 mod pinned;
 mod routes;

@@ -46,6 +46,8 @@ pub enum Route<'a> {
     ClearDocuments {
         index: Cow<'a, str>,
     },
+    /// What the cores have counted.
+    Metrics,
     /// Not ours: indexes, settings, tasks, stats and everything unknown.
     Slow,
 }
@@ -62,6 +64,7 @@ pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
         segments.next(),
     ];
     match (first, rest) {
+        ("_miroir", [Some("metrics"), None, ..]) if method == "GET" => Route::Metrics,
         ("multi-search", [None, ..]) if method == "POST" => Route::MultiSearch,
         ("indexes", [Some(index), Some("search"), None, _]) if matches!(method, "GET" | "POST") => {
             decoded(index).map_or(Route::Slow, |index| Route::Search { index })
@@ -151,6 +154,8 @@ mod tests {
             classify("POST", "/indexes/films/documents/edit"),
             Route::EditDocuments { index: films() }
         );
+        assert_eq!(classify("GET", "/_miroir/metrics"), Route::Metrics);
+        assert_eq!(classify("GET", "/_miroir/ready"), Route::Slow);
         assert_eq!(classify("GET", "/indexes"), Route::Slow);
         assert_eq!(classify("GET", "/indexes//search"), Route::Slow);
         assert_eq!(classify("GET", "/indexes/films/documents/1/2"), Route::Slow);

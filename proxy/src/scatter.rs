@@ -16,6 +16,7 @@ use miroir_net::client::{ClientError, ErrorKind, OutRequest, Reply};
 use miroir_router::{read_plan, Index, NodeIdx, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
+use crate::metrics::Counter;
 
 mod parcel;
 
@@ -24,6 +25,19 @@ use parcel::{parcels, Outcome};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.
 pub const READ_DEADLINE: Duration = Duration::from_secs(30);
+
+pub static LEGS: Counter = Counter::new(
+    "miroir_legs_total",
+    "Questions to one copy of each wanted shard of an index, of which a request has one or several.",
+);
+pub static NODE_REQUESTS: Counter = Counter::new(
+    "miroir_node_requests_total",
+    "Requests to nodes on behalf of reads, each for one or several legs.",
+);
+pub static NODE_FAILURES: Counter = Counter::new(
+    "miroir_node_failures_total",
+    "Answers to legs that did not come, so that another copy was asked.",
+);
 
 /// What came back for a leg.
 #[derive(Default)]
@@ -101,6 +115,7 @@ impl App {
         table: &RoutingTable,
         legs: &[Leg<'_>],
     ) -> Result<Vec<Gathered>, (usize, Error)> {
+        LEGS.add(legs.len());
         let mut progress: Vec<Progress> = legs.iter().map(|_| Progress::new()).collect();
         loop {
             let asked = self.plan_round(table, legs, &mut progress);
@@ -108,6 +123,7 @@ impl App {
                 break;
             }
             let parcels = parcels(self, legs, &asked);
+            NODE_REQUESTS.add(parcels.len());
             let sent = parcels.iter().map(|parcel| {
                 let address = &table.nodes[usize::from(parcel.node.0)].address;
                 async move {
@@ -222,6 +238,7 @@ impl Progress {
             Outcome::Refused(error) => return Err(error),
             Outcome::Held => {}
             Outcome::Failed { reason, fault } => {
+                NODE_FAILURES.add(1);
                 tracing::warn!(%node, %reason, "a node failed a read");
                 self.gathered.fault = fault;
                 self.gathered.reason = Some(format!("{node}: {reason}"));

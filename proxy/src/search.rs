@@ -13,12 +13,15 @@ use miroir_router::{Index, RoutingTable, Shard};
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
 use crate::judge::Shown;
+use crate::metrics::Counter;
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
 
+mod counting;
 mod hybrid;
 mod query_string;
 mod request;
 
+use counting::Counting;
 use hybrid::{Halves, Kind};
 pub use hybrid::{Hybrid, Ratio};
 pub use query_string::{
@@ -28,6 +31,23 @@ pub use request::{
     names_reserved_field, not_null, rewrite_filter, with_shards, Needed, Part, PlannedSearch,
     SearchBody, Unsupported, DEFAULT_LIMIT,
 };
+
+pub static SEARCHES: Counter = Counter::new(
+    "miroir_searches_total",
+    "Searches of one index, those within a multi-search included.",
+);
+pub static CHEAP_SEARCHES: Counter = Counter::new(
+    "miroir_searches_cheap_total",
+    "Searches whose hits all tie, so that nodes were asked for no ranking details.",
+);
+pub static REVEALING_SEARCHES: Counter = Counter::new(
+    "miroir_searches_revealing_total",
+    "Searches in the federated form, because displayedAttributes hides what ranks hits or tells them apart.",
+);
+pub static NARROWED_SEARCHES: Counter = Counter::new(
+    "miroir_searches_narrowed_total",
+    "Searches that asked only some shards, because their filter pins the primary key.",
+);
 
 /// `GET` and `POST /indexes/{uid}/search`.
 pub async fn handle(
@@ -54,7 +74,7 @@ pub async fn handle(
     let answers = run(app, table, &searches, started).await;
     let mut answers = match answers {
         Ok(answers) => answers,
-        Err((_, error)) => return Err(searches[0].refusal(app, table, request, error).await),
+        Err((_, error)) => return Err(refusal(app, table, request, error).await),
     };
     let answer = answers.pop().unwrap_or_default();
     let response = Response::segments(200, answer.merged.into_segments());
@@ -95,6 +115,7 @@ pub async fn run(
     searches: &[Search<'_>],
     started: Instant,
 ) -> Result<Vec<Answer>, (usize, Error)> {
+    searches.iter().for_each(Search::count);
     let legs: Vec<(usize, Leg)> = searches
         .iter()
         .enumerate()
@@ -154,41 +175,38 @@ impl<'t> Search<'t> {
         })
     }
 
-    /// What nodes are asked: one question, or two in a hybrid search.
+    fn count(&self) {
+        SEARCHES.add(1);
+        CHEAP_SEARCHES.add(usize::from(!self.planned.ranked));
+        REVEALING_SEARCHES.add(usize::from(self.planned.reveal.is_some()));
+    }
+
+    /// What nodes are asked: the search, or the two halves of a hybrid one; then what counts for its totals.
     fn legs<'a>(&'a self, app: &'a App) -> impl Iterator<Item = Leg<'a>> {
         let meaning = match &self.by {
             By::Both(halves) => Some(&halves.meaning),
             By::Words | By::Meaning => None,
         };
-        // The same copies answer both.
+        // The same copies answer all.
         let seed = self.planned.seed();
-        [Some(&self.planned), meaning]
-            .into_iter()
-            .flatten()
-            .map(move |planned| Leg {
+        let searches = [Some(&self.planned), meaning].into_iter().flatten();
+        searches
+            .map(move |planned| planned.ask(app, self.index))
+            .chain(self.counting().into_iter().flat_map(Counting::asks))
+            .map(move |ask| Leg {
                 wanted: Wanted {
                     index: self.index,
                     only: self.shards.as_deref(),
                     seed,
                 },
-                ask: planned.ask(app, self.index),
+                ask,
             })
     }
 
-    /// The error for the client: where a node was asked otherwise than the client asked, a node says it of the client's request.
-    async fn refusal(
-        &self,
-        app: &App,
-        table: &RoutingTable,
-        request: &Request,
-        error: Error,
-    ) -> Error {
-        let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
-        if !nodes_words || (self.planned.reveal.is_none() && self.legs(app).count() == 1) {
-            return error;
-        }
-        let said = app.judge(table, request, Shown::Whole).await;
-        said.ok().flatten().unwrap_or(error)
+    /// What is counted for the totals.
+    fn counting(&self) -> Option<&Counting> {
+        let counting = self.planned.counting.as_ref();
+        counting.filter(|_| matches!(self.by, By::Words))
     }
 
     /// Merges what came back for the legs, in their order.
@@ -205,6 +223,10 @@ impl<'t> Search<'t> {
             missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
             answers.push(gathered.answers.into_iter().map(|(_, body)| body).collect());
         }
+        let counts = self
+            .counting()
+            .and_then(|counting| counting.counts(answers.get(1..)?, settings));
+        let star = planned.facet_star && orders_all_facets_alike(app);
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
         let spec = Spec {
@@ -217,9 +239,10 @@ impl<'t> Search<'t> {
             federated: planned.reveal.is_some(),
             semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),
+            counts,
             strip_fields: &strip,
             strip_formatted: if planned.strip_formatted { &strip } else { &[] },
-            facet_order: &|field| merge_order(settings.facet_order(field)),
+            facet_order: &|field| merge_order(settings.facet_order(if star { "*" } else { field })),
             max_values_per_facet: settings.max_values_per_facet,
             query: &planned.query,
             processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -229,7 +252,8 @@ impl<'t> Search<'t> {
             (By::Both(halves), [words, meaning]) => {
                 merge_hybrid(words, meaning, &halves.mix(app), &spec)
             }
-            _ => merge_search(&answers.concat(), &spec),
+            (_, [hits, ..]) => merge_search(hits, &spec),
+            (_, []) => merge_search(&[], &spec),
         };
         Ok(Answer {
             merged: merged.map_err(merge_error)?,
@@ -258,6 +282,16 @@ impl App {
             .bearer(self.node_key.clone())
         }
     }
+}
+
+/// The error for the client: what a node says of the client's own request, since nodes were asked in other words.
+async fn refusal(app: &App, table: &RoutingTable, request: &Request, error: Error) -> Error {
+    let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
+    if !nodes_words {
+        return error;
+    }
+    let said = app.judge(table, request, Shown::Whole).await;
+    said.ok().flatten().unwrap_or(error)
 }
 
 /// Whether hidden values can be had. Errors: 501.
@@ -330,6 +364,11 @@ pub fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder
 /// Up to 1.46 a node cut `estimatedTotalHits` at `maxTotalHits` (MEILISEARCH B.0).
 fn caps_totals(app: &App) -> bool {
     app.shared.control.node_version() < (1, 47, 0)
+}
+
+/// Up to 1.49 a node that was asked for `*` ordered all facets as those without an order of their own.
+fn orders_all_facets_alike(app: &App) -> bool {
+    app.shared.control.node_version() < (1, 50, 0)
 }
 
 pub fn sends_request_uid(app: &App) -> bool {

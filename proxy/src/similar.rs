@@ -156,6 +156,7 @@ impl<'a> Search<'a> {
             federated: false,
             semantic: false,
             distinct: None,
+            counts: None,
             strip_fields: &strip,
             strip_formatted: &[],
             facet_order: &|_| miroir_merge::FacetOrder::Alpha,

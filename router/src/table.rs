@@ -126,6 +126,8 @@ pub struct SearchSettings {
     pub filterable_attributes: Vec<FilterableRule>,
     /// The user's number; nodes may be set to more.
     pub max_values_per_facet: usize,
+    /// The nodes' number.
+    pub node_values_per_facet: usize,
     /// Field or `*` -> order, `*` last where both are there.
     pub sort_facet_values_by: Vec<(String, FacetOrder)>,
     /// `pagination.maxTotalHits`
@@ -212,6 +214,7 @@ impl Default for SearchSettings {
             filterable_attributes_empty: true,
             filterable_attributes: Vec::new(),
             max_values_per_facet: 100,
+            node_values_per_facet: 100,
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
         }

@@ -71,6 +71,16 @@ impl<'s> Seen<'s> {
     }
 }
 
+impl Seen<'_> {
+    /// What is remembered, as facets name it: whether it is a number, and the number's text or the string's normalised form.
+    pub fn facet_keys(&self) -> impl Iterator<Item = (bool, String)> + '_ {
+        self.values.iter().map(|value| match value {
+            Value::Number(bits) => (true, f64::from_bits(*bits).to_string()),
+            Value::Text(text) => (false, text.to_string()),
+        })
+    }
+}
+
 /// Collects the leaves at `path` below the object at the scanner, through arrays, with dots in names allowed at every level.
 fn collect(
     scanner: &mut Scanner,

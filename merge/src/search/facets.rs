@@ -93,6 +93,19 @@ impl<'a> Facets<'a> {
         Ok(())
     }
 
+    /// The values of one facet; none where no node has one.
+    pub(super) fn counts(self, name: &str) -> ValueCounts {
+        let mut facets = self.facets.into_iter();
+        let Some((_, facet)) = facets.find(|(known, _)| known == name) else {
+            return ValueCounts::default();
+        };
+        let values = facet.values.into_iter();
+        ValueCounts {
+            counts: values.map(|(key, value)| (key, value.count)).collect(),
+            longest: facet.longest,
+        }
+    }
+
     /// The greatest count of a value: the search has found at least so many documents.
     pub fn count_max(&self) -> u64 {
         let values = self.facets.values().flat_map(|facet| facet.values.values());
@@ -223,6 +236,32 @@ struct Facet<'a> {
     values: HashMap<(bool, String), Value<'a>, BuildHasherDefault<AHasher>>,
     /// A node listed numbers in an order that is numeric and not textual: there were too many candidates for the textual one.
     numeric_order_seen: bool,
+    /// The most values that one node has listed.
+    longest: usize,
+}
+
+/// How many documents have each value of a facet.
+#[derive(Default)]
+pub(super) struct ValueCounts {
+    counts: HashMap<(bool, String), u64, BuildHasherDefault<AHasher>>,
+    /// The most values that one node has listed.
+    pub longest: usize,
+}
+
+impl ValueCounts {
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Those that have several values count several times.
+    pub fn documents(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Of a number or of a string, by its normalised form.
+    pub fn of(&self, number: bool, value: String) -> Option<u64> {
+        self.counts.get(&(number, value)).copied()
+    }
 }
 
 struct Value<'a> {
@@ -258,6 +297,7 @@ fn read_facets<'a>(
         let numbers = numbers_in(&listed, stats.get(&name), order);
         let facet = facets.entry(name).or_default();
         facet.numeric_order_seen |= is_numeric_only(&numbers);
+        facet.longest = facet.longest.max(listed.len());
         for (place, (spelling, count)) in listed.into_iter().enumerate() {
             facet.add(spelling, numbers.get(place).copied(), count);
         }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
 use super::queue::{Head, Queue};
-use super::{finish, scan, HitWriter, Spec, Window};
+use super::{finish, scan, sum, HitWriter, Spec, Window};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::{Malformed, Scanner};
@@ -71,7 +71,14 @@ pub fn merge_hybrid(
         for hit in words.hits.iter().skip(window.skip).take(window.take) {
             writer.write(hit.bytes, hit.node, hit.span.clone())?;
         }
-        return finish(keyword, &by_words, spec, words.duplicates, Some(0), reply);
+        return finish(
+            keyword,
+            &by_words,
+            spec,
+            sum(&by_words).saturating_sub(words.duplicates),
+            Some(0),
+            reply,
+        );
     }
 
     let by_meaning = scan(semantic)?;
@@ -89,7 +96,7 @@ pub fn merge_hybrid(
         semantic,
         &by_meaning,
         spec,
-        meaning.duplicates,
+        sum(&by_meaning).saturating_sub(meaning.duplicates),
         Some(semantic_hits),
         reply,
     )

@@ -56,6 +56,14 @@ impl<'a> Queue<'a> {
         Ok(Some(head))
     }
 
+    /// Takes the best hit that is left if it ties with `key`.
+    pub fn next_tie(&mut self, key: &RankKey<'a>) -> Result<Option<Head<'a>>, MergeError> {
+        match self.heads.peek() {
+            Some(head) if head.key.compare(key) == Ordering::Equal => self.next(),
+            _ => Ok(None),
+        }
+    }
+
     fn put(&mut self, node: usize) -> Result<(), MergeError> {
         let bytes = &self.answers[node];
         let Some(hit) = self.lists[node].next(bytes, node, self.carried)? else {

@@ -18,6 +18,7 @@ fn spec() -> Spec<'static> {
         federated: false,
         semantic: false,
         distinct: None,
+        counts: None,
         strip_fields: &[],
         strip_formatted: &[],
         facet_order: ALPHA,

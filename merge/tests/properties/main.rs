@@ -5,3 +5,4 @@ mod json;
 mod merging;
 mod mixing;
 mod splitting;
+mod totals;

@@ -28,6 +28,7 @@ fn spec(offset: usize, limit: usize) -> Spec<'static> {
         federated: false,
         semantic: false,
         distinct: None,
+        counts: None,
         strip_fields: &[],
         strip_formatted: &[],
         facet_order: &|_| FacetOrder::Count,

@@ -14,6 +14,7 @@ use miroir_api::SHARD_FIELD;
 use miroir_merge::Paging;
 use miroir_router::{rewrite_not_equal, Index, ReadTarget, SearchSettings, Shard};
 
+use super::counting::Counting;
 use crate::core::App;
 use crate::pinned;
 use crate::scatter::{multi_search_body, Ask};
@@ -101,6 +102,10 @@ pub struct PlannedSearch {
     pub strip_fields: Vec<String>,
     /// Whether they are to go from `_formatted` too: unless the client wanted them highlighted or cropped.
     pub strip_formatted: bool,
+    /// The client asks for facets by a `*`.
+    pub facet_star: bool,
+    /// What else nodes are asked, for the totals.
+    pub counting: Option<Counting>,
     /// Nodes are asked in the form that tells values which `displayedAttributes` hides.
     pub reveal: Option<Reveal>,
 }
@@ -140,6 +145,8 @@ impl SearchBody {
         if let Some(filter) = &mut self.filter {
             rewrite_filter(filter);
         }
+        let facet_star = self.has_facet_star();
+        let counting = Counting::of(&self, distinct.as_deref(), paging, settings);
         let strip_formatted = !strip_fields.iter().any(|field| self.formats(field));
         Ok(PlannedSearch {
             node_body: self,
@@ -151,6 +158,8 @@ impl SearchBody {
             distinct,
             strip_fields,
             strip_formatted,
+            facet_star,
+            counting,
             reveal,
         })
     }
@@ -228,20 +237,24 @@ impl SearchBody {
 
     /// Whether the client wants the field highlighted or cropped.
     fn formats(&self, field: &str) -> bool {
-        let names = |list: &Option<Box<RawValue>>| -> Vec<String> {
-            list.as_ref()
-                .and_then(|list| serde_json::from_str(list.get()).ok())
-                .unwrap_or_default()
-        };
-        let cropped = names(&self.attributes_to_crop);
+        let mut formatted = self.formatted();
+        formatted.any(|name| name == "*" || covers(&name, field))
+    }
+
+    /// The attributes that the client wants highlighted or cropped.
+    fn formatted(&self) -> impl Iterator<Item = String> {
+        let highlighted = names(self.attributes_to_highlight.as_deref());
+        let mut cropped = names(self.attributes_to_crop.as_deref());
         // A cropped attribute may carry its length: `overview:20`.
-        let cropped = cropped
-            .iter()
-            .map(|name| name.split(':').next().unwrap_or_default());
-        let highlighted = names(&self.attributes_to_highlight);
-        cropped
-            .chain(highlighted.iter().map(String::as_str))
-            .any(|name| name == "*" || covers(name, field))
+        for name in &mut cropped {
+            name.truncate(name.find(':').unwrap_or(name.len()));
+        }
+        cropped.into_iter().chain(highlighted)
+    }
+
+    /// Whether a node before 1.50 orders every facet as it orders those without an order of their own.
+    pub fn has_facet_star(&self) -> bool {
+        names(self.facets.as_deref()).iter().any(|name| name == "*")
     }
 
     /// Whether the hidden field would filter, sort or tell documents apart. In lists of attributes it does no harm: it is
@@ -281,17 +294,35 @@ impl SearchBody {
     }
 
     fn retrieve_also(&mut self, field: &str, strip: &mut Vec<String>) {
-        let Some(retrieved) = &mut self.attributes_to_retrieve else {
+        let Some(retrieved) = &self.attributes_to_retrieve else {
             return;
         };
         let covered = retrieved
             .iter()
             .any(|name| name == "*" || covers(name, field));
-        if !covered {
-            retrieved.push(field.to_owned());
-            strip.push(field.to_owned());
+        if covered {
+            return;
         }
+        strip.push(field.to_owned());
+        // Its parents would come too where they are empty: they go, unless the client wants something else in them.
+        let kept: Vec<String> = self.formatted().chain(self.retrieved()).collect();
+        let parents = field.match_indices('.').map(|(dot, _)| &field[..dot]);
+        let free = |parent: &&str| !kept.iter().any(|name| covers(parent, name));
+        strip.extend(parents.filter(free).take(1).map(str::to_owned));
+        self.attributes_to_retrieve
+            .get_or_insert_default()
+            .push(field.to_owned());
     }
+
+    fn retrieved(&self) -> impl Iterator<Item = String> + '_ {
+        self.attributes_to_retrieve.iter().flatten().cloned()
+    }
+}
+
+/// A list of attributes as the client wrote it; whether it is one, nodes judge.
+fn names(list: Option<&RawValue>) -> Vec<String> {
+    list.and_then(|list| serde_json::from_str(list.get()).ok())
+        .unwrap_or_default()
 }
 
 /// What of an index a node is to search.
@@ -356,14 +387,9 @@ impl PlannedSearch {
         }
     }
 
-    /// The bytes for one node: with a shard filter unless the node holds just what it is asked for.
+    /// The bytes for one node.
     pub fn body_for(&self, target: &ReadTarget) -> Vec<u8> {
-        if target.whole {
-            return serialise(&self.node_body);
-        }
-        let mut body = self.node_body.clone();
-        body.filter = Some(with_shards(body.filter.take(), target));
-        serialise(&body)
+        bytes_for(&self.node_body, target)
     }
 
     /// The bytes of this search as a query of a federated one, whose paging is not here.
@@ -430,6 +456,16 @@ impl PlannedSearch {
         };
         xxhash_rust::xxh3::xxh3_64(&serialise(&body))
     }
+}
+
+/// The bytes for one node: with a shard filter unless the node holds just what it is asked for.
+pub fn bytes_for(body: &SearchBody, target: &ReadTarget) -> Vec<u8> {
+    if target.whole {
+        return serialise(body);
+    }
+    let mut body = body.clone();
+    body.filter = Some(with_shards(body.filter.take(), target));
+    serialise(&body)
 }
 
 /// Joins the user's filter and the shards of a target with AND, as a node's array form does.
@@ -558,6 +594,10 @@ mod tests {
     #[test]
     fn distinct_is_fetched_and_cut_out_again() {
         let search = planned(json!({"distinct": "brand.name", "attributesToRetrieve": ["title"]}));
+        assert_eq!(search.strip_fields, ["brand.name", "brand"]);
+        let search = planned(
+            json!({"distinct": "brand.name", "attributesToRetrieve": ["brand.size"], "attributesToHighlight": ["x"]}),
+        );
         assert_eq!(search.strip_fields, ["brand.name"]);
         let search = planned(json!({"distinct": "brand.name", "attributesToRetrieve": ["brand"]}));
         assert!(search.strip_fields.is_empty());

@@ -1,0 +1,163 @@
+//! What nodes are asked besides, so that totals are those of one node (`merge/src/search/totals.rs` says how).
+//!
+//! These questions are searches for no hits, which nodes answer without ranking anything, and they travel with the search
+//! itself.
+
+use miroir_merge::{Counts, DistinctCounts, Paging};
+use miroir_router::{ReadTarget, SearchSettings};
+use serde_json::value::{to_raw_value, RawValue};
+use serde_json::{json, Value};
+
+use super::request::{bytes_for, SearchBody};
+use crate::scatter::Ask;
+
+/// Searches for no hits.
+pub struct Counting {
+    /// All that matches.
+    universe: SearchBody,
+    /// Of it what has a value of the distinct attribute, where there is one.
+    holders: Option<SearchBody>,
+}
+
+impl Counting {
+    /// What has to be counted for a search whose body is ready for nodes; `None`: its totals add up, or cannot be mended.
+    pub fn of(
+        body: &SearchBody,
+        distinct: Option<&str>,
+        paging: Paging,
+        settings: &SearchSettings,
+    ) -> Option<Counting> {
+        let threshold = body.ranking_score_threshold.is_some();
+        if matches!(paging, Paging::Offset { limit: 0, .. }) {
+            return None;
+        }
+        match distinct {
+            Some(field) if !threshold => Self::of_groups(body, field, settings),
+            // Where a rule sorts by values one node comes across low scores early, in an order that is its own.
+            None if threshold && !sorts_by_values(body, settings) => Some(Counting {
+                universe: SearchBody {
+                    facets: body.facets.clone(),
+                    ..bare(body)
+                },
+                holders: None,
+            }),
+            _ => None,
+        }
+    }
+
+    fn of_groups(body: &SearchBody, field: &str, settings: &SearchSettings) -> Option<Counting> {
+        if !settings.is_filterable(field) || field.contains(['"', '\\', '*']) {
+            return None;
+        }
+        let holds =
+            format!("\"{field}\" EXISTS AND \"{field}\" IS NOT NULL AND \"{field}\" IS NOT EMPTY");
+        let mut holders = bare(body);
+        holders.filter = Some(match holders.filter.take() {
+            None | Some(Value::Null) => json!(holds),
+            Some(Value::Array(mut all)) => {
+                all.push(json!(holds));
+                Value::Array(all)
+            }
+            Some(one) => json!([one, holds]),
+        });
+        Some(Counting {
+            universe: SearchBody {
+                facets: Some(raw(&[field])?),
+                ..bare(body)
+            },
+            holders: Some(holders),
+        })
+    }
+
+    /// How nodes are asked; [`Counting::counts`] wants the answers in this order.
+    pub fn asks(&self) -> impl Iterator<Item = Ask<'_>> {
+        std::iter::once(&self.universe)
+            .chain(&self.holders)
+            .map(|body| Ask::Search(Box::new(move |target: &ReadTarget| bytes_for(body, target))))
+    }
+
+    /// What the answers are to the merge.
+    pub fn counts<'a>(
+        &self,
+        answers: &'a [Vec<bytes::Bytes>],
+        settings: &SearchSettings,
+    ) -> Option<Counts<'a>> {
+        match answers {
+            [universe] => Some(Counts::Threshold { universe }),
+            [universe, holders] => Some(Counts::Distinct(DistinctCounts {
+                universe,
+                holders,
+                values_max: settings.node_values_per_facet,
+            })),
+            _ => None,
+        }
+    }
+}
+
+fn sorts_by_values(body: &SearchBody, settings: &SearchSettings) -> bool {
+    let sorts = body.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+    sorts || settings.ranking_rules.iter().any(|rule| rule.contains(':'))
+}
+
+/// The same search for no hits, and nothing shown of them.
+fn bare(body: &SearchBody) -> SearchBody {
+    SearchBody {
+        q: body.q.clone(),
+        filter: body.filter.clone(),
+        matching_strategy: body.matching_strategy.clone(),
+        attributes_to_search_on: body.attributes_to_search_on.clone(),
+        locales: body.locales.clone(),
+        limit: Some(0),
+        ..SearchBody::default()
+    }
+}
+
+fn raw(names: &[&str]) -> Option<Box<RawValue>> {
+    to_raw_value(names).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miroir_router::FilterableRule;
+
+    const PAGE: Paging = Paging::Offset {
+        offset: 0,
+        limit: 20,
+    };
+
+    fn body(body: Value) -> SearchBody {
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn groups_are_counted_where_the_field_can_be_a_facet() {
+        let settings = SearchSettings {
+            filterable_attributes: vec![FilterableRule::Field("maker".into())],
+            ..SearchSettings::default()
+        };
+        let search = body(json!({"q": "a", "filter": "x = 1", "sort": ["y:asc"], "limit": 20}));
+        let counting = Counting::of(&search, Some("maker"), PAGE, &settings).unwrap();
+        assert_eq!(
+            serde_json::to_value(&counting.universe).unwrap(),
+            json!({"q": "a", "filter": "x = 1", "limit": 0, "facets": ["maker"]})
+        );
+        let holders = serde_json::to_value(counting.holders.unwrap()).unwrap();
+        assert_eq!(holders["filter"][0], "x = 1");
+        assert!(Counting::of(&search, Some("other"), PAGE, &settings).is_none());
+        assert!(Counting::of(&search, None, PAGE, &settings).is_none());
+    }
+
+    #[test]
+    fn what_a_threshold_hides_is_counted_where_scores_are_in_order() {
+        let settings = SearchSettings::default();
+        let search = json!({"q": "a", "rankingScoreThreshold": 0.5, "facets": ["x"]});
+        let counting = Counting::of(&body(search), None, PAGE, &settings).unwrap();
+        assert_eq!(
+            serde_json::to_value(&counting.universe).unwrap(),
+            json!({"q": "a", "limit": 0, "facets": ["x"]})
+        );
+        let sorted = json!({"q": "a", "rankingScoreThreshold": 0.5, "sort": ["x:asc"]});
+        assert!(Counting::of(&body(sorted), None, PAGE, &settings).is_none());
+    }
+}
