@@ -14,11 +14,12 @@ use crate::core::App;
 use crate::{scatter, search};
 
 /// All counters, in the order in which they are shown.
-const ALL: [&Counter; 7] = [
+const ALL: [&Counter; 8] = [
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
     &search::NARROWED_SEARCHES,
     &search::REVEALING_SEARCHES,
+    &search::HYBRID_SEARCHES,
     &scatter::LEGS,
     &scatter::NODE_REQUESTS,
     &scatter::NODE_FAILURES,

@@ -48,6 +48,10 @@ pub static NARROWED_SEARCHES: Counter = Counter::new(
     "miroir_searches_narrowed_total",
     "Searches that asked only some shards, because their filter pins the primary key.",
 );
+pub static HYBRID_SEARCHES: Counter = Counter::new(
+    "miroir_searches_hybrid_total",
+    "Searches that were asked twice, by words and by meaning.",
+);
 
 /// `GET` and `POST /indexes/{uid}/search`.
 pub async fn handle(
@@ -179,6 +183,8 @@ impl<'t> Search<'t> {
         SEARCHES.add(1);
         CHEAP_SEARCHES.add(usize::from(!self.planned.ranked));
         REVEALING_SEARCHES.add(usize::from(self.planned.reveal.is_some()));
+        NARROWED_SEARCHES.add(usize::from(self.shards.is_some()));
+        HYBRID_SEARCHES.add(usize::from(matches!(self.by, By::Both(_))));
     }
 
     /// What nodes are asked: the search, or the two halves of a hybrid one; then what counts for its totals.

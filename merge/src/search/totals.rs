@@ -54,8 +54,7 @@ pub(super) fn distinct(
     walked: &Walked,
     spec: &Spec,
 ) -> Result<Option<u64>, MergeError> {
-    // The total of one answer is that of one node.
-    let Some(attribute) = spec.distinct.filter(|_| counts.universe.len() > 1) else {
+    let Some(attribute) = spec.distinct else {
         return Ok(None);
     };
     let rules = Rules {
@@ -70,6 +69,14 @@ pub(super) fn distinct(
             .map_err(|error| unreadable(node, error))?;
     }
     let (all, with_value) = (sum(&universe), sum(&holders));
+    let by_offset = matches!(spec.paging, Paging::Offset { .. });
+    if by_offset && is_past(all, spec) {
+        return Ok(Some(all));
+    }
+    // The total of one answer is that of one node.
+    if universe.len() == 1 {
+        return Ok(None);
+    }
     let values = facets.counts(attribute);
     if values.longest >= counts.values_max || values.documents() != with_value {
         return Ok(None);
@@ -80,7 +87,6 @@ pub(super) fn distinct(
     Ok(match spec.paging {
         Paging::Pages { .. } => groups,
         Paging::Offset { limit: 0, .. } => Some(all),
-        Paging::Offset { .. } if is_past(all, spec) => Some(all),
         Paging::Offset { .. } if !walked.full => groups,
         Paging::Offset { .. } => walked.met.as_ref().and_then(|met| {
             met.facet_keys().try_fold(all, |left, (number, value)| {
