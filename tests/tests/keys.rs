@@ -53,10 +53,10 @@ fn fleet_with_documents() -> Fleet {
     let fleet = Fleet::start(Plan::default());
     let master = fleet.target("proxy");
     let documents: Vec<Value> = (0..30)
-        .map(|id| json!({ "id": id, "title": format!("film {id}"), "user": id % 3 }))
+        .map(|id| json!({ "id": id, "title": format!("film {id}"), "user": id % 3, "owner": format!("u{}", id % 3) }))
         .collect();
     for index in ["films", "songs"] {
-        let settings = json!({ "filterableAttributes": ["user", "id"] });
+        let settings = json!({ "filterableAttributes": ["user", "id", "owner"] });
         let path = format!("/indexes/{index}");
         master
             .write("PATCH", &format!("{path}/settings"), &settings)
@@ -239,6 +239,19 @@ fn a_tenant_sees_what_the_token_lets_through() {
         let hits = ask(&tenant, "POST", search, body);
         assert_eq!(total(&hits), Some(expected), "{filter}");
     }
+
+    let owners = ask(
+        &tenant,
+        "POST",
+        "/indexes/films/facet-search",
+        json!({ "facetName": "owner" }),
+    );
+    assert_eq!(
+        owners.body["facetHits"],
+        json!([{ "value": "u1", "count": 10 }]),
+        "{}",
+        owners.body
+    );
 
     let queries = json!([{ "indexUid": "films" }, { "indexUid": "songs", "filter": "id < 9" }]);
     let both = ask(
