@@ -226,7 +226,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "facets under `distinct`",
         why: "one node counts one document of each group, the one stored first (MEILISEARCH B.6)",
-        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["facets"].is_array()),
+        applies: |settings, ask| is_distinct(settings, ask) && (ask.route == Route::FacetSearch || any_search(ask, |s| s["facets"].is_array())),
         ignoring: FACETS,
         ties_from: None,
         holds: |_, _| true,
