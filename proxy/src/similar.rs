@@ -130,7 +130,7 @@ impl<'a> Search<'a> {
         let settings = &self.index.settings;
         if !self.others.is_empty() && !finds_by_meaning(settings) {
             return Err(Error::not_implemented(
-                "similar documents where the index has a distinct attribute or a ranking rule that sorts before the words",
+                "similar documents where the index has a distinct attribute or a ranking rule that sorts",
             ));
         }
         let (planned, primary_key) = self.plan(vectors)?;
@@ -321,11 +321,10 @@ fn bodies_of(gathered: Gathered) -> Vec<Bytes> {
     gathered.answers.into_iter().map(|(_, body)| body).collect()
 }
 
-/// Whether a search by a vector lists just the nearest documents.
+/// Whether a search by a vector lists the nearest documents as `/similar` does, which no rule that sorts takes part in.
 fn finds_by_meaning(settings: &SearchSettings) -> bool {
-    let sorts = |rule: &&String| rule.contains(':');
-    let first = settings.ranking_rules.iter().find(|rule| *rule != "sort");
-    settings.distinct_attribute.is_none() && first.is_some_and(|rule| !sorts(&rule))
+    let mut rules = settings.ranking_rules.iter();
+    settings.distinct_attribute.is_none() && !rules.any(|rule| rule.contains(':'))
 }
 
 /// The vectors that a document has for an embedder.

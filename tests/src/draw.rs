@@ -51,6 +51,7 @@ pub fn corpus(seed: u64, asks: usize) -> Corpus {
         text_ids: rng.gen_bool(0.3),
         even: rng.gen_bool(0.5),
         vectors: rng.gen_bool(0.25),
+        several_vectors: seed.is_multiple_of(2),
         spellings: rng.gen_bool(0.25),
         two: rng.gen_bool(0.3),
         words: vocabulary(&mut rng, unicode),
@@ -105,6 +106,9 @@ struct Shape {
     even: bool,
     /// Documents have vectors, and there is an embedder for them.
     vectors: bool,
+    /// Some documents have two vectors. Then there is no `similar`: it compares the first with the first and the second with the
+    /// second, and a search by a vector, which the other nodes are asked, with both.
+    several_vectors: bool,
     /// Facet values come in upper and lower case.
     spellings: bool,
     /// There is a second index.
@@ -124,13 +128,18 @@ impl Shape {
     }
 }
 
-/// What the vectors' embedder is called, and how long they are.
+/// What the vectors' embedder is called, and how long they are: longer than there are documents, because arroy compares with every
+/// vector then. With more vectors than dimensions it walks random trees, and no two nodes find the same.
 const EMBEDDER: &str = "vec";
-const DIMENSIONS: usize = 4;
+const DIMENSIONS: usize = 256;
+/// So many of the numbers are not zero.
+const ANGLES: usize = 4;
 
 fn vector(rng: &mut StdRng) -> Vec<f64> {
-    (0..DIMENSIONS)
-        .map(|_| f64::from(rng.gen_range(-1000..1000)) / 1000.0)
+    let angles = (0..ANGLES).map(|_| f64::from(rng.gen_range(-1000..1000)) / 1000.0);
+    angles
+        .chain(std::iter::repeat(0.0))
+        .take(DIMENSIONS)
         .collect()
 }
 
@@ -361,7 +370,7 @@ fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
     if shape.vectors {
         maybe("_vectors", 1.0, &mut |r| match r.gen_range(0..12) {
             0 | 1 => json!({EMBEDDER: null}),
-            2 => json!({EMBEDDER: [vector(r), vector(r)]}),
+            2 if shape.several_vectors => json!({EMBEDDER: [vector(r), vector(r)]}),
             _ => json!({EMBEDDER: vector(r)}),
         });
     }

@@ -226,7 +226,10 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "facets under `distinct`",
         why: "one node counts one document of each group, the one stored first (MEILISEARCH B.6)",
-        applies: |settings, ask| is_distinct(settings, ask) && (ask.route == Route::FacetSearch || any_search(ask, |s| s["facets"].is_array())),
+        applies: |settings, ask| {
+            let has_facets = ask.route == Route::FacetSearch || ask.is_federated() || any_search(ask, |s| s["facets"].is_array());
+            is_distinct(settings, ask) && has_facets
+        },
         ignoring: FACETS,
         ties_from: None,
         holds: |_, _| true,
@@ -246,6 +249,43 @@ pub const KNOWN: &[Known] = &[
         ignoring: TOTALS,
         ties_from: None,
         holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
+    },
+    Known {
+        what: "hits and totals of a hybrid search under `distinct`",
+        why: "which document stands for a group is decided in the list of words and in that of meaning, by each node for itself",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object()),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
+        what: "federated queries under a `distinct` of their own",
+        why: "a document that one query drops as a duplicate may be another query's; each node drops for itself",
+        applies: |settings, ask| ask.is_federated() && is_distinct(settings, ask) && !ask.body["federation"]["distinct"].is_string(),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_, _| true,
+    },
+    Known {
+        what: "how much a word with very many typos or endings finds",
+        why: "the engine follows 150 words with one typo, 50 with two and 1,000 endings; each node's dictionary is smaller, so a cluster finds more (MEILISEARCH D.6)",
+        applies: |_, ask| any_search(ask, |s| s["q"].is_string()),
+        ignoring: TOTALS_AND_FACETS,
+        ties_from: None,
+        holds: |node, cluster| {
+            let total = |answer: &Value| answer["totalHits"].as_u64().or_else(|| answer["estimatedTotalHits"].as_u64());
+            let more = |(a, b): (&Value, &Value)| total(a) > Some(150) && total(a) < total(b);
+            let both = || answers(node).zip(answers(cluster));
+            both().any(more) && both().all(|(a, b)| total(a) == total(b) || more((a, b)))
+        },
+    },
+    Known {
+        what: "which numbers of a facet are listed, with more of them than `maxValuesPerFacet`",
+        why: "with over 3,000 candidates the engine cuts them in the order of numbers, with fewer in that of their texts, and each node has fewer",
+        applies: |settings, ask| !settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
+        ignoring: &["facetDistribution", "results.*.facetDistribution"],
+        ties_from: None,
+        holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| full_lists(a) == full_lists(b) && full_lists(a) > 0),
     },
     Known {
         what: "which typos of a word are marked in `_formatted` and `_matchesPosition`",
@@ -309,10 +349,13 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "which of several facet values with *equal* counts `maxValuesPerFacet` cuts off",
         why: "depends on the shape of a node's tree of values (MEILISEARCH B.5)",
-        applies: |settings, ask| settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
-        ignoring: &["facetDistribution", "results.*.facetDistribution"],
+        applies: |settings, ask| settings.contains_key("faceting") && (ask.is_federated() || any_search(ask, |s| s["facets"].is_array())),
+        ignoring: &["facetDistribution", "facetsByIndex", "results.*.facetDistribution"],
         ties_from: None,
-        holds: |node, cluster| answers(node).zip(answers(cluster)).all(|(a, b)| counts(a) == counts(b)),
+        holds: |node, cluster| {
+            let alike = |(a, b): (&Value, &Value)| counts(&a["facetDistribution"]) == counts(&b["facetDistribution"]);
+            answers(node).zip(answers(cluster)).all(alike) && counts_by_index(node) == counts_by_index(cluster)
+        },
     },
 ];
 
@@ -361,8 +404,8 @@ const TOTALS: &[&str] = &[
 ];
 
 /// How often each facet's values occur, without the values.
-fn counts(answer: &Value) -> Vec<(&String, Vec<u64>)> {
-    let facets = answer["facetDistribution"].as_object();
+fn counts(distribution: &Value) -> Vec<(&String, Vec<u64>)> {
+    let facets = distribution.as_object();
     let mut all: Vec<(&String, Vec<u64>)> = facets
         .into_iter()
         .flatten()
@@ -381,6 +424,24 @@ fn counts(answer: &Value) -> Vec<(&String, Vec<u64>)> {
     all.iter_mut().for_each(|(_, counts)| counts.sort());
     all.sort();
     all
+}
+
+/// The same for each index of a federated search.
+fn counts_by_index(answer: &Value) -> Vec<(&String, Vec<u64>)> {
+    let indexes = answer["facetsByIndex"].as_object();
+    let parts = indexes.into_iter().flat_map(|indexes| indexes.values());
+    parts
+        .flat_map(|part| counts(&part["distribution"]))
+        .collect()
+}
+
+/// How many facets list as many values as a node may list by default.
+fn full_lists(answer: &Value) -> usize {
+    let facets = answer["facetDistribution"].as_object();
+    let lists = facets.into_iter().flat_map(|facets| facets.values());
+    lists
+        .filter(|values| values.as_object().is_some_and(|values| values.len() == 100))
+        .count()
 }
 
 /// All facet parts of an answer with every value in one spelling.

@@ -252,6 +252,8 @@ fn weighted(rule: &AscDesc, document: &Object) -> WeightedScoreValue {
     let values = |field: &str| {
         let mut found = Vec::new();
         facet_values(document, field, &mut found);
+        // As in the engine's tables: an empty text is no value, and sorts where nothing does.
+        found.retain(|value| !matches!(value, FacetValue::Text(text) if text.is_empty()));
         found
     };
     match rule.member() {

@@ -16,7 +16,7 @@ pub(super) fn ask(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>
         6..=12 => other::federated(rng, shape, settings),
         13..=18 => other::facet_search(rng, shape, settings),
         19..=24 => other::documents(rng, shape),
-        25..=30 if shape.vectors => other::similar(rng, shape),
+        25..=30 if shape.vectors && !shape.several_vectors => other::similar(rng, shape),
         _ => Ask::search(search(rng, shape, settings)),
     }
 }
