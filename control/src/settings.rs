@@ -117,6 +117,14 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .and_then(Value::as_u64)
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(defaults.max_total_hits),
+        plain_words: [
+            "stopWords",
+            "separatorTokens",
+            "nonSeparatorTokens",
+            "dictionary",
+        ]
+        .iter()
+        .all(|name| settings[*name].as_array().is_none_or(Vec::is_empty)),
     }
 }
 

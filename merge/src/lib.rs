@@ -8,7 +8,7 @@
 //! Nothing here does I/O, reads a clock or draws random numbers, and nothing panics on foreign bytes: whatever is not what it should
 //! be comes back as an error.
 //!
-//! - [`merge_search`], [`merge_hybrid`], [`merge_federated`], [`split_results`], [`merge_facet_search`],
+//! - [`merge_search`], [`merge_hybrid`], [`merge_levels`], [`merge_federated`], [`split_results`], [`merge_facet_search`],
 //!   [`merge_documents`], [`strip_document`]: answers
 //! - [`split`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
 #![forbid(unsafe_code)]
@@ -34,8 +34,8 @@ pub use federated::{merge_federated, FederatedIndex, FederatedQuery, FederatedSp
 pub use reply::Merged;
 pub use results::split_results;
 pub use search::{
-    count_found, merge_hybrid, merge_search, merge_similar, Counts, DistinctCounts, FacetOrder,
-    Mix, Paging, Similar, Spec,
+    count_found, merge_hybrid, merge_levels, merge_search, merge_similar, missing_words, Counts,
+    DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
 };
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,

@@ -144,6 +144,12 @@ impl<'a> RankKey<'a> {
         Ok(())
     }
 
+    /// Puts in the step of `words`, which a search for all words does not have.
+    pub fn insert_words(&mut self, at: usize, words: u64) {
+        let at = at.min(self.steps.len());
+        self.steps.insert(at, (at as u64, Step::Words(words)));
+    }
+
     pub fn compare(&self, other: &Self) -> Ordering {
         for ((_, ours), (_, theirs)) in self.steps.iter().zip(&other.steps) {
             match ours.compare(theirs) {

@@ -9,6 +9,7 @@
 mod answer;
 pub(crate) mod distinct;
 pub(crate) mod facets;
+mod levels;
 mod mix;
 mod queue;
 mod similar;
@@ -27,6 +28,8 @@ use crate::MergeError;
 pub(crate) use answer::unreadable;
 use answer::{Answer, Carried};
 use distinct::Seen;
+pub use levels::{merge_levels, missing_words, Levels};
+use levels::{Documents, Marks};
 pub use mix::{merge_hybrid, Mix};
 use queue::{Head, Queue};
 pub use similar::{count_found, merge_similar, Similar};
@@ -116,13 +119,27 @@ impl Spec<'_> {
 /// # Errors
 /// An answer that is not a search answer, lacks ranking details where they are needed, or hides them.
 pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError> {
+    merge_lists(answers, None, spec)
+}
+
+fn merge_lists(
+    answers: &[Bytes],
+    marks: Option<&Marks>,
+    spec: &Spec,
+) -> Result<Merged, MergeError> {
     let scanned = scan(answers)?;
     let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
-    let walked = merge_hits(answers, &scanned, spec, window, &mut writer)?;
+    let walked = merge_hits(answers, &scanned, marks, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);
-    let mut found = sum(&scanned).saturating_sub(walked.duplicates);
+    let (counted, duplicates) = match marks {
+        // Which of its own duplicates a node has counted is another matter in each search.
+        Some(marks) => (marks.counted, 0),
+        None => (0, walked.duplicates),
+    };
+    let (answers, scanned) = (&answers[counted..], &scanned[counted..]);
+    let mut found = sum(scanned).saturating_sub(duplicates);
     match spec.counts {
         Some(Counts::Threshold { universe }) => {
             let all = scan(universe)?;
@@ -136,7 +153,7 @@ pub fn merge_search(answers: &[Bytes], spec: &Spec) -> Result<Merged, MergeError
         }
         _ => {}
     }
-    finish(answers, &scanned, spec, found, semantic_hits, reply)
+    finish(answers, scanned, spec, found, semantic_hits, reply)
 }
 
 /// The sum of the answers' totals.
@@ -233,6 +250,7 @@ impl Window {
 fn merge_hits<'s>(
     answers: &[Bytes],
     scanned: &[Answer],
+    marks: Option<&Marks>,
     spec: &'s Spec,
     window: Window,
     writer: &mut HitWriter,
@@ -246,7 +264,8 @@ fn merge_hits<'s>(
             met: None,
         });
     }
-    let mut queue = Queue::new(answers, scanned, spec.carried())?;
+    let mut queue = Queue::marked(answers, scanned, spec.carried(), marks)?;
+    let mut documents = Documents::of(marks);
     let counting = matches!(spec.counts, Some(Counts::Distinct(_)));
     let mut last = RankKey::default();
     while writer.written < window.take {
@@ -263,6 +282,9 @@ fn merge_hits<'s>(
             last = key;
         }
         let bytes = &answers[node];
+        if documents.repeats(bytes, node, &hit.span)? {
+            continue;
+        }
         if distinct::repeats(&mut seen, bytes, node, &hit.span, &extra)? {
             duplicates += 1;
             continue;

@@ -94,7 +94,7 @@ async fn search_all(
         }
     }
     // What stands before a refused search may fail too, and would be the answer.
-    let answers = run(app, table, &searches, started).await?;
+    let answers = run(app, table, &mut searches, started).await?;
     refused.map_or(Ok(answers), Err)
 }
 

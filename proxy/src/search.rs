@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
-use miroir_merge::{merge_hybrid, merge_search, MergeError, Merged, Spec};
+use miroir_merge::{merge_hybrid, merge_levels, merge_search, MergeError, Merged, Spec};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable, Shard};
@@ -17,11 +17,13 @@ use crate::metrics::Counter;
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
 
 mod counting;
+mod frequency;
 mod hybrid;
 mod query_string;
 mod request;
 
 use counting::Counting;
+use frequency::Frequency;
 use hybrid::{Halves, Kind};
 pub use hybrid::{Hybrid, Ratio};
 pub use query_string::{
@@ -74,8 +76,8 @@ pub async fn handle(
     };
     access.restrict(uid, &mut body.filter);
     let search = Search::prepare(app, table, visible_index(table, uid)?, body)?;
-    let searches = [search];
-    let answers = run(app, table, &searches, started).await;
+    let mut searches = [search];
+    let answers = run(app, table, &mut searches, started).await;
     let mut answers = match answers {
         Ok(answers) => answers,
         Err((_, error)) => return Err(refusal(app, table, request, error).await),
@@ -97,11 +99,13 @@ pub struct Search<'t> {
     shards: Option<Vec<Shard>>,
 }
 
-/// What a search goes by: each node is asked once, or for both halves of a hybrid search.
+/// What a search goes by: each node is asked once, or for both halves of a hybrid search, or for each set of words that may be missing.
 enum By {
     Words,
     Meaning,
     Both(Box<Halves>),
+    /// By words of which frequent ones may be missing.
+    Frequency(Box<Frequency>),
 }
 
 /// A merged answer, and `shards=3,7` where some shard could not be asked.
@@ -116,9 +120,10 @@ pub struct Answer {
 pub async fn run(
     app: &App,
     table: &RoutingTable,
-    searches: &[Search<'_>],
+    searches: &mut [Search<'_>],
     started: Instant,
 ) -> Result<Vec<Answer>, (usize, Error)> {
+    frequency::decide(app, table, searches).await;
     searches.iter().for_each(Search::count);
     let legs: Vec<(usize, Leg)> = searches
         .iter()
@@ -156,9 +161,12 @@ impl<'t> Search<'t> {
             return Err(reserved_field("search"));
         }
         let (planned, by) = match body.kind(app.shared.control.node_version()) {
-            Kind::Words => body
-                .plan(&index.settings)
-                .map(|planned| (planned, By::Words)),
+            Kind::Words => match frequency::plan(table, index, &body) {
+                Some((planned, frequency)) => Ok((planned, By::Frequency(Box::new(frequency)))),
+                None => body
+                    .plan(&index.settings)
+                    .map(|planned| (planned, By::Words)),
+            },
             Kind::Meaning => body
                 .plan_by_meaning(&index.settings)
                 .map(|planned| (planned, By::Meaning)),
@@ -191,13 +199,16 @@ impl<'t> Search<'t> {
     fn legs<'a>(&'a self, app: &'a App) -> impl Iterator<Item = Leg<'a>> {
         let meaning = match &self.by {
             By::Both(halves) => Some(&halves.meaning),
-            By::Words | By::Meaning => None,
+            By::Words | By::Meaning | By::Frequency(_) => None,
         };
         // The same copies answer all.
         let seed = self.planned.seed();
-        let searches = [Some(&self.planned), meaning].into_iter().flatten();
+        let levels = self.frequency().map(Frequency::asks);
+        let planned = Some(&self.planned).filter(|_| self.levels() == 0);
+        let searches = [planned, meaning].into_iter().flatten();
         searches
             .map(move |planned| planned.ask(app, self.index))
+            .chain(levels.into_iter().flatten())
             .chain(self.counting().into_iter().flat_map(Counting::asks))
             .map(move |ask| Leg {
                 wanted: Wanted {
@@ -209,10 +220,23 @@ impl<'t> Search<'t> {
             })
     }
 
+    fn frequency(&self) -> Option<&Frequency> {
+        match &self.by {
+            By::Frequency(frequency) => Some(frequency),
+            By::Words | By::Meaning | By::Both(_) => None,
+        }
+    }
+
+    /// So many searches it has become by the frequencies of its words.
+    fn levels(&self) -> usize {
+        self.frequency()
+            .map_or(0, |frequency| frequency.asks().len())
+    }
+
     /// What is counted for the totals.
     fn counting(&self) -> Option<&Counting> {
         let counting = self.planned.counting.as_ref();
-        counting.filter(|_| matches!(self.by, By::Words))
+        counting.filter(|_| matches!(self.by, By::Words | By::Frequency(_)))
     }
 
     /// Merges what came back for the legs, in their order.
@@ -229,9 +253,10 @@ impl<'t> Search<'t> {
             missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
             answers.push(gathered.answers.into_iter().map(|(_, body)| body).collect());
         }
+        let levels = self.levels();
         let counts = self
             .counting()
-            .and_then(|counting| counting.counts(answers.get(1..)?, settings));
+            .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings));
         let star = planned.facet_star && orders_all_facets_alike(app);
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
@@ -257,6 +282,10 @@ impl<'t> Search<'t> {
         let merged = match (&self.by, answers.as_slice()) {
             (By::Both(halves), [words, meaning]) => {
                 merge_hybrid(words, meaning, &halves.mix(app), &spec)
+            }
+            (By::Frequency(frequency), searches) if levels > 0 => {
+                let searches = searches.get(..levels).unwrap_or_default();
+                merge_levels(searches, &frequency.levels(), &spec)
             }
             (_, [hits, ..]) => merge_search(hits, &spec),
             (_, []) => merge_search(&[], &spec),

@@ -132,6 +132,8 @@ pub struct SearchSettings {
     pub sort_facet_values_by: Vec<(String, FacetOrder)>,
     /// `pagination.maxTotalHits`
     pub max_total_hits: usize,
+    /// No stop words, separators, non-separators and dictionary: spaces alone tell what a query's words are.
+    pub plain_words: bool,
 }
 
 /// A rule of `filterableAttributes`.
@@ -217,6 +219,7 @@ impl Default for SearchSettings {
             node_values_per_facet: 100,
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
+            plain_words: true,
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::answer::{Answer, Carried, Hit, Hits};
+use super::levels::Marks;
 use crate::rank::{RankError, RankKey};
 use crate::scan::Scanner;
 use crate::weighted::{Value, Weighted};
@@ -16,6 +17,7 @@ pub(super) struct Queue<'a> {
     answers: &'a [Bytes],
     lists: Vec<Hits>,
     carried: Carried,
+    marks: Option<&'a Marks<'a>>,
     heads: BinaryHeap<Head<'a>>,
 }
 
@@ -34,11 +36,22 @@ impl<'a> Queue<'a> {
         scanned: &[Answer],
         carried: Carried,
     ) -> Result<Self, MergeError> {
+        Self::marked(answers, scanned, carried, None)
+    }
+
+    /// The same for answers to several searches.
+    pub fn marked(
+        answers: &'a [Bytes],
+        scanned: &[Answer],
+        carried: Carried,
+        marks: Option<&'a Marks<'a>>,
+    ) -> Result<Self, MergeError> {
         let lists = scanned.iter().map(Hits::of).collect();
         let mut queue = Queue {
             answers,
             lists,
             carried,
+            marks,
             heads: BinaryHeap::with_capacity(answers.len()),
         };
         for node in 0..answers.len() {
@@ -73,11 +86,14 @@ impl<'a> Queue<'a> {
             Some(span) => read_aside(bytes, span.clone()).map_err(|error| error.at_node(node))?,
             None => Default::default(),
         };
-        let key = match &hit.details {
+        let mut key = match &hit.details {
             Some(details) => RankKey::read(bytes, details.clone(), &values)
                 .map_err(|error| error.at_node(node))?,
             None => RankKey::default(),
         };
+        if let Some(marks) = self.marks {
+            key.insert_words(marks.steps_before, marks.words[node]);
+        }
         self.heads.push(Head {
             key,
             node,

@@ -76,6 +76,10 @@ impl Counting {
             .map(|body| Ask::Search(Box::new(move |target: &ReadTarget| bytes_for(body, target))))
     }
 
+    pub(super) fn searches_mut(&mut self) -> impl Iterator<Item = &mut SearchBody> {
+        std::iter::once(&mut self.universe).chain(&mut self.holders)
+    }
+
     /// What the answers are to the merge.
     pub fn counts<'a>(
         &self,
@@ -100,7 +104,7 @@ fn sorts_by_values(body: &SearchBody, settings: &SearchSettings) -> bool {
 }
 
 /// The same search for no hits, and nothing shown of them.
-fn bare(body: &SearchBody) -> SearchBody {
+pub(super) fn bare(body: &SearchBody) -> SearchBody {
     SearchBody {
         q: body.q.clone(),
         filter: body.filter.clone(),

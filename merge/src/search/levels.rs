@@ -1,0 +1,198 @@
+//! Words that may be missing, decided once for the whole cluster (`matchingStrategy: frequency`).
+//!
+//! A node lets a query's most frequent words be missing, by the frequencies among its own documents. Here they are known for
+//! all documents, and nodes are asked for each set of words that may be missing by a search for all the others. Those
+//! answers are merged into one list, in which a hit has the rank key that its search gave it and, at the place of the ranking
+//! rule `words`, the number of words that were searched for. A document that several searches find counts where it is best.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
+
+use ahash::AHasher;
+use bytes::Bytes;
+
+use super::{merge_lists, Spec};
+use crate::reply::Merged;
+use crate::split::stored_id;
+use crate::MergeError;
+
+/// How the searches of one client search are put together.
+pub struct Levels<'a> {
+    /// So many words each of the searches was for.
+    pub words: &'a [u64],
+    /// So many steps of a hit's ranking stand before `words`.
+    pub steps_before: usize,
+    /// Dotted path of the primary key, which hits carry.
+    pub primary_key: &'a str,
+}
+
+/// The sets of words, by their positions, that `frequency` lets be missing, the smaller ones first; the last is the union of
+/// all. `None`: they are more than `max`. `frequencies`: in how many documents each word is found, at most 16 words.
+///
+/// The rules are milli's (`query_graph.rs`, `removal_order_for_terms_matching_strategy_frequency`, and the walk in
+/// `graph_based_ranking_rule.rs`): words go by falling frequency, and those in no document first of all; the rarest stay; and when a
+/// word is missing, all more frequent words behind it are.
+pub fn missing_words(frequencies: &[u64], max: usize) -> Option<Vec<Vec<usize>>> {
+    let often: Vec<u64> = frequencies
+        .iter()
+        .map(|&documents| if documents == 0 { u64::MAX } else { documents })
+        .collect();
+    let rarest = often.iter().min().copied().unwrap_or(0);
+    let removable: Vec<usize> = (0..often.len().min(16))
+        .filter(|&word| often[word] > rarest)
+        .collect();
+    let subset = |mask: u32| -> Vec<usize> {
+        let chosen = removable.iter().enumerate();
+        chosen
+            .filter(|(bit, _)| mask & (1 << bit) != 0)
+            .map(|(_, &word)| word)
+            .collect()
+    };
+    let allowed = |missing: &Vec<usize>| {
+        missing.iter().all(|&word| {
+            (word + 1..often.len())
+                .all(|later| often[later] <= often[word] || missing.contains(&later))
+        })
+    };
+    let mut sets: Vec<Vec<usize>> = (0..1u32 << removable.len())
+        .map(subset)
+        .filter(allowed)
+        .take(max + 1)
+        .collect();
+    if sets.len() > max {
+        return None;
+    }
+    sets.sort_by_key(Vec::len);
+    Some(sets)
+}
+
+/// Merges the answers to the searches for each set, in the order of [`missing_words`]; totals and facets are those of the last.
+///
+/// # Errors
+/// As [`merge_search`](super::merge_search); and a hit without an id.
+pub fn merge_levels(
+    searches: &[Vec<Bytes>],
+    levels: &Levels,
+    spec: &Spec,
+) -> Result<Merged, MergeError> {
+    let answers: Vec<Bytes> = searches.iter().flatten().cloned().collect();
+    let words = searches.iter().zip(levels.words);
+    let marks = Marks {
+        words: words
+            .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
+            .collect(),
+        steps_before: levels.steps_before,
+        primary_key: levels.primary_key,
+        counted: answers.len() - searches.last().map_or(0, Vec::len),
+    };
+    merge_lists(&answers, Some(&marks), spec)
+}
+
+/// What is known of answers that stand in one row.
+pub(super) struct Marks<'a> {
+    /// So many words each answer is for.
+    pub words: Vec<u64>,
+    pub steps_before: usize,
+    primary_key: &'a str,
+    /// From here on answers count for totals and facets.
+    pub counted: usize,
+}
+
+/// The documents so far.
+pub(super) struct Documents<'a> {
+    marks: Option<&'a Marks<'a>>,
+    ids: HashSet<Cow<'a, [u8]>, BuildHasherDefault<AHasher>>,
+}
+
+impl<'a> Documents<'a> {
+    pub fn of(marks: Option<&'a Marks<'a>>) -> Self {
+        Documents {
+            marks,
+            ids: HashSet::default(),
+        }
+    }
+
+    /// Whether the hit's document was found by another search before.
+    pub fn repeats(
+        &mut self,
+        bytes: &'a Bytes,
+        node: usize,
+        hit: &Range<usize>,
+    ) -> Result<bool, MergeError> {
+        let Some(marks) = self.marks else {
+            return Ok(false);
+        };
+        let id = stored_id(bytes, hit.clone(), marks.primary_key)
+            .ok_or_else(|| MergeError::bad(node, "a hit has no document id"))?;
+        Ok(!self.ids.insert(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All walks from the first word to the last: a word is passed over, if its group may go, which bars the words of groups
+    /// before its own; or it is taken, unless it is barred.
+    fn walk(weights: &[usize], last: usize, path: &mut Vec<bool>, found: &mut Vec<Vec<usize>>) {
+        let Some(&weight) = weights.get(path.len()) else {
+            let missing = path.iter().enumerate().filter(|(_, missing)| **missing);
+            found.push(missing.map(|(word, _)| word).collect());
+            return;
+        };
+        let mut passed = path.iter().zip(weights).filter(|(missing, _)| **missing);
+        let barred = passed.any(|(_, earlier)| weight < *earlier);
+        for missing in [true, false] {
+            if if missing { weight < last } else { !barred } {
+                path.push(missing);
+                walk(weights, last, path, found);
+                path.pop();
+            }
+        }
+    }
+
+    #[test]
+    fn missing_words_are_those_of_a_walk() {
+        for length in 1..=5u32 {
+            for number in 0..5u64.pow(length) {
+                let frequencies: Vec<u64> =
+                    (0..length).map(|at| number / 5u64.pow(at) % 5).collect();
+                let often = |documents: &u64| documents.checked_sub(1).unwrap_or(u64::MAX);
+                let mut groups: Vec<u64> = frequencies.iter().map(often).collect();
+                groups.sort_by_key(|often| std::cmp::Reverse(*often));
+                groups.dedup();
+                let weights: Vec<usize> = frequencies
+                    .iter()
+                    .map(|f| {
+                        groups
+                            .iter()
+                            .position(|often_| *often_ == often(f))
+                            .unwrap()
+                    })
+                    .collect();
+                let mut walked = Vec::new();
+                walk(&weights, groups.len() - 1, &mut Vec::new(), &mut walked);
+                let mut sets = missing_words(&frequencies, 64).unwrap();
+                let all = sets.last().cloned().unwrap();
+                assert!(sets.iter().flatten().all(|word| all.contains(word)));
+                assert!(sets.is_sorted_by_key(Vec::len));
+                sets.sort();
+                walked.sort();
+                assert_eq!(sets, walked, "{frequencies:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_missing() {
+        assert_eq!(missing_words(&[7, 7], 9).unwrap(), [[0usize; 0]]);
+        assert_eq!(missing_words(&[0, 1], 9).unwrap(), [vec![], vec![0]]);
+        assert_eq!(
+            missing_words(&[3, 1, 5], 9).unwrap(),
+            [vec![], vec![2], vec![0, 2]]
+        );
+        assert_eq!(missing_words(&[5, 3, 1, 4], 3), None);
+    }
+}

@@ -1,0 +1,356 @@
+//! `matchingStrategy: frequency`, decided once for the whole cluster.
+//!
+//! A node would let those of a query's words be missing that are frequent in its own documents. So all nodes are asked first in
+//! how many documents each word is found, and then, in one request, for each set of words that may be missing. A missing word
+//! is replaced by a negative one that no document has: it keeps the other words' positions and is nothing else. `merge`
+//! makes one list of the answers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+use bytes::Bytes;
+use miroir_api::SHARD_FIELD;
+use miroir_merge::{missing_words, Levels, Paging};
+use miroir_router::{Index, RoutingTable, SearchSettings};
+use serde::Deserialize;
+use serde_json::value::to_raw_value;
+
+use super::counting::{bare, Counting};
+use super::request::{bytes_for, PlannedSearch, SearchBody};
+use super::Search;
+use crate::core::App;
+use crate::scatter::{Ask, Gathered, Leg, Wanted};
+
+/// Searches a client search becomes at most.
+const MAX_SETS: usize = 9;
+/// milli looks at so many words of a query.
+const MAX_WORDS: usize = 10;
+/// Longer words are none to milli.
+const MAX_WORD_BYTES: usize = 200;
+/// No document holds it, as near as can be.
+const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
+
+/// A search whose frequent words may be missing.
+pub struct Frequency {
+    /// Where the words stand in the query.
+    words: Vec<Range<usize>>,
+    steps_before: usize,
+    primary_key: String,
+    /// What nodes are asked, and for how many words. Until frequencies are known, and where they cannot be, nothing: then
+    /// nodes are asked as the client asks, and each decides for itself.
+    searches: Vec<SearchBody>,
+    asked_words: Vec<u64>,
+}
+
+/// Plans a search that goes by frequencies; `None`: nothing is to be decided, or nodes have to.
+pub fn plan(
+    table: &RoutingTable,
+    index: &Index,
+    body: &SearchBody,
+) -> Option<(PlannedSearch, Frequency)> {
+    let settings = &index.settings;
+    let strategy = body.matching_strategy.as_ref()?;
+    if strategy.get() != "\"frequency\"" || table.nodes.len() < 2 || !settings.plain_words {
+        return None;
+    }
+    // These show how many words were left out of how many, which no node knows then.
+    if body.show_ranking_score == Some(true)
+        || body.show_ranking_score_details == Some(true)
+        || body.ranking_score_threshold.is_some()
+    {
+        return None;
+    }
+    let words = plain_words(body.q.as_deref()?)?;
+    let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default())?;
+    let primary_key = index.primary_key.as_deref()?;
+    let mut body = body.clone();
+    let needed = body.need(primary_key, settings).ok()?;
+    let mut planned = body.plan(settings).ok()?;
+    planned.strip(&needed);
+    let counts_groups = planned.counting.is_some() || planned.has_no_hits();
+    if planned.reveal.is_some() || (planned.distinct.is_some() && !counts_groups) {
+        return None;
+    }
+    let frequency = Frequency {
+        words,
+        steps_before,
+        primary_key: primary_key.to_owned(),
+        searches: Vec::new(),
+        asked_words: Vec::new(),
+    };
+    Some((planned, frequency))
+}
+
+/// Asks for frequencies and decides by them what nodes are asked. Where that fails the search itself will tell why.
+pub async fn decide(app: &App, table: &RoutingTable, searches: &mut [Search<'_>]) {
+    let questions: Vec<Vec<SearchBody>> = searches
+        .iter()
+        .map(|search| {
+            let frequency = search.frequency();
+            frequency.map_or(Vec::new(), |frequency| {
+                frequency.questions(&search.planned, app)
+            })
+        })
+        .collect();
+    let legs: Vec<Leg> = searches
+        .iter()
+        .zip(&questions)
+        .flat_map(|(search, questions)| {
+            let (index, seed) = (search.index, search.planned.seed());
+            questions.iter().map(move |question| Leg {
+                wanted: Wanted {
+                    index,
+                    only: None,
+                    seed,
+                },
+                ask: Ask::Search(Box::new(move |target| bytes_for(question, target))),
+            })
+        })
+        .collect();
+    if legs.is_empty() {
+        return;
+    }
+    let Ok(gathered) = app.run_legs(table, &legs).await else {
+        return;
+    };
+    drop(legs);
+    let mut gathered = gathered.into_iter();
+    for (search, questions) in searches.iter_mut().zip(questions) {
+        let answers = gathered.by_ref().take(questions.len());
+        let values_max = search.index.settings.node_values_per_facet;
+        let frequencies: Option<Vec<u64>> =
+            answers.map(|answer| count(&answer, values_max)).collect();
+        if let (Some(frequencies), super::By::Frequency(frequency)) = (frequencies, &mut search.by)
+        {
+            frequency.settle(&frequencies, &mut search.planned);
+        }
+    }
+}
+
+impl Frequency {
+    /// Searches for each word alone.
+    fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<SearchBody> {
+        let body = &planned.node_body;
+        // Nodes that cut totals tell them by a facet.
+        let facets = super::caps_totals(app)
+            .then(|| to_raw_value(&[SHARD_FIELD]).ok())
+            .flatten();
+        let query = &planned.query;
+        let ends = self.words.iter().skip(1).map(|next| next.start);
+        let ends = ends.chain(std::iter::once(query.len()));
+        self.words
+            .iter()
+            .zip(ends)
+            .map(|(word, end)| SearchBody {
+                // With the spaces behind it, so that only a last word may be the beginning of one.
+                q: query.get(word.start..end).map(str::to_owned),
+                matching_strategy: to_raw_value("all").ok(),
+                facets: facets.clone(),
+                filter: None,
+                ..bare(body)
+            })
+            .collect()
+    }
+
+    /// Makes the searches for each set of words.
+    fn settle(&mut self, frequencies: &[u64], planned: &mut PlannedSearch) {
+        let Some(mut sets) = missing_words(frequencies, MAX_SETS) else {
+            return;
+        };
+        let Some(most) = sets.pop() else {
+            return;
+        };
+        let without = |missing: &[usize]| SearchBody {
+            q: Some(self.without(&planned.query, missing)),
+            matching_strategy: to_raw_value("all").ok(),
+            ..planned.node_body.clone()
+        };
+        let mut searches: Vec<SearchBody> = sets.iter().map(|set| without(set)).collect();
+        for search in &mut searches {
+            search.facets = None;
+        }
+        let widest = without(&most);
+        if let Some(counting) = &mut planned.counting {
+            counting.ask_as(&widest);
+        }
+        searches.push(widest);
+        sets.push(most);
+        let left = |set: &Vec<usize>| (self.words.len() - set.len()) as u64;
+        self.asked_words = sets.iter().map(left).collect();
+        self.searches = searches;
+    }
+
+    /// The query without some words.
+    fn without(&self, query: &str, missing: &[usize]) -> String {
+        let mut text = query.to_owned();
+        for &word in missing.iter().rev() {
+            if let Some(place) = self.words.get(word) {
+                text.replace_range(place.clone(), MISSING);
+            }
+        }
+        text
+    }
+
+    /// How nodes are asked; none: as the client asks.
+    pub fn asks(&self) -> impl ExactSizeIterator<Item = Ask<'_>> {
+        let searches = self.searches.iter();
+        searches.map(|body| Ask::Search(Box::new(move |target| bytes_for(body, target))))
+    }
+
+    pub fn levels(&self) -> Levels<'_> {
+        Levels {
+            words: &self.asked_words,
+            steps_before: self.steps_before,
+            primary_key: &self.primary_key,
+        }
+    }
+}
+
+impl PlannedSearch {
+    fn has_no_hits(&self) -> bool {
+        matches!(self.paging, Paging::Offset { limit: 0, .. })
+    }
+}
+
+impl Counting {
+    /// Counts for another query.
+    fn ask_as(&mut self, body: &SearchBody) {
+        for search in self.searches_mut() {
+            search.q.clone_from(&body.q);
+            search.matching_strategy.clone_from(&body.matching_strategy);
+        }
+    }
+}
+
+/// Where the words stand in a query of two or more that only spaces part, and whose words are the same to every tokenizer.
+fn plain_words(query: &str) -> Option<Vec<Range<usize>>> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    for word in query.split(' ') {
+        if !word.is_empty() {
+            if word.len() > MAX_WORD_BYTES || !is_plain(word) {
+                return None;
+            }
+            words.push(start..start + word.len());
+        }
+        start += word.len() + 1;
+    }
+    (2..=MAX_WORDS).contains(&words.len()).then_some(words)
+}
+
+/// Latin letters and digits, without a capital behind a small letter, which would begin a word.
+fn is_plain(word: &str) -> bool {
+    let latin = |c: char| c <= '\u{24F}' || ('\u{1E00}'..='\u{1EFF}').contains(&c);
+    let mut small = false;
+    word.chars().all(|c| {
+        let begins = small && c.is_uppercase();
+        small = c.is_lowercase();
+        c.is_alphanumeric() && latin(c) && !begins
+    })
+}
+
+/// How many steps of the ranking stand before `words`: milli has it before the first rule that goes by words (`search/new/mod.rs`,
+/// `get_ranking_rules_for_query_graph_search`). `None`: no rule does.
+fn steps_before_words(settings: &SearchSettings, sort: &[String]) -> Option<usize> {
+    let rules = &settings.ranking_rules;
+    let first = rules
+        .iter()
+        .position(|rule| rule != "sort" && !rule.contains(':'))?;
+    let mut fields = HashSet::new();
+    for rule in &rules[..first] {
+        let criteria = if rule == "sort" {
+            sort
+        } else {
+            std::slice::from_ref(rule)
+        };
+        fields.extend(criteria.iter().map(|criterion| {
+            let (field, _) = criterion.rsplit_once(':').unwrap_or((criterion, ""));
+            if field.starts_with("_geo") {
+                "_geo"
+            } else {
+                field
+            }
+        }));
+    }
+    Some(fields.len())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    estimated_total_hits: u64,
+    #[serde(default)]
+    facet_distribution: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// The documents of all nodes; `None` where some shard is missing.
+fn count(gathered: &Gathered, values_max: usize) -> Option<u64> {
+    if !gathered.missing.is_empty() {
+        return None;
+    }
+    let of_node = |body: &Bytes| -> Option<u64> {
+        let counted: Counted = serde_json::from_slice(body).ok()?;
+        let shards = counted.facet_distribution.get(SHARD_FIELD);
+        let shards = shards.filter(|shards| shards.len() < values_max);
+        Some(shards.map_or(counted.estimated_total_hits, |shards| shards.values().sum()))
+    };
+    gathered.answers.iter().map(|(_, body)| of_node(body)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_queries_have_words_parted_by_spaces() {
+        assert_eq!(plain_words("Red  fox "), Some(vec![0..3, 5..8]));
+        assert_eq!(plain_words(" été NASA"), Some(vec![1..6, 7..11]));
+        for other in [
+            "",
+            "one",
+            "a, b",
+            "a -b",
+            "\"a b\" c",
+            "l'an deux",
+            "東 京",
+            "DragonBall z",
+        ] {
+            assert_eq!(plain_words(other), None, "{other}");
+        }
+        assert_eq!(plain_words(&"a ".repeat(MAX_WORDS + 1)), None);
+    }
+
+    #[test]
+    fn missing_words_keep_their_place() {
+        let query = "the red fox";
+        let frequency = Frequency {
+            words: plain_words(query).unwrap(),
+            steps_before: 0,
+            primary_key: "id".into(),
+            searches: Vec::new(),
+            asked_words: Vec::new(),
+        };
+        assert_eq!(frequency.without(query, &[]), query);
+        let expected = format!("{MISSING} red {MISSING}");
+        assert_eq!(frequency.without(query, &[0, 2]), expected);
+    }
+
+    #[test]
+    fn words_stand_before_the_first_rule_that_goes_by_them() {
+        let steps = |rules: &[&str], sort: &[&str]| {
+            let settings = SearchSettings {
+                ranking_rules: rules.iter().map(|rule| rule.to_string()).collect(),
+                ..SearchSettings::default()
+            };
+            let sort: Vec<String> = sort.iter().map(|rule| rule.to_string()).collect();
+            steps_before_words(&settings, &sort)
+        };
+        assert_eq!(steps(&["words", "sort"], &["a:asc"]), Some(0));
+        let rules = ["a:desc", "sort", "b:asc", "typo", "words"];
+        assert_eq!(
+            steps(&rules, &["a:asc", "c:asc", "_geoPoint(1,2):asc"]),
+            Some(4)
+        );
+        assert_eq!(steps(&["sort", "a:asc"], &[]), None);
+    }
+}
