@@ -319,11 +319,14 @@ pub const KNOWN: &[Known] = &[
         holds: |_, _| true,
     },
     Known {
-        what: "everything under `matchingStrategy: frequency` with two or more words",
-        why: "not cured yet: each node drops the words that are frequent in its own documents (MEILISEARCH D.2)",
-        applies: |_, ask| {
+        what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
+        why: "not cured yet: with scores or a threshold, matches shown, five words or more, other than plain words, federated, in a facet search",
+        applies: |settings, ask| {
+            let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
             any_search(ask, |s| {
-                s["matchingStrategy"] == "frequency" && s["q"].as_str().is_some_and(|q| q.trim().contains(' '))
+                s["matchingStrategy"] == "frequency"
+                    && s["q"].as_str().is_some_and(|q| q.trim().contains(|c: char| !c.is_alphanumeric()))
+                    && !(searches && is_decided_for_all(settings, s))
             })
         },
         ignoring: EVERYTHING,
@@ -488,6 +491,37 @@ fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> 
 
 fn any_search(ask: &Ask, test: impl Fn(&Value) -> bool) -> bool {
     ask.searches().into_iter().any(test)
+}
+
+/// Whether a search by `frequency` is one in which nodes need not decide.
+fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
+    let words: Vec<&str> = search["q"]
+        .as_str()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() && c <= '\u{24F}');
+    let shown = [
+        "showRankingScore",
+        "showRankingScoreDetails",
+        "rankingScoreThreshold",
+        "attributesToHighlight",
+        "attributesToCrop",
+        "showMatchesPosition",
+        "hybrid",
+    ];
+    let words_settings = [
+        "stopWords",
+        "dictionary",
+        "separatorTokens",
+        "nonSeparatorTokens",
+    ];
+    words.iter().all(plain)
+        && words.iter().filter(|word| !word.is_empty()).count() <= 4
+        && shown.iter().all(|name| search[*name].is_null())
+        && !words_settings
+            .iter()
+            .any(|name| settings.contains_key(*name))
 }
 
 /// The answers of a multi-search, or the one of a search.

@@ -34,7 +34,8 @@ const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
 pub struct Frequency {
     /// Where the words stand in the query.
     words: Vec<Range<usize>>,
-    steps_before: usize,
+    /// `None`: no rule goes by words, so that all that matches ties there.
+    steps_before: Option<usize>,
     primary_key: String,
     /// What nodes are asked, and for how many words. Until frequencies are known, and where they cannot be, nothing: then
     /// nodes are asked as the client asks, and each decides for itself.
@@ -61,7 +62,7 @@ pub fn plan(
         return None;
     }
     let words = plain_words(body.q.as_deref()?)?;
-    let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default())?;
+    let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
     let primary_key = index.primary_key.as_deref()?;
     let mut body = body.clone();
     let needed = body.need(primary_key, settings).ok()?;
@@ -160,6 +161,9 @@ impl Frequency {
         let Some(most) = sets.pop() else {
             return;
         };
+        if self.steps_before.is_none() {
+            sets.clear();
+        }
         let without = |missing: &[usize]| SearchBody {
             q: Some(self.without(&planned.query, missing)),
             matching_strategy: to_raw_value("all").ok(),
@@ -200,7 +204,7 @@ impl Frequency {
     pub fn levels(&self) -> Levels<'_> {
         Levels {
             words: &self.asked_words,
-            steps_before: self.steps_before,
+            steps_before: self.steps_before.unwrap_or(0),
             primary_key: &self.primary_key,
         }
     }
@@ -325,7 +329,7 @@ mod tests {
         let query = "the red fox";
         let frequency = Frequency {
             words: plain_words(query).unwrap(),
-            steps_before: 0,
+            steps_before: Some(0),
             primary_key: "id".into(),
             searches: Vec::new(),
             asked_words: Vec::new(),
