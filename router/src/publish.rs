@@ -121,9 +121,11 @@ impl Reader {
     /// request is running, a store and a fence more when the core was idle.
     pub fn pin(&self) -> Pinned {
         let mut state = self.core.state.borrow_mut();
+        let mut showed_older = false;
         loop {
             let epoch = state.table.0.epoch;
-            if state.pins.is_empty() {
+            let was_idle = state.pins.is_empty();
+            if was_idle {
                 self.core.slot.oldest.store(epoch, Ordering::Release);
                 fence(Ordering::SeqCst);
             }
@@ -131,7 +133,12 @@ impl Reader {
             if self.core.shared.epoch.load(Ordering::Acquire) == epoch {
                 break;
             }
+            showed_older |= was_idle;
             state.table = Rc::new(Seen(lock(&self.core.shared.current).clone()));
+        }
+        if showed_older {
+            // Who saw the older epoch in between waits for its end, and no request that uses it will ever tell.
+            self.core.shared.wake_waiters();
         }
         let epoch = state.table.0.epoch;
         match state.pins.back_mut() {

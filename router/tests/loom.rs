@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use loom::cell::UnsafeCell;
 use loom::future::block_on;
-use loom::sync::Arc;
+use loom::sync::{Arc, Notify};
 use loom::thread;
 use miroir_router::{Layout, Publisher, Reader, RoutingTable};
 
@@ -43,6 +43,26 @@ fn a_core_with_overlapping_requests() {
             }
         });
         publish_and_clear(&publisher, &old_data);
+        core.join().unwrap();
+    });
+}
+
+/// An idle core shows the older epoch for a moment while it takes up the newer one, and may then be busy for good.
+#[test]
+fn a_core_that_is_busy_from_then_on() {
+    model(|publisher, old_data| {
+        let over = Arc::new(Notify::new());
+        let core = on_a_core(publisher.clone(), {
+            let over = over.clone();
+            move |reader| {
+                let request = reader.pin();
+                if request.epoch == 1 {
+                    over.wait();
+                }
+            }
+        });
+        publish_and_clear(&publisher, &old_data);
+        over.notify();
         core.join().unwrap();
     });
 }
