@@ -181,7 +181,7 @@ impl Plane {
     fn can_share(&self, index: &str) -> bool {
         let catalogue = self.catalogue();
         catalogue.planned(index).is_some_and(|entry| {
-            entry.layout.copies_per_shard() == 1
+            entry.layout.writes_once()
                 && entry
                     .planned
                     .as_ref()

@@ -25,6 +25,9 @@ pub enum CopyState {
     Leaving,
     /// Missed a write: gets further writes, is not asked, is to be repaired.
     OutOfSync,
+    /// No copy any more: gets no writes, is not asked. What is left of its documents is still on the node, so a search
+    /// of the node's other shards needs a filter until they are deleted.
+    LeftOver,
 }
 
 impl CopyState {
@@ -33,9 +36,14 @@ impl CopyState {
         matches!(self, CopyState::InSync | CopyState::Leaving)
     }
 
-    /// Whether writes go to this copy: to every copy, whatever its state.
+    /// Whether writes go to this copy.
     pub fn takes_writes(self) -> bool {
-        true
+        !matches!(self, CopyState::LeftOver)
+    }
+
+    /// Whether the copy is to be made equal to one that serves.
+    pub fn needs_filling(self) -> bool {
+        matches!(self, CopyState::Joining | CopyState::OutOfSync)
     }
 }
 
@@ -93,7 +101,7 @@ impl Layout {
     ///
     /// Without `previous` every copy is in sync (there is nothing to copy yet). With it, the result is one that may be
     /// published at once: copies that stay keep their state, new ones are joining, and complete ones that are to go are
-    /// leaving.
+    /// leaving; incomplete ones that are to go are left over.
     ///
     /// # Errors
     /// When the specification cannot be met; the message says what to change.
@@ -139,6 +147,21 @@ impl Layout {
             copies.retain(|copy| copy.node != node);
         }
         layout
+    }
+
+    /// Whether any copy is being filled or repaired, or is to be.
+    pub fn needs_filling(&self) -> bool {
+        let mut copies = self.copies.iter().flatten();
+        copies.any(|copy| copy.state.needs_filling())
+    }
+
+    /// Whether every shard has one copy only that takes writes.
+    pub fn writes_once(&self) -> bool {
+        let writers = |copies: &SmallVec<[Placement; 4]>| {
+            let writers = copies.iter().filter(|copy| copy.state.takes_writes());
+            writers.count()
+        };
+        self.copies.iter().all(|copies| writers(copies) <= 1)
     }
 
     /// How many copies of a shard there are when nothing is moving.

@@ -69,7 +69,7 @@ fn wanted(layout: &Layout, shard: Shard) -> impl Iterator<Item = &Placement> {
     layout
         .copies_of(shard)
         .iter()
-        .filter(|copy| copy.state != CopyState::Leaving)
+        .filter(|copy| !matches!(copy.state, CopyState::Leaving | CopyState::LeftOver))
 }
 
 fn load(layout: &Layout, node: usize) -> usize {
@@ -242,7 +242,7 @@ fn settle(layout: &Layout) -> Layout {
     for shard in layout.all_shards() {
         for copy in layout.copies_of(shard) {
             settled = match copy.state {
-                CopyState::Leaving => settled.without_copy(shard, copy.node),
+                CopyState::Leaving | CopyState::LeftOver => settled.without_copy(shard, copy.node),
                 _ => settled.with_state(shard, copy.node, CopyState::InSync),
             };
         }
@@ -416,4 +416,37 @@ fn errors_say_what_to_do() {
         Some(&before),
         "without node(s) n1 no copy of 2 shard(s) would be left",
     );
+}
+
+#[test]
+fn an_incomplete_copy_that_is_not_wanted_any_more_is_left_over() {
+    let two = |weight| {
+        spec(
+            4,
+            1,
+            1,
+            vec![node("a", 0, 1, None), node("b", 0, weight, None)],
+        )
+    };
+    let only_a = Layout::plan(&two(0), None).unwrap();
+    let joining = Layout::plan(&two(1), Some(&only_a)).unwrap();
+    assert_eq!(load(&joining, 1), 2);
+    let back = Layout::plan(&two(0), Some(&joining)).unwrap();
+    let state = |layout: &Layout, shard| {
+        let copies = layout.copies_of(shard).iter();
+        let on_b = copies.copied().find(|copy| copy.node == NodeIdx(1));
+        on_b.map(|copy| copy.state)
+    };
+    for shard in joining.all_shards() {
+        let was = state(&joining, shard);
+        assert_eq!(state(&back, shard), was.map(|_| CopyState::LeftOver));
+        assert_eq!(back.copies_of(shard)[0].state, CopyState::InSync);
+    }
+    // What is left over missed writes since: it is filled like a new copy, and stays left over while it is not wanted.
+    let again = Layout::plan(&two(1), Some(&back)).unwrap();
+    let still = Layout::plan(&two(0), Some(&back)).unwrap();
+    for shard in joining.all_shards() {
+        assert_eq!(state(&again, shard), state(&joining, shard));
+        assert_eq!(state(&still, shard), state(&back, shard));
+    }
 }

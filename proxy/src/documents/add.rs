@@ -98,8 +98,7 @@ pub async fn handle(
     }
     // The layout or the key may have moved between the look at the table and the turn; then split again.
     let current = |parts: &Placed| {
-        parts.layout.version == turn.index.layout.version
-            && Some(&parts.key) == turn.primary_key.as_ref()
+        parts.layout == turn.index.layout && Some(&parts.key) == turn.primary_key.as_ref()
     };
     let placed = match parts.take() {
         Some((Ok(placed), _)) if current(&placed) => Ok(placed),
@@ -275,6 +274,7 @@ fn place(
             layout
                 .copies_of(Shard(shard))
                 .iter()
+                .filter(|copy| copy.state.takes_writes())
                 .filter_map(|copy| nodes.iter().position(|node| *node == copy.node))
                 .collect()
         })

@@ -5,7 +5,7 @@ use miroir_api::Error;
 use miroir_control::{BeginWrite, Turn, WriteKind};
 use miroir_merge::id_text;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, write_plan, Index, NodeIdx, RoutingTable, Shard};
+use miroir_router::{shard_of, write_plan, Index, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
@@ -159,12 +159,9 @@ fn batch_parts(app: &App, index: &Index, ids: Vec<Value>) -> Vec<Part> {
     write_plan(layout, &touched)
         .into_iter()
         .map(|target| {
-            let mine = |node: NodeIdx, shard: Shard| {
-                layout.copies_of(shard).iter().any(|copy| copy.node == node)
-            };
             let ids: Vec<&Value> = placed
                 .iter()
-                .filter(|(shard, _)| mine(target.node, *shard))
+                .filter(|(shard, _)| target.shards.binary_search(shard).is_ok())
                 .map(|(_, id)| id)
                 .collect();
             // JSON values always serialise.

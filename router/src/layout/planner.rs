@@ -24,7 +24,8 @@ pub(super) fn plan(spec: &LayoutSpec, previous: Option<&Layout>) -> Result<Layou
             .collect();
         let mut plan = GroupPlan::new(spec.shards, usize::from(spec.replication_factor), nodes);
         if let Some(earlier) = &earlier {
-            for (shard, idx, state) in earlier.all() {
+            let copies = earlier.all();
+            for (shard, idx, state) in copies.filter(|(_, _, state)| state.takes_writes()) {
                 if let Some(member) = members.iter().position(|m| *m == idx) {
                     plan.carry_over(shard, member, state != CopyState::Leaving, state.serves());
                 }
@@ -226,17 +227,19 @@ impl Earlier {
             {
                 // It was complete and took every write: it may stay.
                 Some(CopyState::Leaving) => CopyState::InSync,
+                None | Some(CopyState::LeftOver) => CopyState::Joining,
                 Some(state) => state,
-                None => CopyState::Joining,
             };
             copies.push(Placement { node: *node, state });
         }
-        let leaving = earlier
-            .iter()
-            .filter(|copy| copy.state.serves() && !chosen.contains(&copy.node));
-        copies.extend(leaving.map(|copy| Placement {
+        let unwanted = earlier.iter().filter(|copy| !chosen.contains(&copy.node));
+        copies.extend(unwanted.map(|copy| Placement {
             node: copy.node,
-            state: CopyState::Leaving,
+            // An incomplete copy has documents, too.
+            state: match copy.state.serves() {
+                true => CopyState::Leaving,
+                false => CopyState::LeftOver,
+            },
         }));
         copies.sort_by_key(|copy| spec.nodes[usize::from(copy.node.0)].group);
         copies

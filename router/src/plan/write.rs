@@ -13,7 +13,7 @@ pub struct WriteTarget {
     pub shards: SmallVec<[Shard; 16]>,
 }
 
-/// Every copy of the shards, whatever its state, grouped by node; nodes ascend.
+/// Every copy of the shards that takes writes, grouped by node; nodes ascend.
 pub fn write_plan(layout: &Layout, shards: &[Shard]) -> SmallVec<[WriteTarget; 8]> {
     let mut shards: SmallVec<[Shard; 16]> = SmallVec::from_slice(shards);
     shards.sort_unstable();
