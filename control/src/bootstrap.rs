@@ -22,6 +22,7 @@ use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::flights::{Flight, Flights};
 use crate::keys::Keys;
 use crate::lane::Lanes;
+use crate::movements::Movements;
 use crate::nodes::{http_client, NodeClient};
 use crate::plane::{table, Plane};
 use crate::settings::{read_back, typed, ReadBack};
@@ -104,6 +105,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         driver: config.driver.clone(),
         catalogue: std::sync::Mutex::new(catalogue),
         keys,
+        movements: Movements::default(),
     };
     resume(&plane).await?;
     Ok(plane)

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use miroir_api::Error;
 use miroir_auth::{check_single_key, Access};
-use miroir_router::Publisher;
+use miroir_movement::Touched;
+use miroir_router::{NodeIdx, Publisher, Shard};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -214,6 +215,22 @@ impl Control {
     pub async fn commit(&self, turn: Turn, outcome: Outcome) -> Result<TaskSummary, Error> {
         let plane = Arc::clone(&self.plane);
         self.run(async move { plane.commit(turn, outcome).await })
+            .await
+    }
+
+    /// Ends the turn of a write that too few copies took. When it resolves, copies that differ from the others for it are
+    /// on disk as out of sync, and the published routing table shows it.
+    ///
+    /// # Errors
+    /// The store failed: copies may differ and serve all the same.
+    pub async fn give_up(
+        &self,
+        turn: Turn,
+        diverged: Vec<(Shard, NodeIdx)>,
+        touched: Touched,
+    ) -> Result<(), Error> {
+        let plane = Arc::clone(&self.plane);
+        self.run(async move { plane.give_up(turn, diverged, touched).await })
             .await
     }
 

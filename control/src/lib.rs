@@ -11,6 +11,7 @@
 //! | `store` | what must survive, with group commit |
 //! | `catalogue` | which indexes there are, visible and planned |
 //! | `lane`, `writes` | the order of writes of one index; turns and commits |
+//! | `movements` | repair, new copies, copies that go |
 //! | `tasks`, `flights`, `poll`, `finish`, `removal` | a client's task, its node tasks, and how it ends |
 //! | `settings`, `features`, `indexes`, `renames`, `fields`, `stats` | the slow API, one module a subject |
 //! | `keys` | API keys, and the keyring that the cores check them with |
@@ -31,6 +32,7 @@ mod health;
 mod indexes;
 mod keys;
 mod lane;
+mod movements;
 mod nodes;
 mod plane;
 mod poll;
@@ -47,4 +49,5 @@ mod writes;
 
 pub use config::{ControlConfig, NodeConfig, StartError};
 pub use handle::{start, Control, Running};
+pub use miroir_movement::Touched;
 pub use types::{BeginWrite, InferredKey, NodePart, Outcome, TaskSummary, Turn, WriteKind};

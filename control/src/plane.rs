@@ -10,6 +10,7 @@ use crate::catalogue::Catalogue;
 use crate::flights::Flights;
 use crate::keys::Keys;
 use crate::lane::Lanes;
+use crate::movements::Movements;
 use crate::nodes::{NodeClient, Version};
 use crate::store::Store;
 
@@ -29,6 +30,7 @@ pub(crate) struct Plane {
     pub driver: String,
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
+    pub movements: Movements,
 }
 
 impl Plane {

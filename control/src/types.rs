@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use miroir_api::Error;
+use miroir_movement::Touched;
 use miroir_router::{Index, NodeIdx, Shard};
 use serde::Serialize;
 use serde_json::Value;
@@ -73,6 +74,8 @@ pub struct Outcome {
     pub parts: Vec<NodePart>,
     /// Copies that did not take the write; they are out of sync, durably, before the commit resolves.
     pub missed: Vec<(Shard, NodeIdx)>,
+    /// Needed where a copy of the index is being filled ([`Index::is_filling`]).
+    pub touched: Touched,
     /// The task fails with this.
     pub error: Option<Error>,
     pub custom_metadata: Option<String>,

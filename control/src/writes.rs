@@ -9,9 +9,10 @@ mod creation;
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_router::{CopyState, Index, Layout, Shard};
+use miroir_movement::Touched;
+use miroir_router::{CopyState, Index, Layout, NodeIdx, Shard};
 
-use crate::catalogue::{Effect, Entry, IndexState};
+use crate::catalogue::{Catalogue, Effect, Entry, IndexState};
 use crate::clock::{now, Nanos};
 use crate::indexes::check_uid;
 use crate::lane::Guard;
@@ -236,6 +237,7 @@ impl Plane {
             mut inner,
             ..
         } = turn;
+        self.movements.touch(&inner.node_uid, &outcome.touched);
         let doom = outcome.error.or(doomed);
         let mut parts: Vec<Part> = Vec::with_capacity(outcome.parts.len());
         for part in outcome.parts {
@@ -279,24 +281,53 @@ impl Plane {
             custom_metadata: outcome.custom_metadata,
             canceled_by: None,
         };
-        let missed: Vec<CopyRow> = outcome
-            .missed
-            .iter()
-            .filter_map(|(shard, node)| {
-                let node = self.node(*node)?.id().to_owned();
-                Some(CopyRow {
-                    index_uid: inner.node_uid.clone(),
-                    shard: shard.0,
-                    node,
-                    state: CopyState::OutOfSync,
-                })
-            })
-            .collect();
+        let missed = self.copy_rows(&inner.node_uid, &outcome.missed, CopyState::OutOfSync);
         let task = self.accept(task, parts, missed).await?;
-        self.mark_missed(&inner.node_uid, &outcome.missed);
+        if !outcome.missed.is_empty() {
+            let mut catalogue = self.catalogue();
+            let missed = &outcome.missed;
+            self.show_copies(
+                &mut catalogue,
+                &inner.node_uid,
+                missed,
+                CopyState::OutOfSync,
+            );
+        }
         // What was created is the task's business from here on.
         inner.creation = None;
         Ok(summary(&task))
+    }
+
+    /// See [`crate::Control::give_up`].
+    pub(crate) async fn give_up(
+        &self,
+        turn: Turn,
+        diverged: Vec<(Shard, NodeIdx)>,
+        touched: Touched,
+    ) -> Result<(), Error> {
+        let node_uid = turn.index.node_uid.clone();
+        self.movements.touch(&node_uid, &touched);
+        self.put_out_of_sync(&node_uid, &diverged).await?;
+        drop(turn);
+        Ok(())
+    }
+
+    /// Copies of an index as rows of the store.
+    pub(crate) fn copy_rows(
+        &self,
+        node_uid: &str,
+        copies: &[(Shard, NodeIdx)],
+        state: CopyState,
+    ) -> Vec<CopyRow> {
+        let row = |(shard, node): &(Shard, NodeIdx)| {
+            Some(CopyRow {
+                index_uid: node_uid.to_owned(),
+                shard: shard.0,
+                node: self.node(*node)?.id().to_owned(),
+                state,
+            })
+        };
+        copies.iter().filter_map(row).collect()
     }
 
     /// Stores a task, moves the plan, publishes it and starts waiting for its parts. The caller holds the lane.
@@ -358,25 +389,50 @@ impl Plane {
         Ok(())
     }
 
-    /// Takes copies that missed a write out of service. They are in the store already.
-    fn mark_missed(&self, node_uid: &str, missed: &[(Shard, miroir_router::NodeIdx)]) {
-        if missed.is_empty() {
-            return;
+    /// Takes copies out of service: at once in the published table, and on disk when it resolves. Called with or without
+    /// the index's lane.
+    pub(crate) async fn put_out_of_sync(
+        &self,
+        node_uid: &str,
+        copies: &[(Shard, NodeIdx)],
+    ) -> Result<(), Error> {
+        if copies.is_empty() {
+            return Ok(());
         }
-        let mut catalogue = self.catalogue();
+        let rows = self.copy_rows(node_uid, copies, CopyState::OutOfSync);
+        let stored = {
+            let mut catalogue = self.catalogue();
+            self.show_copies(&mut catalogue, node_uid, copies, CopyState::OutOfSync);
+            // Queued while the catalogue is locked: the store gets changes in the order in which they were made.
+            self.store.put_copies(rows)
+        };
+        Ok(stored.await?)
+    }
+
+    /// Changes copies in the catalogue and publishes it.
+    fn show_copies(
+        &self,
+        catalogue: &mut Catalogue,
+        node_uid: &str,
+        copies: &[(Shard, NodeIdx)],
+        state: CopyState,
+    ) {
         let Some(entry) = catalogue.get_mut(node_uid) else {
             return;
         };
-        for (shard, node) in missed {
-            entry.layout = Arc::new(entry.layout.with_state(*shard, *node, CopyState::OutOfSync));
+        let mut layout = Layout::clone(&entry.layout);
+        for (shard, node) in copies {
+            layout = layout.with_state(*shard, *node, state);
             tracing::warn!(
                 index = node_uid,
                 shard = shard.0,
                 node = node.0,
-                "a copy missed a write and is out of sync"
+                ?state,
+                "a copy changes its state"
             );
         }
-        self.publish(&catalogue);
+        entry.layout = Arc::new(layout);
+        self.publish(catalogue);
     }
 }
 

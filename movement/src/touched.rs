@@ -17,6 +17,12 @@ pub enum Touched {
     Everything,
 }
 
+impl Default for Touched {
+    fn default() -> Self {
+        Touched::nothing()
+    }
+}
+
 impl Touched {
     /// Nothing was touched.
     pub fn nothing() -> Touched {

@@ -7,7 +7,8 @@
 //! - [`Layout`]: [`Shard`] -> copies on nodes, planned once by [`Layout::plan`] and then *stored*;
 //! - [`Publisher`], [`Reader`], [`Pinned`]: how the cores see one [`RoutingTable`] after another, and how the control
 //!   plane learns that nobody works on an old one any more;
-//! - [`read_plan`], [`write_plan`], [`judge`]: whom to ask, whom to write to, whether enough of them took it;
+//! - [`read_plan`], [`write_plan`], [`judge`], [`diverged`]: whom to ask, whom to write to, whether enough of them took it,
+//!   and what differs where not;
 //! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index;
 //! - [`Ids::reach`]: which shards can hold what a filter lets through.
 #![forbid(unsafe_code)]
@@ -24,7 +25,9 @@ mod table;
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
 pub use filter::{rewrite_not_equal, Ids, Reach};
 pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
-pub use plan::{judge, read_plan, write_plan, ReadPlan, ReadTarget, Verdict, WriteTarget};
+pub use plan::{
+    diverged, judge, read_plan, write_plan, Fate, ReadPlan, ReadTarget, Verdict, WriteTarget,
+};
 pub use publish::{Pinned, Publisher, Quiesced, Reader};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
 pub use table::{FacetOrder, FilterableRule, Index, Node, RoutingTable, SearchSettings};

@@ -4,4 +4,4 @@ mod read;
 mod write;
 
 pub use read::{read_plan, ReadPlan, ReadTarget};
-pub use write::{judge, write_plan, Verdict, WriteTarget};
+pub use write::{diverged, judge, write_plan, Fate, Verdict, WriteTarget};

@@ -95,6 +95,11 @@ impl Index {
         format!("/indexes/{}{rest}", self.node_uid)
     }
 
+    /// Whether a copy of the index is being filled or repaired, or is to be: writes say which documents they touch then.
+    pub fn is_filling(&self) -> bool {
+        self.layout.needs_filling()
+    }
+
     /// A node's text with the index called as clients call it.
     pub fn in_clients_words(&self, text: String) -> String {
         if self.uid == self.node_uid {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use miroir_router::{
-    judge, read_plan, write_plan, CopyState, Layout, LayoutNode, LayoutSpec, NodeIdx, Placement,
-    ReadPlan, Shard, Verdict,
+    diverged, judge, read_plan, write_plan, CopyState, Fate, Layout, LayoutNode, LayoutSpec,
+    NodeIdx, Placement, ReadPlan, Shard, Verdict,
 };
 use proptest::prelude::*;
 
@@ -146,7 +146,13 @@ proptest! {
                     false => missed.push((shard, copy.node)),
                 }
             }
-            if by_group.values().all(|copies| *copies <= usize::from(layout.replication_factor / 2)) {
+            let majority = |group: u16, took: usize| {
+                let complete_once = writers(&layout, shard).filter(|copy| {
+                    copy.state != CopyState::Joining && layout.group_of(copy.node) == Some(group)
+                });
+                took * 2 > complete_once.count().min(usize::from(layout.replication_factor))
+            };
+            if !by_group.iter().any(|(group, took)| majority(*group, *took)) {
                 without.push(shard);
             }
         }
@@ -155,6 +161,32 @@ proptest! {
             if without.is_empty() { Verdict::Accepted { missed } } else { Verdict::NoQuorum { shards: without } };
         prop_assert_eq!(judge(&layout, &targets, took), expected);
     }
+
+    /// What serves afterwards surely has the same documents, and something serves that did before.
+    #[test]
+    fn copies_that_differ_after_a_failed_write_do_not_serve(layout in any_layout(), fates in prop::collection::vec(any_fate(), 18)) {
+        let all: Vec<Shard> = layout.all_shards().collect();
+        let targets = write_plan(&layout, &all);
+        let fates = &fates[..targets.len()];
+        let gone = diverged(&layout, &targets, fates);
+        let fate = |node: NodeIdx| targets.iter().zip(fates).find(|(target, _)| target.node == node).map(|(_, fate)| *fate);
+        for shard in all {
+            let serving = || layout.copies_of(shard).iter().filter(|copy| copy.state.serves());
+            let left: Vec<Fate> =
+                serving().filter(|copy| !gone.contains(&(shard, copy.node))).filter_map(|copy| fate(copy.node)).collect();
+            prop_assert_eq!(left.is_empty(), serving().next().is_none());
+            prop_assert!(left.len() <= 1 || left.iter().all(|fate| *fate == left[0] && *fate != Fate::Unknown));
+            let sure = |wanted: Fate| serving().any(|copy| fate(copy.node) == Some(wanted));
+            prop_assert!(!sure(Fate::Taken) || left[0] == Fate::Taken);
+            if serving().all(|copy| fate(copy.node) == Some(Fate::NotTaken)) {
+                prop_assert_eq!(left.len(), serving().count());
+            }
+        }
+    }
+}
+
+fn any_fate() -> impl Strategy<Value = Fate> {
+    prop::sample::select(vec![Fate::Taken, Fate::NotTaken, Fate::Unknown])
 }
 
 fn nodes_of(plan: &ReadPlan) -> Vec<u16> {

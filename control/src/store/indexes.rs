@@ -88,6 +88,14 @@ impl Store {
         })
     }
 
+    /// Notes the states of copies.
+    pub(crate) fn put_copies(
+        &self,
+        copies: Vec<CopyRow>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.write(move |db| copies.iter().try_for_each(|copy| put_copy(db, copy)))
+    }
+
     /// Writes a catalogue entry without a task: an index that is being created for a write.
     pub(crate) fn put_index(
         &self,

@@ -3,12 +3,13 @@
 //! A node checks ids while it runs the task, and one bad id fails the whole payload. Split over nodes, that would store
 //! some parts and not others; so every id is checked here before anything is sent (DESIGN 8).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
-use miroir_control::{BeginWrite, InferredKey, Turn, WriteKind};
+use miroir_control::{BeginWrite, InferredKey, Touched, Turn, WriteKind};
 use miroir_merge::{
     count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
 };
@@ -88,13 +89,15 @@ pub async fn handle(
     let turn = payload
         .begin(app, uid, &parameters, inference, access)
         .await?;
-    let described = |received: usize| Described {
+    let described = |received: usize, touched: Touched| Described {
         details: json!({ "receivedDocuments": received, "indexedDocuments": null }),
         custom_metadata: parameters.custom_metadata.clone(),
+        touched,
     };
+    let nothing = Touched::default;
     if let Some(error) = turn.doomed.clone() {
         let received = payload.count().await?;
-        return fail(app, turn, error, described(received)).await;
+        return fail(app, turn, error, described(received, nothing())).await;
     }
     // The layout or the key may have moved between the look at the table and the turn; then split again.
     let current = |parts: &Placed| {
@@ -109,24 +112,27 @@ pub async fn handle(
         },
     };
     match placed {
-        Ok(placed) => {
+        Ok(mut placed) => {
             let noted = turn.index.ids.as_ref().is_some_and(|ids| ids.upper_case);
             if placed.split.upper_case_ids && !noted {
                 app.shared.control.note_upper_case_ids(&turn).await?;
             }
-            let received = placed.split.documents;
+            let described = described(
+                placed.split.documents,
+                Touched::Keys(std::mem::take(&mut placed.keys)),
+            );
             let path = node_path(&turn.index, turn.primary_key.as_deref(), &parameters);
             let parts = placed.into_parts(|body| OutRequest {
                 method: static_method(&request.method),
                 ..OutRequest::post_json(path.clone(), vec![body], false)
                     .bearer(app.node_key.clone())
             });
-            perform(app, table, turn, parts, described(received)).await
+            perform(app, table, turn, parts, described).await
         }
         Err(SplitError::Malformed(error)) => Err(error),
         Err(SplitError::Document(error)) => {
             let received = payload.count().await?;
-            fail(app, turn, error, described(received)).await
+            fail(app, turn, error, described(received, nothing())).await
         }
     }
 }
@@ -183,6 +189,8 @@ struct Placed {
     key: String,
     nodes: Vec<NodeIdx>,
     touched: Vec<Shard>,
+    /// What the layout's filling copies are told of (see [`Touched`]).
+    keys: BTreeSet<(Shard, String)>,
     split: Split,
 }
 
@@ -283,8 +291,14 @@ fn place(
         .map(|shard| shard_code(Shard(shard)))
         .collect();
     let mut touched = vec![false; usize::from(layout.shards)];
+    let mut keys = BTreeSet::new();
+    let is_filling = layout.needs_filling();
     let split = split(body, format, &key, nodes.len(), &mut |id| {
-        let shard = usize::from(shard_of(id, layout.shards).0);
+        let shard = shard_of(id, layout.shards);
+        if is_filling {
+            keys.insert((shard, String::from_utf8_lossy(id).into_owned()));
+        }
+        let shard = usize::from(shard.0);
         touched[shard] = true;
         Route {
             sinks: &sinks[shard],
@@ -300,6 +314,7 @@ fn place(
         key,
         nodes,
         touched,
+        keys,
         split,
     })
 }
@@ -325,6 +340,7 @@ impl Placed {
             key: String::new(),
             nodes,
             touched: Vec::new(),
+            keys: BTreeSet::new(),
             split: Split::default(),
         }
     }

@@ -1,11 +1,13 @@
 //! Deleting documents: one, a batch of ids, all that match a filter, or all.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use miroir_api::Error;
-use miroir_control::{BeginWrite, Turn, WriteKind};
+use miroir_control::{BeginWrite, Touched, Turn, WriteKind};
 use miroir_merge::id_text;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, write_plan, Index, RoutingTable, Shard};
+use miroir_router::{shard_of, write_plan, Index, Layout, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
@@ -26,7 +28,7 @@ pub async fn one(
 ) -> Result<Response, Error> {
     let custom_metadata = metadata(request);
     let turn = begin(app, uid, KIND).await?;
-    let described = described(Value::from(1), Value::Null, custom_metadata);
+    let mut described = described(Value::from(1), Value::Null, custom_metadata);
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
@@ -35,6 +37,7 @@ pub async fn one(
         utf8_percent_encode(id, NON_ALPHANUMERIC)
     ));
     let shard = shard_of(id.as_bytes(), turn.index.layout.shards);
+    described.touched = Touched::Keys(BTreeSet::from([(shard, id.to_owned())]));
     let parts = write_plan(&turn.index.layout, &[shard])
         .into_iter()
         .map(|target| Part {
@@ -59,11 +62,16 @@ pub async fn batch(
         return Err(refused(app, table, request).await);
     };
     let turn = begin(app, uid, KIND).await?;
-    let described = described(Value::from(ids.len()), Value::Null, metadata(request));
+    let mut described = described(Value::from(ids.len()), Value::Null, metadata(request));
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
-    let parts = batch_parts(app, &turn.index, ids);
+    let placed = place(&turn.index.layout, ids);
+    if turn.index.is_filling() {
+        let keys = placed.iter().map(|(shard, key, _)| (*shard, key.clone()));
+        described.touched = Touched::Keys(keys.collect());
+    }
+    let parts = batch_parts(app, &turn.index, &placed);
     perform(app, table, turn, parts, described).await
 }
 
@@ -105,6 +113,7 @@ pub async fn all(
     let described = Described {
         details: json!({ "deletedDocuments": null }),
         custom_metadata: metadata(request),
+        touched: Touched::Everything,
     };
     everywhere(app, table, uid, KIND, described, |index| {
         app.ask("DELETE", &index.node_path("/documents"), None, false)
@@ -136,33 +145,29 @@ pub(super) async fn everywhere(
     perform(app, table, turn, parts, described).await
 }
 
-fn batch_parts(app: &App, index: &Index, ids: Vec<Value>) -> Vec<Part> {
-    let layout = &*index.layout;
+/// Each id with its shard and its text.
+fn place(layout: &Layout, ids: Vec<Value>) -> Vec<(Shard, String, Value)> {
+    let place = |id: Value| {
+        let text = id_text(&id).unwrap_or_else(|| id.to_string());
+        (shard_of(text.as_bytes(), layout.shards), text, id)
+    };
+    ids.into_iter().map(place).collect()
+}
+
+fn batch_parts(app: &App, index: &Index, placed: &[(Shard, String, Value)]) -> Vec<Part> {
     let path = index.node_path("/documents/delete-batch");
-    let mut touched: Vec<Shard> = Vec::new();
-    let placed: Vec<(Shard, Value)> = ids
-        .into_iter()
-        .map(|id| {
-            let text = id_text(&id).unwrap_or_else(|| id.to_string());
-            let shard = shard_of(text.as_bytes(), layout.shards);
-            touched.push(shard);
-            (shard, id)
-        })
-        .collect();
-    touched.push(if touched.is_empty() {
-        Shard(0)
-    } else {
-        touched[0]
-    });
-    touched.sort_unstable();
-    touched.dedup();
-    write_plan(layout, &touched)
+    let mut shards: Vec<Shard> = placed.iter().map(|(shard, ..)| *shard).collect();
+    if shards.is_empty() {
+        // So that its task is a real one.
+        shards.push(Shard(0));
+    }
+    write_plan(&index.layout, &shards)
         .into_iter()
         .map(|target| {
             let ids: Vec<&Value> = placed
                 .iter()
-                .filter(|(shard, _)| target.shards.binary_search(shard).is_ok())
-                .map(|(_, id)| id)
+                .filter(|(shard, ..)| target.shards.binary_search(shard).is_ok())
+                .map(|(.., id)| id)
                 .collect();
             // JSON values always serialise.
             let body = serde_json::to_vec(&ids).unwrap_or_default();
@@ -193,6 +198,7 @@ fn described(
     Described {
         details: json!({ "providedIds": provided, "deletedDocuments": null, "originalFilter": original_filter }),
         custom_metadata,
+        touched: Touched::Everything,
     }
 }
 

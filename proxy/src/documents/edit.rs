@@ -5,7 +5,7 @@
 //! it. What would leave the script before its end is refused.
 
 use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
-use miroir_control::WriteKind;
+use miroir_control::{Touched, WriteKind};
 use miroir_net::{Request, Response};
 use miroir_router::RoutingTable;
 use serde_json::{json, Map, Value};
@@ -59,6 +59,7 @@ pub async fn handle(
             "function": edit.function,
         }),
         custom_metadata: metadata(request),
+        touched: Touched::Everything,
     };
     let mut filter = edit.filter;
     if let Some(filter) = &mut filter {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_control::{NodePart, Outcome, Turn};
+use miroir_control::{NodePart, Outcome, Touched, Turn};
 use miroir_net::client::{ClientError, Lease, OutRequest, Reply};
 use miroir_net::Response;
-use miroir_router::{judge, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget};
+use miroir_router::{
+    diverged, judge, Fate, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,10 +31,12 @@ pub struct Part {
     pub request: OutRequest,
 }
 
-/// What the task will say besides its parts.
+/// What is to be known of a write besides its parts.
 pub struct Described {
     pub details: Value,
     pub custom_metadata: Option<String>,
+    /// The documents that it changes.
+    pub touched: Touched,
 }
 
 /// Sends the parts, commits the task and answers 202; the turn ends with it.
@@ -66,7 +70,12 @@ pub async fn perform(
         .map(|sent| matches!(sent, Sent::Accepted(_)))
         .collect();
     let Verdict::Accepted { missed } = judge(&layout, &targets, &took) else {
-        return Err(not_accepted(table, &layout, &targets, &results, &turn));
+        let error = not_accepted(table, &layout, &targets, &results, &turn);
+        let fates: Vec<Fate> = results.iter().map(Sent::fate).collect();
+        let diverged = diverged(&layout, &targets, &fates);
+        let control = &app.shared.control;
+        control.give_up(turn, diverged, described.touched).await?;
+        return Err(error);
     };
     log_failures(table, &targets, &results);
     let parts = targets
@@ -86,6 +95,7 @@ pub async fn perform(
         details: described.details,
         parts,
         missed,
+        touched: described.touched,
         error: None,
         custom_metadata: described.custom_metadata,
     };
@@ -105,10 +115,9 @@ pub async fn fail(
 ) -> Result<Response, Error> {
     let outcome = Outcome {
         details: described.details,
-        parts: Vec::new(),
-        missed: Vec::new(),
         error: Some(error),
         custom_metadata: described.custom_metadata,
+        ..Outcome::default()
     };
     accepted(app, turn, outcome).await
 }
@@ -192,6 +201,14 @@ impl Sent {
                 reason: format!("it answered {}", reply.status),
                 unknown: true,
             },
+        }
+    }
+
+    fn fate(&self) -> Fate {
+        match self {
+            Sent::Accepted(_) => Fate::Taken,
+            Sent::Failed { unknown: true, .. } => Fate::Unknown,
+            Sent::Refused(..) | Sent::Failed { .. } => Fate::NotTaken,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::layout::Layout;
+use crate::layout::{CopyState, Layout};
 use crate::shard::{NodeIdx, Shard};
 
 /// A node and the shards of a write that it holds copies of.
@@ -52,9 +52,9 @@ pub enum Verdict {
 /// counts as no).
 ///
 /// A shard has its quorum when, in at least one group, floor(RF/2)+1 copies took the write. Only copies that serve are
-/// counted: one that is being filled or repaired cannot be the only one to know of a write.
+/// counted: one that is being filled or repaired cannot be the only one to know of a write. Where a group has had fewer
+/// complete copies than RF so far (it is growing), a majority of those is enough.
 pub fn judge(layout: &Layout, targets: &[WriteTarget], took: &[bool]) -> Verdict {
-    let quorum = usize::from(layout.replication_factor) / 2 + 1;
     let mut asked: Vec<(Shard, NodeIdx, bool)> = Vec::new();
     for (position, target) in targets.iter().enumerate() {
         let took = took.get(position).copied().unwrap_or(false);
@@ -69,7 +69,9 @@ pub fn judge(layout: &Layout, targets: &[WriteTarget], took: &[bool]) -> Verdict
     let without: Vec<Shard> = asked
         .chunk_by(|a, b| a.0 == b.0)
         .filter(|copies| {
-            !(0..layout.replica_groups).any(|group| taken_in(layout, copies, group) >= quorum)
+            let has_quorum =
+                |group| taken_in(layout, copies, group) >= quorum(layout, copies[0].0, group);
+            !(0..layout.replica_groups).any(has_quorum)
         })
         .map(|copies| copies[0].0)
         .collect();
@@ -85,16 +87,71 @@ pub fn judge(layout: &Layout, targets: &[WriteTarget], took: &[bool]) -> Verdict
     }
 }
 
+/// What became of a write on one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Taken,
+    NotTaken,
+    /// It may have it.
+    Unknown,
+}
+
+/// The copies that a write without a quorum leaves different from the others, or that may be: they are out of sync, and
+/// must be recorded as such before the client is answered. `fates` says of each of `targets`, in the same order, what it
+/// made of the write.
+///
+/// Of each shard those copies stay that took it, where any that serves did; else those that surely did not; and where
+/// nothing is sure, one. So a copy that serves always stays.
+pub fn diverged(layout: &Layout, targets: &[WriteTarget], fates: &[Fate]) -> Vec<(Shard, NodeIdx)> {
+    let mut copies: Vec<(Shard, NodeIdx, Fate)> = Vec::new();
+    for (target, fate) in targets.iter().zip(fates) {
+        copies.extend(
+            target
+                .shards
+                .iter()
+                .map(|shard| (*shard, target.node, *fate)),
+        );
+    }
+    copies.sort_unstable_by_key(|(shard, node, _)| (*shard, *node));
+    let mut diverged = Vec::new();
+    for copies in copies.chunk_by(|a, b| a.0 == b.0) {
+        let serving = |fate: Fate| {
+            let mut copies = copies.iter();
+            copies.find(|(shard, node, own)| *own == fate && serves(layout, *shard, *node))
+        };
+        let stays = |node: NodeIdx, fate: Fate| {
+            if serving(Fate::Taken).is_some() {
+                fate == Fate::Taken
+            } else if serving(Fate::NotTaken).is_some() {
+                fate == Fate::NotTaken
+            } else {
+                serving(Fate::Unknown).is_some_and(|(_, first, _)| *first == node)
+            }
+        };
+        let gone = copies.iter().filter(|(_, node, fate)| !stays(*node, *fate));
+        diverged.extend(gone.map(|(shard, node, _)| (*shard, *node)));
+    }
+    diverged
+}
+
+fn serves(layout: &Layout, shard: Shard, node: NodeIdx) -> bool {
+    let mut copies = layout.copies_of(shard).iter();
+    copies.any(|copy| copy.node == node && copy.state.serves())
+}
+
+/// How many copies of the shard in the group must take a write.
+fn quorum(layout: &Layout, shard: Shard, group: u16) -> usize {
+    let members = layout.copies_of(shard).iter().filter(|copy| {
+        let complete_once = !matches!(copy.state, CopyState::Joining | CopyState::LeftOver);
+        complete_once && layout.group_of(copy.node) == Some(group)
+    });
+    usize::from(layout.replication_factor).min(members.count()) / 2 + 1
+}
+
 /// How many serving copies of one shard in one group took the write.
 fn taken_in(layout: &Layout, copies: &[(Shard, NodeIdx, bool)], group: u16) -> usize {
-    let serves = |shard: Shard, node: NodeIdx| {
-        layout
-            .copies_of(shard)
-            .iter()
-            .any(|copy| copy.node == node && copy.state.serves())
-    };
     let counted = |(shard, node, took): &&(Shard, NodeIdx, bool)| {
-        *took && layout.group_of(*node) == Some(group) && serves(*shard, *node)
+        *took && layout.group_of(*node) == Some(group) && serves(layout, *shard, *node)
     };
     copies.iter().filter(counted).count()
 }
