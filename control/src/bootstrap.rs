@@ -2,28 +2,29 @@
 //!
 //! What is refused, each with its next step: a node of an unknown or too old version, a node that refuses our key, a node
 //! that does not answer (in a known cluster only when *none* answers: one dead node must not keep the others from
-//! serving), a configuration that does not fit the stored cluster, and a fresh store over nodes that hold indexes already:
+//! serving), another number of shards than the stored cluster has, and a fresh store over nodes that hold indexes already:
 //! their documents carry no shard field or an unknown layout, so they cannot be trusted to be where we would look.
 
 mod check;
 mod federation;
+mod members;
 
-use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use miroir_router::{Layout, LayoutNode, LayoutSpec, Node, NodeIdx, Publisher};
+use miroir_router::{Layout, LayoutNode, LayoutSpec, Publisher, Shard};
 use tokio::runtime::Handle;
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{mark, Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
+use crate::fleet::Fleet;
 use crate::flights::{Flight, Flights};
 use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::movements::Movements;
-use crate::nodes::{http_client, NodeClient};
+use crate::nodes::NodeClient;
 use crate::plane::{table, Plane};
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
@@ -31,6 +32,7 @@ use crate::store::{Store, StoreError};
 pub(crate) use check::{check_node, VERSION_MIN};
 use check::{check_nodes, refuse_foreign_indexes};
 pub(crate) use federation::learn_federation;
+use members::{first_nodes, fleet, known_nodes};
 
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
@@ -45,21 +47,23 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
     tracing::info!(path = %config.store_path.display(), "[ok] task store");
     let stored = store.cluster().await?;
     let fresh = stored.is_none();
-    let (cluster_id, layout) = match stored {
+    let (cluster_id, layout, rows) = match stored {
         Some(row) => {
-            let fault = misfit(config, &row.layout);
-            fault.map_or(Ok(()), |line| Err(StartError::one(line)))?;
-            (row.id, row.layout)
+            let rows = known_nodes(config, &row.layout, store.nodes().await?)?;
+            (row.id, row.layout, rows)
         }
-        None => (uuid::Uuid::new_v4().to_string(), plan(config)?),
+        None => (
+            uuid::Uuid::new_v4().to_string(),
+            plan(config)?,
+            first_nodes(config)?,
+        ),
     };
-    let layout = Arc::new(layout);
-    let nodes = clients(config, &layout)?;
-    check_nodes(&nodes, fresh).await?;
+    let fleet = fleet(config, &rows, Arc::new(layout))?;
+    check_nodes(fleet.members(), fresh).await?;
     if fresh {
-        refuse_foreign_indexes(&nodes).await?;
+        refuse_foreign_indexes(fleet.members()).await?;
         store
-            .found_cluster(cluster_id.clone(), &layout, now())
+            .found_cluster(cluster_id.clone(), &fleet.layout, rows, now())
             .await?;
         // Where another process founded the cluster at the same moment, its row stands.
         if store
@@ -71,32 +75,28 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
                 "another process has just founded this cluster; start again",
             ));
         }
+    } else {
+        store.put_nodes(rows).await?;
     }
-    let up = nodes.iter().filter(|client| client.node.is_up());
+    let up = fleet.members().iter().filter(|client| client.node.is_up());
     join_all(up.map(|client| learn_federation(client))).await;
-    let addresses = config
-        .nodes
-        .iter()
-        .map(|node| (node.id.clone(), node.address.clone()))
-        .collect();
-    store.set_addresses(addresses).await?;
 
-    let catalogue = learn(&store, &layout, &nodes).await?;
+    let catalogue = learn(&store, &fleet).await?;
     let indexes = catalogue.iter().count();
     tracing::info!(
         cluster = cluster_id,
-        layout = layout.version,
-        shards = layout.shards,
+        layout = fleet.layout.version,
+        shards = fleet.layout.shards,
         indexes,
         "[ok] catalogue"
     );
     let keys = Keys::open(&store, config.client_key()).await?;
-    let publisher = Publisher::new(table(&nodes, &layout, &catalogue, keys.ring()));
+    let publisher = Publisher::new(table(&fleet, &catalogue, keys.ring()));
     let plane = Plane {
-        flights: Arc::new(Flights::new(nodes.len())),
+        flights: Arc::new(Flights::new()),
         store,
-        nodes,
-        layout,
+        fleet: std::sync::Mutex::new(Arc::new(fleet)),
+        relayout: tokio::sync::Mutex::default(),
         publisher,
         lanes: Lanes::default(),
         runtime: Handle::current(),
@@ -136,8 +136,8 @@ fn plan(config: &ControlConfig) -> Result<Layout, StartError> {
     let node = |node: &NodeConfig| LayoutNode {
         id: node.id.clone(),
         group: node.replica_group,
-        weight: 1,
-        zone: None,
+        weight: node.weight,
+        zone: node.zone.clone(),
     };
     let spec = LayoutSpec {
         shards: config.shards,
@@ -149,151 +149,22 @@ fn plan(config: &ControlConfig) -> Result<Layout, StartError> {
         .map_err(|error| StartError::one(format!("the layout cannot be made: {error}")))
 }
 
-/// How the configuration differs from the stored cluster, in more than addresses.
-fn misfit(config: &ControlConfig, layout: &Layout) -> Option<String> {
-    const NEXT: &str = "Changing the layout of a running cluster is not possible yet: set it back, or start with a new \
-                        task_store.path on empty nodes and send the documents again";
-    let number = |what: &str, stored: u64, given: u64| {
-        (stored != given).then(|| {
-            format!(
-                "{what} is {stored} in the stored cluster and {given} in the configuration. {NEXT}"
-            )
-        })
-    };
-    let numbers = [
-        number("shards", layout.shards.into(), config.shards.into()),
-        number(
-            "replication_factor",
-            layout.replication_factor.into(),
-            config.replication_factor.into(),
-        ),
-        number(
-            "replica_groups",
-            layout.replica_groups.into(),
-            config.replica_groups.into(),
-        ),
-    ];
-    if let Some(line) = numbers.into_iter().flatten().next() {
-        return Some(line);
-    }
-    let mut stored: Vec<(&str, u16)> = layout
-        .nodes
-        .iter()
-        .map(|node| (node.id.as_str(), node.group))
-        .collect();
-    let mut given: Vec<(&str, u16)> = config
-        .nodes
-        .iter()
-        .map(|node| (node.id.as_str(), node.replica_group))
-        .collect();
-    stored.sort_unstable();
-    given.sort_unstable();
-    let words = |list: &[(&str, u16)]| {
-        list.iter()
-            .map(|(id, group)| format!("{id} (group {group})"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    (stored != given).then(|| {
-        format!(
-            "nodes are {} in the stored cluster and {} in the configuration. {NEXT}",
-            words(&stored),
-            words(&given)
-        )
-    })
-}
-
-/// A client for each node of the layout, in its order, at the configured address.
-fn clients(config: &ControlConfig, layout: &Layout) -> Result<Vec<Arc<NodeClient>>, StartError> {
-    let http = http_client()
-        .map_err(|error| StartError::one(format!("the HTTP client does not start: {error}")))?;
-    let key = config.node_master_key.clone().filter(|key| !key.is_empty());
-    let mut nodes = Vec::with_capacity(layout.nodes.len());
-    for (position, planned) in layout.nodes.iter().enumerate() {
-        // `misfit` has matched the two lists.
-        let Some(given) = config.nodes.iter().find(|node| node.id == planned.id) else {
-            return Err(StartError::one(format!(
-                "node `{}` is not configured",
-                planned.id
-            )));
-        };
-        let node = Arc::new(Node {
-            id: given.id.clone(),
-            address: host_port(given)?,
-            group: planned.group,
-            up: AtomicBool::new(false),
-            federates: AtomicBool::new(false),
-        });
-        let idx = NodeIdx(u16::try_from(position).map_err(|_| StartError::one("too many nodes"))?);
-        nodes.push(Arc::new(NodeClient::new(
-            idx,
-            node,
-            http.clone(),
-            key.clone(),
-        )));
-    }
-    Ok(nodes)
-}
-
-/// `http://host:port` as `host:port`.
-fn host_port(node: &NodeConfig) -> Result<String, StartError> {
-    let fault = |why: &str| {
-        StartError::one(format!(
-            "node `{}`: address `{}` {why}",
-            node.id, node.address
-        ))
-    };
-    let Some(rest) = node.address.strip_prefix("http://") else {
-        let https = node.address.starts_with("https://");
-        return Err(fault(if https {
-            "uses TLS, which is not there yet; use http://"
-        } else {
-            "must begin with http://"
-        }));
-    };
-    let host = rest.trim_end_matches('/');
-    if host.is_empty() || host.contains(['/', '@', '?']) {
-        return Err(fault("must be http://host:port"));
-    }
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
-    Ok(if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    })
-}
-
 /// The catalogue as stored, with settings as the nodes have them.
-async fn learn(
-    store: &Store,
-    layout: &Arc<Layout>,
-    nodes: &[Arc<NodeClient>],
-) -> Result<Catalogue, StartError> {
-    let copies = store.copies().await?;
+async fn learn(store: &Store, fleet: &Fleet) -> Result<Catalogue, StartError> {
     let upper_case_ids = store.upper_case_ids().await?;
-    let up: Vec<Arc<NodeClient>> = nodes
+    let up: Vec<Arc<NodeClient>> = fleet
+        .members()
         .iter()
         .filter(|client| client.node.is_up())
         .cloned()
         .collect();
+    let mut layouts = layouts(store, fleet).await?;
     let mut catalogue = Catalogue::default();
     for row in store.indexes().await? {
-        let mut own = match row.layout_version == layout.version {
-            true => Layout::clone(layout),
-            false => store.layout(row.layout_version).await?,
-        };
-        for copy in copies.iter().filter(|copy| copy.index_uid == row.node_uid) {
-            if let Some(position) = own.nodes.iter().position(|node| node.id == copy.node) {
-                own = own.with_state(
-                    miroir_router::Shard(copy.shard),
-                    NodeIdx(position as u16),
-                    copy.state,
-                );
-            }
-        }
-        let mut entry = Entry::new(&row.node_uid, &row.name, Arc::new(own), row.created_at);
+        let layout = layouts
+            .remove(&row.node_uid)
+            .unwrap_or_else(|| Arc::clone(&fleet.layout));
+        let mut entry = Entry::new(&row.node_uid, &row.name, layout, row.created_at);
         entry.updated_at = row.updated_at;
         entry.settings_version = row.settings_version;
         entry.upper_case_ids = upper_case_ids.contains(&row.node_uid);
@@ -320,12 +191,42 @@ async fn learn(
     Ok(catalogue)
 }
 
+/// Where each stored index lies: its own layout or that of its version, with the copies that missed writes.
+async fn layouts(
+    store: &Store,
+    fleet: &Fleet,
+) -> Result<BTreeMap<String, Arc<Layout>>, StartError> {
+    let mut own: BTreeMap<String, Layout> = store.index_layouts().await?.into_iter().collect();
+    let mut versions = BTreeMap::from([(fleet.layout.version, Arc::clone(&fleet.layout))]);
+    let mut layouts = BTreeMap::new();
+    for row in store.indexes().await? {
+        let layout = match (own.remove(&row.node_uid), versions.get(&row.layout_version)) {
+            (Some(own), _) => Arc::new(own.with_nodes(fleet.layout.nodes.clone())),
+            (None, Some(known)) => Arc::clone(known),
+            (None, None) => {
+                let stored = store.layout(row.layout_version).await?;
+                let stored = Arc::new(stored.with_nodes(fleet.layout.nodes.clone()));
+                versions.insert(row.layout_version, Arc::clone(&stored));
+                stored
+            }
+        };
+        layouts.insert(row.node_uid, layout);
+    }
+    for copy in store.copies().await? {
+        let node = fleet.seats().iter().find(|client| client.id() == copy.node);
+        if let (Some(layout), Some(node)) = (layouts.get_mut(&copy.index_uid), node) {
+            mark(layout, Shard(copy.shard), node.idx, copy.state);
+        }
+    }
+    Ok(layouts)
+}
+
 /// Takes up what was on its way when the last process ended.
 async fn resume(plane: &Plane) -> Result<(), StartError> {
     for (task, parts) in plane.store.unfinished().await? {
         let mut catalogue = plane.catalogue();
         if let (Some(node_uid), Some(name)) = (&task.node_uid, &task.index_uid) {
-            catalogue.entry(node_uid, name, &plane.layout, now());
+            catalogue.entry(node_uid, name, &plane.layout(), now());
         }
         catalogue.accept(&task);
         plane.flights.lock().insert(
@@ -336,6 +237,14 @@ async fn resume(plane: &Plane) -> Result<(), StartError> {
                 ended: false,
             },
         );
+    }
+    let fleet = plane.fleet();
+    for client in fleet
+        .seats()
+        .iter()
+        .filter(|client| !fleet.is_member(client.idx))
+    {
+        plane.flights.dismiss(client.id());
     }
     // Planned, but no task: created for a write that was never accepted.
     let leftovers: Vec<String> = plane

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_router::{Ids, Index, Layout, SearchSettings};
+use miroir_router::{CopyState, Ids, Index, Layout, NodeIdx, SearchSettings, Shard};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
@@ -112,7 +112,10 @@ pub(crate) struct Entry {
     pub planned_name: String,
     pub created_at: Nanos,
     pub updated_at: Nanos,
+    /// As published.
     pub layout: Arc<Layout>,
+    /// What the layout will be once it is on disk (see `layouts.rs`).
+    pub coming: Option<Arc<Layout>>,
     pub visible: Option<IndexState>,
     pub planned: Option<IndexState>,
     pub settings: Arc<SearchSettings>,
@@ -134,6 +137,7 @@ impl Entry {
             created_at: now,
             updated_at: now,
             layout,
+            coming: None,
             visible: None,
             planned: None,
             settings: Arc::new(SearchSettings::default()),
@@ -141,6 +145,13 @@ impl Entry {
             upper_case_ids: false,
             in_flight: BTreeSet::new(),
             turns: 0,
+        }
+    }
+
+    /// A copy that takes writes is in another state from now on, whatever else is on its way to the layout.
+    pub(crate) fn mark(&mut self, shard: Shard, node: NodeIdx, state: CopyState) {
+        for layout in std::iter::once(&mut self.layout).chain(&mut self.coming) {
+            mark(layout, shard, node, state);
         }
     }
 
@@ -230,6 +241,23 @@ impl Entry {
     }
 }
 
+/// Notes the state of a copy that takes writes; a copy that is not there, or takes none any more, stays as it is.
+pub(crate) fn mark(layout: &mut Arc<Layout>, shard: Shard, node: NodeIdx, state: CopyState) {
+    let mut copies = layout.copies_of(shard).iter();
+    if !copies.any(|copy| copy.node == node && copy.state.takes_writes()) {
+        return;
+    }
+    // Copied where others show it; when several copies are marked in a row, once.
+    let copies = Arc::make_mut(layout).copies.get_mut(usize::from(shard.0));
+    for copy in copies
+        .into_iter()
+        .flatten()
+        .filter(|copy| copy.node == node)
+    {
+        copy.state = state;
+    }
+}
+
 /// All indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
@@ -295,6 +323,10 @@ impl Catalogue {
 
     pub(crate) fn remove(&mut self, node_uid: &str) {
         self.entries.remove(node_uid);
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {

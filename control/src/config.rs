@@ -16,7 +16,8 @@ pub struct ControlConfig {
     pub shards: u16,
     pub replication_factor: u8,
     pub replica_groups: u16,
-    /// In the order in which they become positions ([`miroir_router::NodeIdx`]) in a *new* cluster.
+    /// The nodes of a *new* cluster, in the order of their positions ([`miroir_router::NodeIdx`]). Afterwards the store
+    /// decides which nodes there are; this list may then only correct addresses.
     pub nodes: Vec<NodeConfig>,
     pub store_path: PathBuf,
     /// Which I/O driver the cores run on, for the status page only.
@@ -46,6 +47,10 @@ pub struct NodeConfig {
     /// `http://host:port`; may change between starts.
     pub address: String,
     pub replica_group: u16,
+    /// Its share of its group's copies, relative to the others', in a *new* cluster.
+    pub weight: u32,
+    /// What fails together with it, in a *new* cluster.
+    pub zone: Option<String>,
 }
 
 /// Why the control plane did not start: one line a fault, each with the next step.

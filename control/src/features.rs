@@ -33,9 +33,10 @@ impl Plane {
         if let Some(network) = asked.get_mut(NETWORK).filter(|value| value.is_boolean()) {
             *network = Value::Bool(true);
         }
-        require_all(&self.nodes, "Changing experimental features").await?;
+        let nodes = self.nodes();
+        require_all(&nodes, "Changing experimental features").await?;
         let request = NodeRequest::new(Method::PATCH, PATH, Some(asked));
-        let (first, rest) = self.nodes.split_first().ok_or_else(no_node)?;
+        let (first, rest) = nodes.split_first().ok_or_else(no_node)?;
         // The first one judges: what it refuses, nobody has.
         let reply = first.send(&request).await.map_err(|_| no_node())?;
         if reply.status != 200 {

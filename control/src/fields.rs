@@ -36,7 +36,8 @@ impl Plane {
         }
         let (offset, limit) = window.unwrap_or((0, DEFAULT_LIMIT));
         let request = NodeRequest::new(Method::POST, index.node_path("/fields"), Some(body));
-        let up = self.nodes.iter().filter(|client| client.node.is_up());
+        let nodes = self.nodes();
+        let up = nodes.iter().filter(|client| client.node.is_up());
         let mut fields: BTreeMap<String, Value> = BTreeMap::new();
         let mut answered = false;
         for reply in join_all(up.map(|client| client.send(&request))).await {
@@ -86,9 +87,13 @@ impl Plane {
         }
         let path = format!("/indexes/{}/compact", hold.node_uid);
         let request = NodeRequest::new(Method::POST, path, None);
-        let accepted = broadcast(&self.nodes, &format!("Compacting index `{uid}`"), &request)
-            .await
-            .map_err(|error| hold.in_clients_words(error))?;
+        let accepted = broadcast(
+            &self.nodes(),
+            &format!("Compacting index `{uid}`"),
+            &request,
+        )
+        .await
+        .map_err(|error| hold.in_clients_words(error))?;
         let task = new_task(&hold, kind, json!({}));
         let parts = self.parts(&accepted, Role::Counted);
         Ok(summary(&self.accept(task, parts, Vec::new()).await?))

@@ -228,12 +228,8 @@ async fn end(
         );
         replanned = entry.planned != planned || !merged.canceled_copies.is_empty();
         for (shard, node) in &merged.canceled_copies {
-            let node = plane.nodes.iter().find(|client| client.id() == node);
-            if let Some(node) = node {
-                let layout = entry
-                    .layout
-                    .with_state(*shard, node.idx, CopyState::OutOfSync);
-                entry.layout = Arc::new(layout);
+            if let Some(node) = plane.fleet().member(node) {
+                entry.mark(*shard, node.idx, CopyState::OutOfSync);
             }
         }
         if let (Some(settings), Some(visible)) = (settings, entry.visible.as_ref()) {
@@ -333,14 +329,14 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
     }
     let alone = !later().any(|other| other.task.effect.is_barrier());
     let index = task.node_uid.as_deref().unwrap_or_default();
-    match read_back(&plane.nodes, index).await {
+    match read_back(&plane.nodes(), index).await {
         ReadBack::Agreed(value) => Read::Settings(value),
         ReadBack::Diverged(value, _) if !alone => Read::Settings(value),
         // Another change began after we looked at what is running.
         ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
         ReadBack::Diverged(_, why) => {
             tracing::warn!(index, %why, "settings differ between nodes; reading again");
-            match read_back(&plane.nodes, index).await {
+            match read_back(&plane.nodes(), index).await {
                 ReadBack::Agreed(value) => Read::Settings(value),
                 ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
                 ReadBack::Diverged(value, why) => Read::Diverged(value, why),

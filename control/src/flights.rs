@@ -1,8 +1,9 @@
 //! Accepted tasks that have not ended, with what their nodes last said.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use miroir_router::NodeIdx;
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -22,16 +23,16 @@ pub(crate) struct Flight {
 pub(crate) struct Flights {
     running: Mutex<BTreeMap<TaskUid, Flight>>,
     /// A node (by position) has got a new part.
-    pub node_work: Vec<Notify>,
+    node_work: Mutex<Vec<Arc<Notify>>>,
     /// A part has moved, or a task without parts to wait for has come.
     pub moved: Notify,
 }
 
 impl Flights {
-    pub(crate) fn new(nodes: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Flights {
             running: Mutex::new(BTreeMap::new()),
-            node_work: (0..nodes).map(|_| Notify::new()).collect(),
+            node_work: Mutex::default(),
             moved: Notify::new(),
         }
     }
@@ -50,7 +51,37 @@ impl Flights {
                 ended: false,
             },
         );
-        self.node_work.iter().for_each(Notify::notify_one);
+        self.all_work().iter().for_each(|work| work.notify_one());
+        self.moved.notify_one();
+    }
+
+    /// What wakes the poller of the node at this position.
+    pub(crate) fn work_of(&self, node: NodeIdx) -> Arc<Notify> {
+        let mut all = self.all_work();
+        let position = usize::from(node.0);
+        if all.len() <= position {
+            all.resize_with(position + 1, Arc::default);
+        }
+        Arc::clone(&all[position])
+    }
+
+    fn all_work(&self) -> MutexGuard<'_, Vec<Arc<Notify>>> {
+        self.node_work
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node is gone for good: nobody waits for its parts any more. The others decide how their tasks end; a task
+    /// that has no others has failed.
+    pub(crate) fn dismiss(&self, node: &str) {
+        for flight in self.lock().values_mut() {
+            let open = |part: &Part| part.node == node && !part.status.is_finished();
+            if flight.parts.iter().all(open) {
+                flight.parts.iter_mut().for_each(lose);
+            } else {
+                flight.parts.retain(|part| !open(part));
+            }
+        }
         self.moved.notify_one();
     }
 

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::bootstrap::bootstrap;
 use crate::config::{ControlConfig, StartError};
+use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::types::{BeginWrite, Outcome, TaskSummary, Turn};
 use crate::{finish, health, poll, routes};
@@ -92,13 +93,8 @@ fn run(
                 return;
             }
         };
-        for client in &plane.nodes {
-            let (of_plane, of_client) = (Arc::clone(&plane), Arc::clone(client));
-            keep_running("poll", move || {
-                poll::poll_node(Arc::clone(&of_plane), Arc::clone(&of_client))
-            });
-            let of_client = Arc::clone(client);
-            keep_running("health", move || health::watch(Arc::clone(&of_client)));
+        for client in plane.nodes().iter() {
+            watch_node(&plane, client);
         }
         let of_plane = Arc::clone(&plane);
         keep_running("finish", move || {
@@ -113,6 +109,28 @@ fn run(
         }
     });
     // Dropping the runtime ends the jobs.
+}
+
+/// Starts the jobs of one node; they end when it is retired.
+pub(crate) fn watch_node(plane: &Arc<Plane>, client: &Arc<NodeClient>) {
+    let (of_plane, of_client) = (Arc::clone(plane), Arc::clone(client));
+    keep_running("poll", move || {
+        let (plane, client) = (Arc::clone(&of_plane), Arc::clone(&of_client));
+        async move {
+            client
+                .until_retired(poll::poll_node(plane, Arc::clone(&client)))
+                .await
+        }
+    });
+    let of_client = Arc::clone(client);
+    keep_running("health", move || {
+        let client = Arc::clone(&of_client);
+        async move {
+            client
+                .until_retired(health::watch(Arc::clone(&client)))
+                .await
+        }
+    });
 }
 
 /// Runs a job that never ends, again when it has panicked: one bad answer must not stop all tasks for good.

@@ -14,7 +14,7 @@ use crate::nodes::NodeClient;
 const PERIOD: Duration = Duration::from_secs(1);
 const FAILURES_TO_FALL: u32 = 2;
 
-/// Runs until the runtime stops.
+/// Runs until the node is retired.
 pub(crate) async fn watch(client: Arc<NodeClient>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -97,7 +97,7 @@ impl Plane {
         let request = NodeRequest::new(Method::POST, "/indexes", Some(body));
         let sent = async {
             let accepted =
-                broadcast(&self.nodes, &format!("Creating index `{uid}`"), &request).await?;
+                broadcast(&self.nodes(), &format!("Creating index `{uid}`"), &request).await?;
             let mut parts = self.parts(&accepted, Role::Counted);
             parts.extend(self.make_filterable(&node_uid).await?);
             Ok(parts)
@@ -185,7 +185,7 @@ impl Plane {
                 format!("/indexes/{}", hold.node_uid),
                 Some(json!({ "primaryKey": primary_key })),
             );
-            let accepted = broadcast(&self.nodes, &format!("Updating index `{uid}`"), &request)
+            let accepted = broadcast(&self.nodes(), &format!("Updating index `{uid}`"), &request)
                 .await
                 .map_err(|error| hold.in_clients_words(error))?;
             parts = self.parts(&accepted, Role::Counted);
@@ -227,13 +227,14 @@ impl Plane {
         }
         let path = format!("/indexes/{}", hold.node_uid);
         let request = NodeRequest::new(Method::DELETE, path, None);
-        let accepted = broadcast(&self.nodes, &format!("Deleting index `{uid}`"), &request).await?;
+        let accepted =
+            broadcast(&self.nodes(), &format!("Deleting index `{uid}`"), &request).await?;
         let mut task = new_task(&hold, Kind::IndexDeletion, details);
         task.effect = Effect {
             deletes: true,
             ..Effect::default()
         };
-        task.copies = u32::try_from(self.layout.copies_per_shard()).unwrap_or(1);
+        task.copies = u32::try_from(self.layout().copies_per_shard()).unwrap_or(1);
         Ok(summary(
             &self
                 .accept(task, self.parts(&accepted, Role::Counted), Vec::new())
@@ -291,11 +292,9 @@ impl Plane {
         let path = format!("/indexes/{}/stats", hold.node_uid);
         let what = format!("Changing the primary key of `{}`", hold.index);
         let mut any = false;
-        for (client, reply) in self
-            .nodes
-            .iter()
-            .zip(join_all(self.nodes.iter().map(|node| node.get(&path))).await)
-        {
+        let nodes = self.nodes();
+        let replies = join_all(nodes.iter().map(|node| node.get(&path))).await;
+        for (client, reply) in nodes.iter().zip(replies) {
             match reply {
                 Ok(reply) if reply.status == 200 => {
                     any |= reply.json()["numberOfDocuments"].as_u64() != Some(0)

@@ -15,6 +15,7 @@
 //! | `tasks`, `flights`, `poll`, `finish`, `removal` | a client's task, its node tasks, and how it ends |
 //! | `settings`, `features`, `indexes`, `renames`, `fields`, `stats` | the slow API, one module a subject |
 //! | `keys` | API keys, and the keyring that the cores check them with |
+//! | `fleet`, `layouts` | the nodes there are, and where each index lies |
 //! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
@@ -26,12 +27,15 @@ mod config;
 mod features;
 mod fields;
 mod finish;
+mod fleet;
 mod flights;
 mod handle;
 mod health;
 mod indexes;
 mod keys;
 mod lane;
+#[allow(dead_code)] // its callers come next
+mod layouts;
 mod movements;
 mod nodes;
 mod plane;

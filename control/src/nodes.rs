@@ -1,6 +1,7 @@
 //! Talking to one node, and to all of them.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use miroir_api::Error;
 use miroir_router::{Node, NodeIdx};
 use reqwest::Method;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::scrub::scrub;
 
@@ -28,6 +30,8 @@ pub(crate) struct NodeClient {
     http: reqwest::Client,
     key: Option<String>,
     about: Mutex<Option<(Version, Value)>>,
+    /// Whether it was removed from the cluster, or is reached at another address from now on.
+    retired: watch::Sender<bool>,
 }
 
 /// A node's answer.
@@ -83,6 +87,29 @@ impl NodeClient {
             http,
             key,
             about: Mutex::new(None),
+            retired: watch::Sender::new(false),
+        }
+    }
+
+    /// The same node at another place of the fleet's life: with the same client and key.
+    #[allow(dead_code)] // its callers come next
+    pub(crate) fn successor(&self, idx: NodeIdx, node: Arc<Node>) -> NodeClient {
+        NodeClient::new(idx, node, self.http.clone(), self.key.clone())
+    }
+
+    /// Ends the node's background jobs; it is not asked any more.
+    #[allow(dead_code)] // its callers come next
+    pub(crate) fn retire(&self) {
+        self.node.set_up(false);
+        self.retired.send_replace(true);
+    }
+
+    /// Runs a background job until the node is retired.
+    pub(crate) async fn until_retired(&self, job: impl Future<Output = ()>) {
+        let mut retired = self.retired.subscribe();
+        tokio::select! {
+            _ = retired.wait_for(|retired| *retired) => {}
+            () = job => {}
         }
     }
 

@@ -7,6 +7,7 @@ use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
 use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
+use crate::fleet::Fleet;
 use crate::flights::Flights;
 use crate::keys::Keys;
 use crate::lane::Lanes;
@@ -17,10 +18,10 @@ use crate::store::Store;
 /// The control plane's state. Locks are held for moments only, never across an await.
 pub(crate) struct Plane {
     pub store: Store,
-    /// By [`NodeIdx`].
-    pub nodes: Vec<Arc<NodeClient>>,
-    /// For new indexes.
-    pub layout: Arc<Layout>,
+    /// Replaced whole; see [`Plane::change_layouts`].
+    pub fleet: Mutex<Arc<Fleet>>,
+    /// Held while layouts change: one change at a time.
+    pub relayout: tokio::sync::Mutex<()>,
     pub publisher: Publisher,
     pub lanes: Lanes,
     pub flights: Arc<Flights>,
@@ -46,20 +47,47 @@ impl Plane {
     pub(crate) fn publish(&self, catalogue: &Catalogue) {
         let keys = self.keys.ring();
         self.publisher
-            .publish(table(&self.nodes, &self.layout, catalogue, keys));
+            .publish(table(&self.fleet(), catalogue, keys));
     }
 
-    pub(crate) fn node(&self, idx: NodeIdx) -> Option<&Arc<NodeClient>> {
-        self.nodes.get(usize::from(idx.0))
+    /// The nodes and the layout of new indexes, as of now.
+    pub(crate) fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn first_up(&self) -> Option<&Arc<NodeClient>> {
-        self.nodes.iter().find(|client| client.node.is_up())
+    /// Publishing is the caller's business.
+    #[allow(dead_code)] // its callers come next
+    pub(crate) fn set_fleet(&self, fleet: Fleet) {
+        *self.fleet.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
+    }
+
+    /// Every node of the cluster, as of now. Not by position: see [`Plane::node`].
+    pub(crate) fn nodes(&self) -> Arc<[Arc<NodeClient>]> {
+        Arc::clone(self.fleet().members())
+    }
+
+    /// What a new index gets.
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.fleet().layout)
+    }
+
+    /// The node at a position, be it removed.
+    pub(crate) fn node(&self, idx: NodeIdx) -> Option<Arc<NodeClient>> {
+        self.fleet().seats().get(usize::from(idx.0)).cloned()
+    }
+
+    pub(crate) fn first_up(&self) -> Option<Arc<NodeClient>> {
+        let fleet = self.fleet();
+        fleet
+            .members()
+            .iter()
+            .find(|client| client.node.is_up())
+            .cloned()
     }
 
     /// The lowest version of the fleet, as far as it was reached.
     pub(crate) fn lowest_version(&self) -> Version {
-        self.nodes
+        self.nodes()
             .iter()
             .filter_map(|client| Some(client.about()?.0))
             .min()
@@ -68,20 +96,16 @@ impl Plane {
 }
 
 /// The routing table that shows `catalogue`.
-pub(crate) fn table(
-    nodes: &[Arc<NodeClient>],
-    layout: &Arc<Layout>,
-    catalogue: &Catalogue,
-    keys: Arc<Keyring>,
-) -> RoutingTable {
+pub(crate) fn table(fleet: &Fleet, catalogue: &Catalogue, keys: Arc<Keyring>) -> RoutingTable {
     RoutingTable {
         epoch: 0,
-        nodes: nodes
+        nodes: fleet
+            .seats()
             .iter()
             .map(|client| Arc::clone(&client.node))
             .collect(),
         indexes: catalogue.published().collect(),
-        layout: Arc::clone(layout),
+        layout: Arc::clone(&fleet.layout),
         keys,
     }
 }

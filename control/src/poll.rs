@@ -20,9 +20,9 @@ const UIDS_MAX: usize = 200;
 /// A node works in order, so what is far behind need not be asked about yet.
 const ASKED_MAX: usize = 2 * UIDS_MAX;
 
-/// Runs until the runtime stops.
+/// Runs until the node is retired.
 pub(crate) async fn poll_node(plane: Arc<Plane>, client: Arc<NodeClient>) {
-    let work = &plane.flights.node_work[usize::from(client.idx.0)];
+    let work = plane.flights.work_of(client.idx);
     let mut pause = PAUSE_MIN;
     loop {
         let pending = plane.flights.pending(client.id());

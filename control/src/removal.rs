@@ -89,8 +89,9 @@ impl Plane {
                     .push(part.node_task);
             }
         }
+        let nodes = self.nodes();
         let mut requests = Vec::new();
-        for client in &self.nodes {
+        for client in nodes.iter() {
             for uids in wanted
                 .get(client.id())
                 .into_iter()

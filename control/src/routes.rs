@@ -72,7 +72,7 @@ async fn health() -> Response {
 
 async fn version(State(plane): Shared) -> Response {
     let lowest = plane
-        .nodes
+        .nodes()
         .iter()
         .filter_map(|client| client.about())
         .min_by_key(|(version, _)| *version);

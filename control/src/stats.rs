@@ -92,7 +92,9 @@ impl Plane {
 
     /// Every node's answer, by position; `None` where there is none.
     async fn ask_all(&self, path: &str) -> Vec<Option<Value>> {
-        join_all(self.nodes.iter().map(|client| async move {
+        let fleet = self.fleet();
+        join_all(fleet.seats().iter().map(|client| async move {
+            // A removed node is not up.
             if !client.node.is_up() {
                 return None;
             }

@@ -200,7 +200,7 @@ impl Plane {
         let mut catalogue = self.catalogue();
         let entry = catalogue.get_mut(node_uid);
         let planned = entry.as_ref().and_then(|entry| entry.planned.clone());
-        let index = Arc::new(index_for(uid, node_uid, entry.as_deref(), &self.layout));
+        let index = Arc::new(index_for(uid, node_uid, entry.as_deref(), &self.layout()));
         if let Some(entry) = entry {
             entry.turns += 1;
             *counted = true;
@@ -353,7 +353,7 @@ impl Plane {
         let stored = {
             let mut catalogue = self.catalogue();
             let index = (changes_plan && !uid.is_empty()).then(|| {
-                let entry = catalogue.entry(&uid, &name, &self.layout, now());
+                let entry = catalogue.entry(&uid, &name, &self.layout(), now());
                 let mut row = IndexRow::from(&*entry);
                 row.planned = task.effect.apply(entry.planned.as_ref(), true, true);
                 row
@@ -420,9 +420,8 @@ impl Plane {
         let Some(entry) = catalogue.get_mut(node_uid) else {
             return;
         };
-        let mut layout = Layout::clone(&entry.layout);
         for (shard, node) in copies {
-            layout = layout.with_state(*shard, *node, state);
+            entry.mark(*shard, *node, state);
             tracing::warn!(
                 index = node_uid,
                 shard = shard.0,
@@ -431,7 +430,6 @@ impl Plane {
                 "a copy changes its state"
             );
         }
-        entry.layout = Arc::new(layout);
         self.publish(catalogue);
     }
 }

@@ -45,6 +45,10 @@ pub struct NodeAddress {
     /// `host:port`.
     pub address: String,
     pub replica_group: u16,
+    /// Relative to the other nodes of its group; from 0.
+    pub weight: u32,
+    /// What fails together with it.
+    pub zone: Option<String>,
 }
 
 /// What a search answers when no copy of some shard can be asked.
@@ -94,6 +98,8 @@ struct FileNode {
     address: String,
     #[serde(default)]
     replica_group: u16,
+    weight: Option<u32>,
+    zone: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -211,6 +217,8 @@ impl File {
                 id: node.id.clone(),
                 address: host_port(&node.id, &node.address)?,
                 replica_group: node.replica_group,
+                weight: node.weight.unwrap_or(1),
+                zone: non_empty(node.zone.clone()),
             });
         }
         let (shards, replication_factor, replica_groups) = (
@@ -221,8 +229,8 @@ impl File {
         let node = |node: &NodeAddress| LayoutNode {
             id: node.id.clone(),
             group: node.replica_group,
-            weight: 1,
-            zone: None,
+            weight: node.weight,
+            zone: node.zone.clone(),
         };
         let spec = LayoutSpec {
             shards,

@@ -153,6 +153,8 @@ impl Arguments {
                     address: address.to_string(),
                     // At most `groups`, which is a u16.
                     replica_group: u16::try_from(position).unwrap_or_default() % self.groups,
+                    weight: 1,
+                    zone: None,
                 })
                 .collect(),
             store_path: folder.join("miroir.db"),

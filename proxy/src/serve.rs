@@ -150,6 +150,8 @@ fn control_config(config: &Config) -> ControlConfig {
                 id: node.id.clone(),
                 address: format!("http://{}", node.address),
                 replica_group: node.replica_group,
+                weight: node.weight,
+                zone: node.zone.clone(),
             })
             .collect(),
         store_path: config.store_path.clone(),

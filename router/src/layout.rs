@@ -164,6 +164,31 @@ impl Layout {
         self.copies.iter().all(|copies| writers(copies) <= 1)
     }
 
+    /// This layout over a longer list of nodes: positions keep their meaning, new ones hold nothing yet. The version stays.
+    pub fn with_nodes(&self, nodes: Vec<LayoutNode>) -> Layout {
+        Layout {
+            nodes,
+            ..self.clone()
+        }
+    }
+
+    /// This layout once nothing is moving any more, for an index without documents: there is nothing to copy.
+    pub fn settled(&self) -> Layout {
+        let mut layout = self.clone();
+        for copies in &mut layout.copies {
+            copies.retain(|copy| {
+                matches!(
+                    copy.state,
+                    CopyState::InSync | CopyState::Joining | CopyState::OutOfSync
+                )
+            });
+            copies
+                .iter_mut()
+                .for_each(|copy| copy.state = CopyState::InSync);
+        }
+        layout
+    }
+
     /// How many copies of a shard there are when nothing is moving.
     pub fn copies_per_shard(&self) -> usize {
         usize::from(self.replication_factor) * usize::from(self.replica_groups)

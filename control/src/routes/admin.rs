@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::Router;
 use miroir_api::Error;
 use miroir_auth::check_single_key;
-use miroir_router::{read_plan, NodeIdx};
+use miroir_router::{read_plan, Layout, NodeIdx};
 use serde_json::{json, Value};
 
 use super::{json_response, ok, Answer, Shared};
@@ -53,10 +53,11 @@ async fn ready(State(plane): Shared, headers: HeaderMap) -> Answer {
 async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
     authorise(&plane, &headers)?;
     let table = plane.publisher.current();
+    let layout = plane.layout();
     let nodes: Vec<Value> = plane
-        .nodes
+        .nodes()
         .iter()
-        .map(|client| node_view(&plane, client))
+        .map(|client| node_view(&layout, client))
         .collect();
     let indexes: Vec<Value> = table
         .indexes
@@ -66,7 +67,7 @@ async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
                 .map(miroir_router::Shard)
                 .flat_map(|shard| index.layout.copies_of(shard).iter().map(move |copy| (shard, copy)))
                 .filter(|(_, copy)| !copy.state.serves())
-                .map(|(shard, copy)| json!({ "shard": shard, "node": plane.node(copy.node).map(|node| node.id()), "state": copy.state }))
+                .map(|(shard, copy)| json!({ "shard": shard, "node": plane.node(copy.node).map(|node| node.id().to_owned()), "state": copy.state }))
                 .collect();
             json!({
                 "uid": index.uid,
@@ -83,10 +84,10 @@ async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
         "epoch": table.epoch,
         "driver": plane.driver,
         "layout": {
-            "version": plane.layout.version,
-            "shards": plane.layout.shards,
-            "replicationFactor": plane.layout.replication_factor,
-            "replicaGroups": plane.layout.replica_groups,
+            "version": layout.version,
+            "shards": layout.shards,
+            "replicationFactor": layout.replication_factor,
+            "replicaGroups": layout.replica_groups,
         },
         "nodes": nodes,
         "indexes": indexes,
@@ -94,14 +95,12 @@ async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
     }))
 }
 
-fn node_view(plane: &Plane, client: &crate::nodes::NodeClient) -> Value {
-    let shards: Vec<Value> = plane
-        .layout
+fn node_view(layout: &Layout, client: &crate::nodes::NodeClient) -> Value {
+    let shards: Vec<Value> = layout
         .shards_of(client.idx)
         .into_iter()
         .map(|shard| {
-            let copy = plane
-                .layout
+            let copy = layout
                 .copies_of(shard)
                 .iter()
                 .find(|copy| copy.node == client.idx);

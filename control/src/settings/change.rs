@@ -95,7 +95,7 @@ impl Plane {
         creates: bool,
     ) -> Result<Vec<crate::tasks::Part>, Error> {
         let accepted = broadcast(
-            &self.nodes,
+            &self.nodes(),
             &format!("Changing the settings of `{}`", hold.index),
             &change.request,
         )

@@ -1,16 +1,54 @@
-//! The fleet: its identity, its layouts and its nodes' last addresses.
+//! The fleet: its identity, its nodes and its layouts.
+
+use std::future::Future;
+use std::sync::Arc;
 
 use miroir_router::Layout;
-use rusqlite::{params, Connection, OptionalExtension};
+use rusqlite::{params, Connection, OptionalExtension, Row};
 
+use super::indexes::to_json;
 use super::{Store, StoreError};
-use crate::clock::Nanos;
+use crate::clock::{now, Nanos};
 
 /// The stored fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterRow {
     pub id: String,
     pub layout: Layout,
+}
+
+/// A node of the fleet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NodeRow {
+    /// See [`miroir_router::NodeIdx`].
+    pub position: u16,
+    pub id: String,
+    /// `http://host:port`
+    pub address: String,
+    /// The address that the configuration last said; a node that was added at run time may have none.
+    pub configured: Option<String>,
+    /// A tombstone: it keeps its position.
+    pub removed: bool,
+}
+
+/// What one change of layouts stores.
+#[derive(Debug)]
+pub(crate) struct LayoutChange {
+    /// The layout that new indexes get from now on.
+    pub current: Option<Arc<Layout>>,
+    /// Nodes that come, go or move.
+    pub nodes: Vec<NodeRow>,
+    pub indexes: Vec<IndexLayout>,
+}
+
+/// The layout of one index.
+#[derive(Debug)]
+pub(crate) struct IndexLayout {
+    /// As nodes call it.
+    pub index_uid: String,
+    pub layout: Arc<Layout>,
+    /// Copies, by shard and node, whose noted state is no longer true.
+    pub mended: Vec<(u16, String)>,
 }
 
 impl Store {
@@ -51,36 +89,111 @@ impl Store {
         &self,
         id: String,
         layout: &Layout,
+        nodes: Vec<NodeRow>,
         now: Nanos,
     ) -> Result<(), StoreError> {
         let version = layout.version as i64;
-        let body = serde_json::to_string(layout).map_err(|error| StoreError(error.to_string()))?;
+        let body = to_json(layout);
         self.write(move |db| {
             let taken = "INSERT OR IGNORE INTO cluster (one, id, layout_version, created_at) VALUES (1, ?1, ?2, ?3)";
             if db.execute(taken, params![id, version, now])? == 1 {
                 db.execute("INSERT INTO layouts VALUES (?1, ?2, ?3)", params![version, body, now])?;
+                nodes.iter().try_for_each(|node| put_node(db, node))?;
             }
             Ok(())
         })
         .await
     }
 
-    /// Remembers where nodes were last found.
-    pub(crate) async fn set_addresses(
-        &self,
-        nodes: Vec<(String, String)>,
-    ) -> Result<(), StoreError> {
-        self.write(move |db: &Connection| {
-            for (id, address) in nodes {
-                db.execute(
-                    "INSERT OR REPLACE INTO nodes (id, address) VALUES (?1, ?2)",
-                    [id, address],
-                )?;
-            }
-            Ok(())
+    /// Every node that ever belonged to the fleet, by position.
+    pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.read(|db| {
+            db.prepare("SELECT * FROM nodes ORDER BY position")?
+                .query_map([], read_node)?
+                .collect()
         })
         .await
     }
+
+    pub(crate) async fn put_nodes(&self, nodes: Vec<NodeRow>) -> Result<(), StoreError> {
+        self.write(move |db| nodes.iter().try_for_each(|node| put_node(db, node)))
+            .await
+    }
+
+    /// The layouts of indexes that have their own, by the nodes' name.
+    pub(crate) async fn index_layouts(&self) -> Result<Vec<(String, Layout)>, StoreError> {
+        let rows: Vec<(String, String)> = self
+            .read(|db| {
+                db.prepare("SELECT index_uid, body FROM index_layouts")?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            })
+            .await?;
+        rows.into_iter()
+            .map(|(uid, body)| Ok((uid, parse_layout(&body)?)))
+            .collect()
+    }
+
+    /// Stores a change of layouts, all or nothing.
+    pub(crate) fn change_layouts(
+        &self,
+        change: LayoutChange,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        let at = now();
+        self.write(move |db| {
+            for node in &change.nodes {
+                put_node(db, node)?;
+            }
+            if let Some(layout) = &change.current {
+                let version = layout.version as i64;
+                db.execute(
+                    "INSERT OR REPLACE INTO layouts VALUES (?1, ?2, ?3)",
+                    params![version, to_json(&**layout), at],
+                )?;
+                db.execute("UPDATE cluster SET layout_version = ?1", [version])?;
+                db.execute("DELETE FROM staged", [])?;
+            }
+            for index in &change.indexes {
+                db.execute(
+                    "INSERT OR REPLACE INTO index_layouts VALUES (?1, ?2)",
+                    params![index.index_uid, to_json(&*index.layout)],
+                )?;
+                for (shard, node) in &index.mended {
+                    db.prepare_cached(
+                        "DELETE FROM copies WHERE index_uid = ?1 AND shard = ?2 AND node = ?3",
+                    )?
+                    .execute(params![index.index_uid, shard, node])?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn put_node(db: &Connection, node: &NodeRow) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO nodes (id, address, position, configured, removed)
+         VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.execute(
+        sql,
+        params![
+            node.id,
+            node.address,
+            node.position,
+            node.configured,
+            node.removed
+        ],
+    )?;
+    Ok(())
+}
+
+fn read_node(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
+    Ok(NodeRow {
+        position: row.get("position")?,
+        id: row.get("id")?,
+        address: row.get("address")?,
+        configured: row.get("configured")?,
+        removed: row.get("removed")?,
+    })
 }
 
 fn parse_layout(body: &str) -> Result<Layout, StoreError> {

@@ -132,6 +132,7 @@ pub(super) fn put_index(db: &Connection, index: &IndexRow) -> rusqlite::Result<(
 pub(super) fn remove_index(db: &Connection, uid: &str) -> rusqlite::Result<()> {
     for table in [
         "copies WHERE index_uid",
+        "index_layouts WHERE index_uid",
         "settings_versions WHERE index_uid",
         "upper_case_ids WHERE index_uid",
         "indexes WHERE uid",

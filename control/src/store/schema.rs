@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 5] = ["
+const MIGRATIONS: [&str; 6] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -102,6 +102,18 @@ CREATE TABLE keys (
 ", "
 -- experimental features as clients set them
 CREATE TABLE features (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+", "
+-- which nodes there are is decided here: a position is a node's for ever
+ALTER TABLE nodes ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN configured TEXT;       -- the address that the configuration last said
+ALTER TABLE nodes ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+UPDATE nodes SET configured = address, position = COALESCE((
+    SELECT node.key FROM cluster JOIN layouts ON version = layout_version, json_each(body, '$.nodes') AS node
+    WHERE json_extract(node.value, '$.id') = nodes.id), 0);
+-- an index's own layout while it differs from that of its version; the states in `copies` go on top
+CREATE TABLE index_layouts (index_uid TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+-- changes of the layout that are not applied yet
+CREATE TABLE staged (position INTEGER PRIMARY KEY, change TEXT NOT NULL);
 "];
 
 /// Opens a connection with the durability that an answered task needs.

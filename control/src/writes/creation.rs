@@ -31,7 +31,7 @@ impl Plane {
             Ok(parts) => {
                 let catalogue = self.catalogue();
                 self.publish(&catalogue);
-                let index = index_for(uid, node_uid, catalogue.get(node_uid), &self.layout);
+                let index = index_for(uid, node_uid, catalogue.get(node_uid), &self.layout());
                 Ok((parts, Arc::new(index)))
             }
             Err(error) => {
@@ -52,7 +52,7 @@ impl Plane {
     ) -> Result<(), Error> {
         let stored = {
             let mut catalogue = self.catalogue();
-            let entry = catalogue.entry(node_uid, uid, &self.layout, now());
+            let entry = catalogue.entry(node_uid, uid, &self.layout(), now());
             entry.planned = Some(state);
             if !*counted {
                 entry.turns += 1;
@@ -66,7 +66,7 @@ impl Plane {
     async fn create_on_nodes(&self, node_uid: &str) -> Result<Vec<Part>, Error> {
         let create = NodeRequest::new(Method::POST, "/indexes", Some(json!({ "uid": node_uid })));
         let created = broadcast(
-            &self.nodes,
+            &self.nodes(),
             &format!("Creating index `{node_uid}`"),
             &create,
         )
@@ -85,7 +85,7 @@ impl Plane {
             Some(body),
         );
         let accepted = broadcast(
-            &self.nodes,
+            &self.nodes(),
             &format!("Preparing index `{node_uid}`"),
             &request,
         )
@@ -95,15 +95,13 @@ impl Plane {
 
     /// Node tasks as parts that stand for all shards of their node.
     pub(crate) fn parts(&self, accepted: &[Accepted], role: Role) -> Vec<Part> {
+        let fleet = self.fleet();
         accepted
             .iter()
             .filter_map(|(idx, uid)| {
-                Some(Part::new(
-                    self.node(*idx)?.id(),
-                    *uid,
-                    role,
-                    self.layout.shards_of(*idx),
-                ))
+                let client = fleet.seats().get(usize::from(idx.0))?;
+                let shards = fleet.layout.shards_of(*idx);
+                Some(Part::new(client.id(), *uid, role, shards))
             })
             .collect()
     }
@@ -111,8 +109,9 @@ impl Plane {
     /// Takes back the creation of an index for a write that was not accepted.
     pub(crate) async fn undo_creation(&self, node_uid: &str) {
         let request = NodeRequest::new(Method::DELETE, format!("/indexes/{node_uid}"), None);
-        let sent = join_all(self.nodes.iter().map(|client| client.send(&request))).await;
-        for (client, answer) in self.nodes.iter().zip(sent) {
+        let nodes = self.nodes();
+        let sent = join_all(nodes.iter().map(|client| client.send(&request))).await;
+        for (client, answer) in nodes.iter().zip(sent) {
             if let Err(error) = answer {
                 tracing::warn!(index = node_uid, node = client.id(), %error, "an index created for nothing was not removed");
             }

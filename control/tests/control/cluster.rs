@@ -125,6 +125,8 @@ pub fn node_config(n: usize, fake: &Fake) -> NodeConfig {
         id: format!("n{n}"),
         address: format!("http://{}", fake.address),
         replica_group: 0,
+        weight: 1,
+        zone: None,
     }
 }
 

@@ -15,6 +15,8 @@ pub const KNOWN: &[&str] = &[
     "nodes[].id",
     "nodes[].address",
     "nodes[].replica_group",
+    "nodes[].weight",
+    "nodes[].zone",
     "task_store",
     "task_store.backend",
     "task_store.path",

@@ -88,11 +88,15 @@ fn check(spec: &LayoutSpec, previous: Option<&Layout>) -> Result<(), LayoutError
         });
     }
     let mut ids = HashSet::new();
-    for LayoutNode { id, group, .. } in &spec.nodes {
+    for LayoutNode {
+        id, group, weight, ..
+    } in &spec.nodes
+    {
         if !ids.insert(id) {
             return Err(LayoutError::DuplicateId { id: id.clone() });
         }
-        if *group >= spec.replica_groups {
+        // A node that is to hold nothing may be in a group that is to go.
+        if *group >= spec.replica_groups && *weight > 0 {
             return Err(LayoutError::UnknownGroup {
                 id: id.clone(),
                 group: *group,

@@ -1,0 +1,168 @@
+//! Changing where indexes lie: on disk first, then published, with everything else that changes layouts meanwhile.
+//!
+//! A copy that is new in a layout gets writes as soon as the layout is published. Were that to happen before the layout
+//! is on disk, a crash in between would leave documents on a node of which nobody knows any more; and a copy that gets
+//! no writes any more must not come back as one that serves. So a change is *staged* in the catalogue and queued for the
+//! store under one lock, and shown only once it is durable. Copies that miss a write in between are marked in both.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use miroir_api::Error;
+use miroir_router::Layout;
+
+use crate::catalogue::{Catalogue, Entry};
+use crate::plane::Plane;
+use crate::store::{LayoutChange, NodeRow};
+
+/// A layout for new indexes, with the nodes that it brings or takes.
+pub(crate) struct NewFleet {
+    /// Settled: all copies are in sync.
+    pub layout: Arc<Layout>,
+    /// Rows that change.
+    pub nodes: Vec<NodeRow>,
+    /// Makes the new fleet once the change is queued; it is published with the old layouts of indexes.
+    pub fleet: crate::fleet::Fleet,
+}
+
+impl Plane {
+    /// Gives indexes new layouts: `change` is asked for each, and returns the layouts that are to be other ones.
+    /// Resolves once the layouts are on disk and published.
+    ///
+    /// # Errors
+    /// The store failed, and nothing has changed.
+    // The executor of movements calls this.
+    #[allow(dead_code)]
+    pub(crate) async fn change_layouts(
+        &self,
+        change: impl Fn(&Entry) -> Option<Layout>,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = self.relayout.lock().await;
+        let stored = {
+            let mut catalogue = self.catalogue();
+            let staged = stage(&mut catalogue, |entry| change(entry).map(Arc::new));
+            if staged.is_empty() {
+                return Ok(());
+            }
+            self.store.change_layouts(LayoutChange {
+                current: None,
+                nodes: Vec::new(),
+                indexes: staged,
+            })
+        };
+        let stored = stored.await;
+        self.show(stored.is_ok());
+        Ok(stored?)
+    }
+
+    /// Replaces the fleet and every index's layout at once. `plan` makes both of what is there; it is called with the
+    /// catalogue locked, so that nothing changes until its result is staged.
+    ///
+    /// # Errors
+    /// `plan` refuses, or the store failed; in both cases nothing has changed.
+    pub(crate) async fn change_fleet(
+        &self,
+        plan: impl FnOnce(&Catalogue) -> Result<(NewFleet, Vec<(String, Arc<Layout>)>), Error>,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = self.relayout.lock().await;
+        let before = self.fleet();
+        let stored = {
+            let mut catalogue = self.catalogue();
+            let (new, planned) = plan(&catalogue)?;
+            let mut planned: HashMap<String, Arc<Layout>> = planned.into_iter().collect();
+            let staged = stage(&mut catalogue, |entry| planned.remove(&entry.node_uid));
+            let stored = self.store.change_layouts(LayoutChange {
+                current: Some(Arc::clone(&new.layout)),
+                nodes: new.nodes,
+                indexes: staged,
+            });
+            // Whatever refers to the new nodes or to the new layout is stored after this change.
+            extend(&mut catalogue, &new.layout);
+            self.set_fleet(new.fleet);
+            self.publish(&catalogue);
+            stored
+        };
+        let stored = stored.await;
+        if stored.is_err() {
+            // Positions stay: a new index may have been made over the new nodes. They hold nothing, and are not stored.
+            let seats = self.fleet().seats().to_vec();
+            let layout = before.layout.with_nodes(self.fleet().layout.nodes.clone());
+            let fleet =
+                crate::fleet::Fleet::new(seats, Arc::new(layout), |idx| !before.is_member(idx));
+            self.set_fleet(fleet);
+        }
+        self.show(stored.is_ok());
+        Ok(stored?)
+    }
+
+    /// Publishes what was staged, or forgets it.
+    fn show(&self, durable: bool) {
+        let mut catalogue = self.catalogue();
+        for entry in catalogue.iter_mut() {
+            if let (Some(coming), true) = (entry.coming.take(), durable) {
+                entry.layout = coming;
+            }
+        }
+        self.publish(&catalogue);
+    }
+}
+
+/// Stages what `choose` returns; returns what is to be stored.
+fn stage(
+    catalogue: &mut Catalogue,
+    mut choose: impl FnMut(&Entry) -> Option<Arc<Layout>>,
+) -> Vec<crate::store::IndexLayout> {
+    let mut staged = Vec::new();
+    for entry in catalogue.iter_mut() {
+        let Some(layout) = choose(entry) else {
+            continue;
+        };
+        staged.push(crate::store::IndexLayout {
+            index_uid: entry.node_uid.clone(),
+            mended: mended(&entry.layout, &layout),
+            layout: Arc::clone(&layout),
+        });
+        entry.coming = Some(layout);
+    }
+    staged
+}
+
+/// The copies that serve again, or are gone: what was noted of them holds no longer.
+fn mended(before: &Layout, after: &Layout) -> Vec<(u16, String)> {
+    let mut mended = Vec::new();
+    for shard in before.all_shards() {
+        for copy in before.copies_of(shard) {
+            let now = after
+                .copies_of(shard)
+                .iter()
+                .find(|other| other.node == copy.node);
+            let serves = now.is_some_and(|now| now.state.serves());
+            if now.is_none() || (serves && !copy.state.serves()) {
+                if let Some(node) = before.nodes.get(usize::from(copy.node.0)) {
+                    mended.push((shard.0, node.id.clone()));
+                }
+            }
+        }
+    }
+    mended
+}
+
+/// Every layout in the catalogue learns the nodes of `layout`. Indexes that share a layout go on sharing it.
+pub(crate) fn extend(catalogue: &mut Catalogue, layout: &Layout) {
+    let mut extended: HashMap<*const Layout, Arc<Layout>> = HashMap::new();
+    let mut replace = |old: &mut Arc<Layout>| {
+        if old.nodes == layout.nodes {
+            return;
+        }
+        let new = extended
+            .entry(Arc::as_ptr(old))
+            .or_insert_with(|| Arc::new(old.with_nodes(layout.nodes.clone())));
+        *old = Arc::clone(new);
+    };
+    for entry in catalogue.iter_mut() {
+        replace(&mut entry.layout);
+        if let Some(coming) = &mut entry.coming {
+            replace(coming);
+        }
+    }
+}
