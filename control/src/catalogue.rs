@@ -45,8 +45,11 @@ pub(crate) struct Effect {
     pub faceting: Option<UserFaceting>,
     /// On success: clients call these indexes so.
     pub names: Vec<Naming>,
-    /// These were asked to be cancelled; it ends after them.
-    pub cancels: Vec<TaskUid>,
+    /// It ends after these: those that a cancelation asked to be cancelled, those that had begun when a deletion came.
+    #[serde(alias = "cancels")]
+    pub after: Vec<TaskUid>,
+    /// At its end: these are forgotten, as far as they have ended.
+    pub forgets: Vec<TaskUid>,
     /// On success: these pairs of names change places in the history of tasks.
     pub swaps: Vec<(String, String)>,
 }

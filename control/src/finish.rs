@@ -62,7 +62,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             let barrier = flight.task.effect.is_barrier();
             if !behind
                 && !held(&held_indexes)
-                && cancels_done(plane, flight, &mut merged, &mut ending).await?
+                && earlier_done(plane, flight, &mut merged, &mut ending).await?
                 && end(plane, flight, &merged, &flights, &mut ending).await
             {
                 if barrier {
@@ -103,20 +103,23 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
     Ok(held_back)
 }
 
-/// Whether the tasks that this one was to cancel have ended; if so, counts those that it cancelled.
-async fn cancels_done(
+/// Whether the tasks that this one waits for have ended; if so, a cancelation counts those that it cancelled.
+async fn earlier_done(
     plane: &Plane,
     flight: &Flight,
     merged: &mut Merged,
     ending: &mut Ending,
 ) -> Result<bool, StoreError> {
-    if flight.task.kind != Kind::TaskCancelation {
+    if !matches!(flight.task.kind, Kind::TaskCancelation | Kind::TaskDeletion) {
         return Ok(true);
     }
     settle(ending).await?;
     let runs = |uid: &TaskUid| plane.flights.lock().contains_key(uid);
-    if flight.task.effect.cancels.iter().any(runs) {
+    if flight.task.effect.after.iter().any(runs) {
         return Ok(false);
+    }
+    if flight.task.kind == Kind::TaskDeletion {
+        return Ok(true);
     }
     let count = plane.store.canceled_count(flight.task.uid).await?;
     merged.details["canceledTasks"] = Value::from(count);
@@ -162,7 +165,7 @@ fn looks(plane: &Plane) -> Vec<Look> {
 /// Ended, moved, or in the way of later ones.
 fn is_of_interest(flight: &Flight) -> bool {
     flight.task.effect.is_barrier()
-        || flight.task.kind == Kind::TaskCancelation
+        || !flight.task.effect.after.is_empty()
         || progress(&flight.parts) != Some(flight.task.status)
 }
 

@@ -1,6 +1,6 @@
 //! Accepted tasks that have not ended, with what their nodes last said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miroir_router::NodeIdx;
@@ -83,6 +83,22 @@ impl Flights {
             }
         }
         self.moved.notify_one();
+    }
+
+    /// Which of `uids` have begun, or would have on a node that is not busy: nothing of their index is before them.
+    pub(crate) fn begun(&self, uids: &[TaskUid]) -> Vec<TaskUid> {
+        let mut busy: HashSet<&str> = HashSet::new();
+        let running = self.lock();
+        let mut begun = Vec::new();
+        for (uid, flight) in running.iter() {
+            let first = !flight.task.indexes().any(|index| busy.contains(index));
+            let wanted = first || flight.task.status == Status::Processing;
+            if wanted && uids.binary_search(uid).is_ok() {
+                begun.push(*uid);
+            }
+            busy.extend(flight.task.indexes());
+        }
+        begun
     }
 
     /// The node tasks of `node` that have not ended, oldest first.

@@ -4,7 +4,8 @@
 //! one way or the other. Only writes of documents are cancelled: a change of settings or of an index that reached some
 //! nodes and not others would leave them at odds, so such tasks count as begun from the moment they are accepted.
 //!
-//! Deleting forgets finished tasks here; the nodes' own tasks are nobody's business.
+//! Deleting forgets finished tasks here; the nodes' own tasks are nobody's business. As on one node, which ends the batch
+//! that it works on first, tasks that had begun when the deletion came are waited for and forgotten too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::clock::now;
 use crate::indexes::bare_task;
 use crate::nodes::NodeRequest;
 use crate::plane::Plane;
-use crate::tasks::{summary, Kind, Part, Role, Status, Task, TaskFilter, TaskUid};
+use crate::tasks::{summary, Kind, Part, Role, Task, TaskFilter, TaskUid};
 use crate::types::TaskSummary;
 
 /// Uids in one request to a node: bounds the length of its query string.
@@ -41,7 +42,7 @@ impl Plane {
         });
         let task = Task {
             effect: Effect {
-                cancels: cancels.clone(),
+                after: cancels.clone(),
                 ..Effect::default()
             },
             ..bare_task(Kind::TaskCancelation, details, now())
@@ -127,19 +128,22 @@ impl Plane {
         query: &str,
     ) -> Result<TaskSummary, Error> {
         let matched = self.store.task_uids(filter).await?;
-        let at = now();
         let details = json!({
             "matchedTasks": matched.len(),
             "deletedTasks": null,
             "originalFilter": format!("?{query}"),
         });
         let task = Task {
-            status: Status::Succeeded,
-            started_at: Some(at),
-            finished_at: Some(at),
-            ..bare_task(Kind::TaskDeletion, details, at)
+            effect: Effect {
+                after: self.flights.begun(&matched),
+                forgets: matched,
+                ..Effect::default()
+            },
+            ..bare_task(Kind::TaskDeletion, details, now())
         };
-        Ok(summary(&self.store.delete_tasks(task, matched).await?))
+        let task = self.accept_quietly(task).await?;
+        self.flights.insert(task.clone(), Vec::new());
+        Ok(summary(&task))
     }
 
     /// Stores a task that waits for what is still to be sent.

@@ -26,6 +26,7 @@ use serde::Serialize;
 use serde_json::{json, Value};
 
 use crate::plane::Plane;
+use crate::stats::SizesWanted;
 
 type Shared = State<Arc<Plane>>;
 
@@ -83,26 +84,24 @@ async fn version(State(plane): Shared) -> Response {
 }
 
 async fn stats(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
-    if let Some(query) = query.filter(|query| !query.is_empty()) {
-        // Which parameters there are depends on the nodes' version: a node judges.
-        let client = plane.first_up().ok_or_else(crate::settings::no_node)?;
-        let judged = client
-            .get(&format!("/stats?{query}"))
-            .await
-            .map_err(|_| crate::settings::no_node())?;
-        if judged.status != 200 {
-            return Err(judged.error().into());
-        }
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if matches!(
-                (&*name, &*value),
-                ("sizeFormat", "human") | ("showInternalDatabaseSizes", "true")
-            ) {
-                return Err(Error::not_implemented(format!("`{name}` of GET /stats")).into());
-            }
-        }
+    let wanted = sizes_wanted(&plane, query).await?;
+    ok(&plane.stats(&access, wanted).await?)
+}
+
+/// What the query of a statistics route asks for. Which parameters there are depends on the nodes' version: a node judges.
+async fn sizes_wanted(plane: &Plane, query: Option<String>) -> Result<SizesWanted, Error> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(SizesWanted::default());
+    };
+    let client = plane.first_up().ok_or_else(crate::settings::no_node)?;
+    let judged = client
+        .get(&format!("/stats?{query}"))
+        .await
+        .map_err(|_| crate::settings::no_node())?;
+    if judged.status != 200 {
+        return Err(judged.error());
     }
-    ok(&plane.stats(&access).await?)
+    Ok(SizesWanted::parse(&query))
 }
 
 /// What a handler returns.

@@ -18,20 +18,92 @@ use crate::indexes::check_uid;
 use crate::nodes::NodeRequest;
 use crate::plane::Plane;
 
+/// What a client wants to know of sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SizesWanted {
+    /// As text with a unit instead of a number of bytes.
+    human: bool,
+    /// Those of the databases inside an index, too.
+    internal: bool,
+}
+
+impl SizesWanted {
+    /// From a query string that a node has accepted.
+    pub(crate) fn parse(query: &str) -> Self {
+        let mut wanted = SizesWanted::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "sizeFormat" => wanted.human = value == "human",
+                "showInternalDatabaseSizes" => wanted.internal = value == "true",
+                _ => {}
+            }
+        }
+        wanted
+    }
+
+    /// What nodes are asked: in bytes, which can be added.
+    fn query(self) -> &'static str {
+        match self.internal {
+            true => "?showInternalDatabaseSizes=true",
+            false => "",
+        }
+    }
+
+    /// One node's or index's statistics with sizes as they are wanted.
+    fn present(self, stats: &mut Value) {
+        if !self.human {
+            return;
+        }
+        for field in SIZES {
+            if let Some(size) = stats.get_mut(field) {
+                humanise(size);
+            }
+        }
+        let databases = stats.get_mut(INTERNAL).and_then(Value::as_object_mut);
+        databases
+            .into_iter()
+            .flat_map(|databases| databases.values_mut())
+            .for_each(humanise);
+    }
+}
+
+/// The fields that are sizes.
+const SIZES: [&str; 5] = [
+    "databaseSize",
+    "usedDatabaseSize",
+    "rawDocumentDbSize",
+    "maxDocumentSize",
+    "avgDocumentSize",
+];
+const INTERNAL: &str = "internalDatabaseSizes";
+
+/// Bytes as Meilisearch writes them for people: `1.5 MiB`, two decimals at most.
+fn humanise(size: &mut Value) {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let Some(bytes) = size.as_u64() else { return };
+    let unit = (bytes.max(1).ilog2() / 10) as usize;
+    let hundredths = (bytes as f64 / 1024_f64.powi(unit as i32) * 100.0).round();
+    *size = json!(format!("{} {}", hundredths / 100.0, UNITS[unit]));
+}
+
 impl Plane {
     /// `GET /indexes/{uid}/stats`.
-    pub(crate) async fn index_stats(&self, uid: &str) -> Result<Value, Error> {
+    pub(crate) async fn index_stats(&self, uid: &str, wanted: SizesWanted) -> Result<Value, Error> {
         check_uid(uid)?;
         let index = self
             .visible(uid)
             .ok_or_else(|| Error::index_not_found(uid))?;
-        let path = index.node_path("/stats");
-        self.merged_stats(&index, &self.ask_all(&path).await).await
+        let path = index.node_path("/stats") + wanted.query();
+        let mut stats = self
+            .merged_stats(&index, &self.ask_all(&path).await)
+            .await?;
+        wanted.present(&mut stats);
+        Ok(stats)
     }
 
     /// `GET /stats`: sizes of all, details of the indexes that may be seen.
-    pub(crate) async fn stats(&self, access: &Access) -> Result<Value, Error> {
-        let answers = self.ask_all("/stats").await;
+    pub(crate) async fn stats(&self, access: &Access, wanted: SizesWanted) -> Result<Value, Error> {
+        let answers = self.ask_all(&format!("/stats{}", wanted.query())).await;
         let sum = |field: &str| -> u64 {
             answers
                 .iter()
@@ -66,8 +138,11 @@ impl Plane {
                         .and_then(|answer| answer["indexes"].get(&index.node_uid).cloned())
                 })
                 .collect();
-            indexes.insert(uid, self.merged_stats(&index, &own).await?);
+            let mut stats = self.merged_stats(&index, &own).await?;
+            wanted.present(&mut stats);
+            indexes.insert(uid, stats);
         }
+        wanted.present(&mut body);
         body["indexes"] = Value::Object(indexes);
         Ok(body)
     }
@@ -203,27 +278,38 @@ fn add_up(own: &[&Value], divisor: u64) -> Value {
         });
     }
     body["isIndexing"] = json!(false);
+    if has(INTERNAL) {
+        body[INTERNAL] = json!(sums_by_name(own, INTERNAL, |sum| sum / divisor));
+    }
     for field in ["numberOfEmbeddings", "numberOfEmbeddedDocuments"] {
         if has(field) {
             body[field] = json!(sum(field) / divisor);
         }
     }
-    let mut fields: BTreeMap<&str, u64> = BTreeMap::new();
+    body["fieldDistribution"] =
+        json!(sums_by_name(own, "fieldDistribution", |sum| sum.div_ceil(divisor)));
+    body
+}
+
+/// The sums of an object's numbers, name by name, without the shard field.
+fn sums_by_name<'a>(
+    own: &[&'a Value],
+    field: &str,
+    share: impl Fn(u64) -> u64,
+) -> BTreeMap<&'a str, u64> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, count) in own
         .iter()
-        .filter_map(|stats| stats["fieldDistribution"].as_object())
+        .filter_map(|stats| stats[field].as_object())
         .flatten()
     {
         if name != SHARD_FIELD {
-            *fields.entry(name).or_default() += count.as_u64().unwrap_or(0);
+            *sums.entry(name).or_default() += count.as_u64().unwrap_or(0);
         }
     }
-    let fields: BTreeMap<&str, u64> = fields
-        .into_iter()
-        .map(|(name, count)| (name, count.div_ceil(divisor)))
-        .collect();
-    body["fieldDistribution"] = json!(fields);
-    body
+    sums.into_iter()
+        .map(|(name, sum)| (name, share(sum)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -242,5 +328,18 @@ mod tests {
         assert_eq!(sum["fieldDistribution"], json!({"id": 8, "title": 1}));
         assert!(sum.get("maxDocumentSize").is_none());
         assert_eq!(add_up(&[&b, &b], 2)["rawDocumentDbSize"], 30);
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        let wanted = SizesWanted::parse("sizeFormat=human&showInternalDatabaseSizes=true");
+        assert_eq!(wanted.query(), "?showInternalDatabaseSizes=true");
+        let mut stats = json!({"numberOfDocuments": 5000, "databaseSize": 1_593_344, "avgDocumentSize": 0,
+            "internalDatabaseSizes": {"main": 1023, "documents": 16_384}});
+        wanted.present(&mut stats);
+        let expected = json!({"numberOfDocuments": 5000, "databaseSize": "1.52 MiB", "avgDocumentSize": "0 B",
+            "internalDatabaseSizes": {"main": "1023 B", "documents": "16 KiB"}});
+        assert_eq!(stats, expected);
+        assert_eq!(SizesWanted::parse("sizeFormat=raw"), SizesWanted::default());
     }
 }

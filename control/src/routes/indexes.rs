@@ -64,8 +64,9 @@ async fn delete(State(plane): Shared, Path(uid): Path<String>) -> Answer {
     accepted(&plane.delete_index(&uid).await?)
 }
 
-async fn stats(State(plane): Shared, Path(uid): Path<String>) -> Answer {
-    Ok(json_response(200, &plane.index_stats(&uid).await?))
+async fn stats(State(plane): Shared, Path(uid): Path<String>, RawQuery(query): RawQuery) -> Answer {
+    let wanted = super::sizes_wanted(&plane, query).await?;
+    Ok(json_response(200, &plane.index_stats(&uid, wanted).await?))
 }
 
 async fn fields(

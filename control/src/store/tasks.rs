@@ -80,9 +80,13 @@ impl Store {
     /// Stores the end of a task together with what it changed.
     pub(crate) fn finish(
         &self,
-        finished: FinishedTask,
+        mut finished: FinishedTask,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         self.write(move |db| {
+            if finished.task.kind == Kind::TaskDeletion {
+                let forgets = std::mem::take(&mut finished.task.effect.forgets);
+                finished.task.details["deletedTasks"] = Value::from(forget(db, &forgets)?);
+            }
             put_task(db, &finished.task)?;
             for index in &finished.indexes {
                 put_index(db, index)?;
@@ -183,28 +187,6 @@ impl Store {
             .await
     }
 
-    /// Stores a finished task that deletes those of `matched` that have ended, counts them and deletes them.
-    pub(crate) async fn delete_tasks(
-        &self,
-        mut task: Task,
-        matched: Vec<TaskUid>,
-    ) -> Result<Task, StoreError> {
-        self.write(move |db| {
-            task.uid = next_uid(db)?;
-            let mut delete = db.prepare_cached(
-                "DELETE FROM tasks WHERE uid = ?1 AND status NOT IN ('enqueued', 'processing')",
-            )?;
-            let mut deleted = 0;
-            for uid in &matched {
-                deleted += delete.execute([uid])?;
-            }
-            task.details["deletedTasks"] = Value::from(deleted);
-            put_task(db, &task)?;
-            Ok(task)
-        })
-        .await
-    }
-
     /// Every task that has not ended, oldest first, with its parts.
     pub(crate) async fn unfinished(&self) -> Result<Vec<(Task, Vec<Part>)>, StoreError> {
         self.read(|db| {
@@ -229,6 +211,14 @@ impl Store {
     }
 }
 
+/// Deletes those of `tasks` that have ended, and counts them.
+fn forget(db: &Connection, tasks: &[TaskUid]) -> rusqlite::Result<usize> {
+    let mut delete = db.prepare_cached(
+        "DELETE FROM tasks WHERE uid = ?1 AND status NOT IN ('enqueued', 'processing')",
+    )?;
+    tasks.iter().map(|uid| delete.execute([uid])).sum()
+}
+
 fn next_uid(db: &Connection) -> rusqlite::Result<TaskUid> {
     let take = "UPDATE counters SET value = value + 1 WHERE name = 'next_task' RETURNING value - 1";
     db.prepare_cached(take)?.query_row([], |row| row.get(0))
@@ -237,7 +227,7 @@ fn next_uid(db: &Connection) -> rusqlite::Result<TaskUid> {
 fn put_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
     // Not `INSERT OR REPLACE`: replacing a row deletes it first, and its parts with it.
     let sql = "INSERT INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-         ON CONFLICT (uid) DO UPDATE SET status = ?4, details = ?5, error = ?6, started_at = ?11, finished_at = ?12,
+         ON CONFLICT (uid) DO UPDATE SET status = ?4, details = ?5, error = ?6, effect = ?8, started_at = ?11, finished_at = ?12,
          canceled_by = ?15";
     db.prepare_cached(sql)?.execute(params![
         task.uid,
@@ -388,6 +378,16 @@ mod tests {
         }
     }
 
+    fn finished(task: Task) -> FinishedTask {
+        FinishedTask {
+            task,
+            indexes: vec![],
+            gone: None,
+            missed: vec![],
+            settings: None,
+        }
+    }
+
     async fn uids(store: &Store, query: &str) -> (Vec<u32>, u64) {
         let (tasks, total) = store
             .tasks(TaskFilter::parse(query).unwrap())
@@ -435,12 +435,12 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let deletion = task("a", Kind::TaskDeletion, Status::Succeeded, 2);
-        let deletion = store
-            .delete_tasks(deletion, vec![0, 1, 2, 9])
-            .await
-            .unwrap();
+        let mut deletion = task("a", Kind::TaskDeletion, Status::Succeeded, 2);
+        deletion.effect.forgets = vec![0, 1, 2, 9];
+        let deletion = store.register(new(deletion)).await.unwrap();
         assert_eq!(deletion.uid, 3);
+        store.finish(finished(deletion)).await.unwrap();
+        let deletion = store.task(3).await.unwrap().unwrap();
         assert_eq!(deletion.details["deletedTasks"], 2);
         assert_eq!(uids(&store, "").await, (vec![3, 1], 2));
         assert_eq!(store.unfinished().await.unwrap().len(), 1);
@@ -461,17 +461,11 @@ mod tests {
         swap.details = json!({"swaps": [{"indexes": ["a", "b"]}]});
         for expected in ["b", "a"] {
             let task = store.register(new(swap.clone())).await.unwrap();
-            let finished = FinishedTask {
-                task: Task {
-                    effect: swap.effect.clone(),
-                    ..task
-                },
-                indexes: vec![],
-                gone: None,
-                missed: vec![],
-                settings: None,
+            let task = Task {
+                effect: swap.effect.clone(),
+                ..task
             };
-            store.finish(finished).await.unwrap();
+            store.finish(finished(task)).await.unwrap();
             let first = store.task(0).await.unwrap().unwrap();
             assert_eq!(first.index_uid.as_deref(), Some(expected));
         }

@@ -25,6 +25,7 @@ pub(crate) fn batch_view(task: &Task) -> Option<Value> {
             "status": one(task.status.as_str()),
             "types": one(task.kind.as_str()),
             "indexUids": task.index_uid.as_deref().map_or_else(|| json!({}), one),
+            "progressTrace": {},
         },
         "duration": duration,
         "startedAt": rfc3339(started_at),
