@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use miroir_router::{Layout, LayoutNode, LayoutSpec, Publisher, Shard};
+use miroir_router::{Layout, LayoutNode, LayoutSpec, NodeState, Publisher, Shard};
 use tokio::runtime::Handle;
 
 use crate::catalogue::{mark, Catalogue, Entry};
@@ -21,11 +21,12 @@ use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::fleet::Fleet;
 use crate::flights::{Flight, Flights};
+use crate::identity;
 use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::movements::Movements;
 use crate::nodes::NodeClient;
-use crate::plane::{table, Plane};
+use crate::plane::{holders, table, Plane};
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
 
@@ -81,7 +82,9 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
     let up = fleet.members().iter().filter(|client| client.node.is_up());
     join_all(up.map(|client| learn_federation(client))).await;
 
-    let catalogue = learn(&store, &fleet).await?;
+    let mut catalogue = learn(&store, &fleet).await?;
+    recognise(&store, fleet.members(), &mut catalogue).await?;
+    learn_settings(fleet.members(), &mut catalogue).await?;
     let indexes = catalogue.iter().count();
     tracing::info!(
         cluster = cluster_id,
@@ -149,15 +152,41 @@ fn plan(config: &ControlConfig) -> Result<Layout, StartError> {
         .map_err(|error| StartError::one(format!("the layout cannot be made: {error}")))
 }
 
-/// The catalogue as stored, with settings as the nodes have them.
+/// Takes out of service what nodes that are up do not hold any more.
+async fn recognise(
+    store: &Store,
+    nodes: &[Arc<NodeClient>],
+    catalogue: &mut Catalogue,
+) -> Result<(), StartError> {
+    let unfinished = store.unfinished().await?;
+    let unfinished: Vec<_> = unfinished.iter().map(|(task, _)| task).collect();
+    for client in nodes.iter().filter(|client| client.node.is_up()) {
+        let effects = unfinished
+            .iter()
+            .map(|task| (task.node_uid.as_deref(), &task.effect));
+        let expected = identity::expected(catalogue, client.idx, effects);
+        let found = match identity::examine(store, client, &expected).await {
+            Ok(findings) => findings.record(store, client).await,
+            Err(why) => Err(why),
+        };
+        let fault = match found {
+            Ok(lost) => {
+                lost.show(catalogue);
+                lost.foreign
+            }
+            Err(why) => Some(format!("node `{}`: {why}", client.id())),
+        };
+        if let Some(line) = fault {
+            tracing::error!(node = client.id(), "[!!] node: {line}; starting without it");
+            client.node.set_state(NodeState::Down);
+        }
+    }
+    Ok(())
+}
+
+/// The catalogue as stored.
 async fn learn(store: &Store, fleet: &Fleet) -> Result<Catalogue, StartError> {
     let upper_case_ids = store.upper_case_ids().await?;
-    let up: Vec<Arc<NodeClient>> = fleet
-        .members()
-        .iter()
-        .filter(|client| client.node.is_up())
-        .cloned()
-        .collect();
     let mut layouts = layouts(store, fleet).await?;
     let mut catalogue = Catalogue::default();
     for row in store.indexes().await? {
@@ -168,22 +197,6 @@ async fn learn(store: &Store, fleet: &Fleet) -> Result<Catalogue, StartError> {
         entry.updated_at = row.updated_at;
         entry.settings_version = row.settings_version;
         entry.upper_case_ids = upper_case_ids.contains(&row.node_uid);
-        if let Some(visible) = &row.visible {
-            let settings = match read_back(&up, &row.node_uid).await {
-                ReadBack::Agreed(settings) => settings,
-                ReadBack::Diverged(settings, why) => {
-                    tracing::warn!(index = row.name, %why, "nodes differ in settings; send the settings again");
-                    settings
-                }
-                ReadBack::Unavailable(why) => {
-                    return Err(StartError::one(format!(
-                        "settings of index `{}` cannot be read: {why}",
-                        row.name
-                    )))
-                }
-            };
-            entry.settings = Arc::new(typed(&settings, &visible.faceting));
-        }
         entry.planned = row.visible.clone();
         entry.visible = row.visible;
         catalogue.insert(entry);
@@ -219,6 +232,35 @@ async fn layouts(
         }
     }
     Ok(layouts)
+}
+
+/// Settings as the nodes that hold the indexes have them.
+async fn learn_settings(
+    nodes: &[Arc<NodeClient>],
+    catalogue: &mut Catalogue,
+) -> Result<(), StartError> {
+    for entry in catalogue.iter_mut() {
+        let Some(visible) = &entry.visible else {
+            continue;
+        };
+        let mut holders = holders(nodes, &entry.layout);
+        holders.retain(|client| client.node.is_up());
+        let settings = match read_back(&holders, &entry.node_uid).await {
+            ReadBack::Agreed(settings) => settings,
+            ReadBack::Diverged(settings, why) => {
+                tracing::warn!(index = entry.name, %why, "nodes differ in settings; send the settings again");
+                settings
+            }
+            ReadBack::Unavailable(why) => {
+                return Err(StartError::one(format!(
+                    "settings of index `{}` cannot be read: {why}",
+                    entry.name
+                )))
+            }
+        };
+        entry.settings = Arc::new(typed(&settings, &visible.faceting));
+    }
+    Ok(())
 }
 
 /// Takes up what was on its way when the last process ended.

@@ -193,6 +193,10 @@ async fn end(
 
     let mut settings = None;
     let created = task.effect.creates && merged.created;
+    let uid = task.node_uid.clone().unwrap_or_default();
+    if created {
+        plane.identify_index(&uid).await;
+    }
     if created || (task.effect.faceting.is_some() && task.status == Status::Succeeded) {
         match new_settings(plane, &task, flights).await {
             Read::Settings(value) => settings = Some(value),
@@ -212,7 +216,6 @@ async fn end(
     }
 
     let mut catalogue = plane.catalogue();
-    let uid = task.node_uid.clone().unwrap_or_default();
     let mut version = None;
     let mut rows = Vec::new();
     let mut gone = None;
@@ -332,14 +335,14 @@ async fn new_settings(plane: &Plane, task: &Task, flights: &[Flight]) -> Read {
     }
     let alone = !later().any(|other| other.task.effect.is_barrier());
     let index = task.node_uid.as_deref().unwrap_or_default();
-    match read_back(&plane.nodes(), index).await {
+    match read_back(&plane.holders(index), index).await {
         ReadBack::Agreed(value) => Read::Settings(value),
         ReadBack::Diverged(value, _) if !alone => Read::Settings(value),
         // Another change began after we looked at what is running.
         ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
         ReadBack::Diverged(_, why) => {
             tracing::warn!(index, %why, "settings differ between nodes; reading again");
-            match read_back(&plane.nodes(), index).await {
+            match read_back(&plane.holders(index), index).await {
                 ReadBack::Agreed(value) => Read::Settings(value),
                 ReadBack::Diverged(..) if changing(plane, task) => Read::NotNow,
                 ReadBack::Diverged(value, why) => Read::Diverged(value, why),

@@ -122,12 +122,12 @@ pub(crate) fn watch_node(plane: &Arc<Plane>, client: &Arc<NodeClient>) {
                 .await
         }
     });
-    let of_client = Arc::clone(client);
+    let (of_plane, of_client) = (Arc::clone(plane), Arc::clone(client));
     keep_running("health", move || {
-        let client = Arc::clone(&of_client);
+        let (plane, client) = (Arc::clone(&of_plane), Arc::clone(&of_client));
         async move {
             client
-                .until_retired(health::watch(Arc::clone(&client)))
+                .until_retired(health::watch(plane, Arc::clone(&client)))
                 .await
         }
     });

@@ -1,55 +1,144 @@
-//! Is each node there? Asked every second.
+//! Is each node there? Asked every second, and at once when something hints that it is not.
 //!
-//! A node is taken as down after two failed questions (one lost packet is no outage) and as up after one good one; the
-//! cores take a node down themselves when a request to it fails, so the question here mostly brings nodes back.
+//! Three hints come sooner than the next check. A core that runs into a node makes it suspect (`miroir_router::Health`). A
+//! connection that we hold open to the node breaks when its process ends, so a death is noticed within a millisecond,
+//! before most searches could run into it. And a check that fails is followed by the next one soon.
+//!
+//! A node that is not up is looked at again until it answers, and then has to be admitted: it may be another program
+//! than before, or have lost what it held (`identity`).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{interval, MissedTickBehavior};
+use miroir_router::{Health, HealthRules, NodeState};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout, Instant};
 
 use crate::bootstrap;
 use crate::nodes::NodeClient;
+use crate::plane::Plane;
 
+/// Between checks of a node that is up.
 const PERIOD: Duration = Duration::from_secs(1);
-const FAILURES_TO_FALL: u32 = 2;
+/// Between looks at what the cores found, and between checks of a node that is not up.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a held connection is kept: Meilisearch closes one that never asks after 5 s.
+const HOLD: Duration = Duration::from_secs(3);
 
 /// Runs until the node is retired.
-pub(crate) async fn watch(client: Arc<NodeClient>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failures = 0;
+pub(crate) async fn watch(plane: Arc<Plane>, client: Arc<NodeClient>) {
+    let begun = Instant::now();
+    let mut watch = Watch {
+        health: Health::new(
+            HealthRules::default(),
+            client.node.state.load(),
+            Duration::ZERO,
+        ),
+        refused: None,
+        plane,
+        client: Arc::clone(&client),
+    };
+    let mut line = pin!(broken_line(&client.node.address));
+    let mut checked: Option<Instant> = None;
     loop {
-        ticks.tick().await;
-        match client.probe().await {
-            Ok(()) => {
-                failures = 0;
-                if !client.node.is_up() && admit(&client).await {
-                    tracing::info!(node = client.id(), "node is up");
-                    client.node.set_up(true);
-                }
-            }
-            Err(error) => {
-                failures += 1;
-                if failures >= FAILURES_TO_FALL && client.node.is_up() {
-                    tracing::warn!(node = client.id(), %error, "node is down");
-                    client.node.set_up(false);
-                }
-            }
+        let broken = timeout(LOOK, &mut line).await.is_ok();
+        if broken {
+            line.set(broken_line(&client.node.address));
+            watch.suspect();
+        }
+        let doubted = watch.doubts(begun.elapsed());
+        let due = checked.is_none_or(|at| at.elapsed() >= PERIOD);
+        if due || broken || doubted || watch.health.state() != NodeState::Up {
+            watch.check(begun).await;
+            checked = Some(Instant::now());
         }
     }
 }
 
-/// A node that comes back may be another program than before: its version, our key and what it can do are looked at again.
-async fn admit(client: &NodeClient) -> bool {
-    match bootstrap::check_node(client).await {
-        Ok(()) => {
-            bootstrap::learn_federation(client).await;
-            true
+struct Watch {
+    health: Health,
+    /// Why it answers and is not admitted, as last said.
+    refused: Option<String>,
+    plane: Arc<Plane>,
+    client: Arc<NodeClient>,
+}
+
+impl Watch {
+    /// The held connection broke, which is as good as a failed check: until the next one nobody needs to try.
+    fn suspect(&mut self) {
+        self.health.failed();
+        if self.client.node.state.doubt() {
+            tracing::debug!(
+                node = self.client.id(),
+                "a connection to the node has ended; looking at it"
+            );
         }
-        Err(fault) => {
-            tracing::warn!(node = client.id(), fault = %fault.line, "node answers but cannot be used");
-            false
+    }
+
+    /// Takes in what the cores found.
+    fn doubts(&mut self, now: Duration) -> bool {
+        let doubted =
+            self.health.state() == NodeState::Up && self.client.node.state.load() != NodeState::Up;
+        if doubted {
+            self.health.doubted(now);
+        }
+        doubted
+    }
+
+    async fn check(&mut self, begun: Instant) {
+        let before = self.client.node.state.load();
+        let mut why = None;
+        let mut state = match self.client.probe().await {
+            Ok(()) => self.health.passed(begun.elapsed()),
+            Err(error) => {
+                why = Some(error.to_string());
+                self.health.failed()
+            }
+        };
+        if state == NodeState::Up && before != NodeState::Up {
+            let refused = self.admit().await.err();
+            if let Some(line) = &refused {
+                state = self.health.failed();
+                if self.refused != refused {
+                    tracing::warn!(node = self.client.id(), fault = %line, "node answers but cannot be used");
+                }
+            }
+            self.refused = refused;
+        }
+        // What the cores found meanwhile is looked at next time.
+        if state != NodeState::Up || before != NodeState::Up {
+            self.client.node.set_state(state);
+        }
+        if state != before {
+            let (node, state) = (self.client.id(), state.as_str());
+            match &why {
+                Some(why) => tracing::warn!(node, state, %why, "node's state has changed"),
+                None => tracing::info!(node, state, "node's state has changed"),
+            }
+        }
+    }
+
+    /// Its version, our key and what it can do are looked at again, and what it holds.
+    async fn admit(&self) -> Result<(), String> {
+        let checked = bootstrap::check_node(&self.client).await;
+        checked.map_err(|fault| fault.line)?;
+        bootstrap::learn_federation(&self.client).await;
+        self.plane.recognise(&self.client).await
+    }
+}
+
+/// Resolves when a connection that we hold open to the node ends before its time.
+async fn broken_line(address: &str) {
+    loop {
+        let Ok(Ok(mut held)) = timeout(PERIOD, TcpStream::connect(address)).await else {
+            // The checks tell more.
+            sleep(PERIOD).await;
+            continue;
+        };
+        if timeout(HOLD, held.read(&mut [0])).await.is_ok() {
+            return;
         }
     }
 }

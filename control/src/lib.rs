@@ -16,7 +16,7 @@
 //! | `settings`, `features`, `indexes`, `renames`, `fields`, `stats` | the slow API, one module a subject |
 //! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `fleet`, `layouts` | the nodes there are, and where each index lies |
-//! | `nodes`, `health` | talking to nodes |
+//! | `nodes`, `health`, `identity` | talking to nodes; whether they are there, and whether they are still who they were |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ mod fleet;
 mod flights;
 mod handle;
 mod health;
+mod identity;
 mod indexes;
 mod keys;
 mod lane;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_router::{Node, NodeIdx};
+use miroir_router::{Node, NodeIdx, NodeState};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use crate::scrub::scrub;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For questions that a healthy node answers at once.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Major, minor, patch.
 pub(crate) type Version = (u32, u32, u32);
@@ -32,6 +33,8 @@ pub(crate) struct NodeClient {
     about: Mutex<Option<(Version, Value)>>,
     /// Whether it was removed from the cluster, or is reached at another address from now on.
     retired: watch::Sender<bool>,
+    /// How often it was found to have lost what it was given: whoever fills it compares before and after.
+    pub losses: AtomicU64,
 }
 
 /// A node's answer.
@@ -88,6 +91,7 @@ impl NodeClient {
             key,
             about: Mutex::new(None),
             retired: watch::Sender::new(false),
+            losses: AtomicU64::new(0),
         }
     }
 
@@ -100,7 +104,7 @@ impl NodeClient {
     /// Ends the node's background jobs; it is not asked any more.
     #[allow(dead_code)] // its callers come next
     pub(crate) fn retire(&self) {
-        self.node.set_up(false);
+        self.node.set_state(NodeState::Down);
         self.retired.send_replace(true);
     }
 

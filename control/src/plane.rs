@@ -85,6 +85,15 @@ impl Plane {
             .cloned()
     }
 
+    /// Who is to be asked about an index: see [`holders`].
+    pub(crate) fn holders(&self, node_uid: &str) -> Vec<Arc<NodeClient>> {
+        let own = self
+            .catalogue()
+            .get(node_uid)
+            .map(|entry| Arc::clone(&entry.layout));
+        holders(&self.nodes(), &own.unwrap_or_else(|| self.layout()))
+    }
+
     /// The lowest version of the fleet, as far as it was reached.
     pub(crate) fn lowest_version(&self) -> Version {
         self.nodes()
@@ -92,6 +101,16 @@ impl Plane {
             .filter_map(|client| Some(client.about()?.0))
             .min()
             .unwrap_or(crate::bootstrap::VERSION_MIN)
+    }
+}
+
+/// The nodes whose word on an index counts: those that hold a copy of it that serves; all of them where none does.
+pub(crate) fn holders(nodes: &[Arc<NodeClient>], layout: &Layout) -> Vec<Arc<NodeClient>> {
+    let holds = |client: &&Arc<NodeClient>| !layout.serving_on(client.idx).is_empty();
+    let holders: Vec<_> = nodes.iter().filter(holds).cloned().collect();
+    match holders.is_empty() {
+        true => nodes.to_vec(),
+        false => holders,
     }
 }
 

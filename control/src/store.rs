@@ -11,6 +11,7 @@
 mod cluster;
 mod features;
 mod filter;
+mod identities;
 mod indexes;
 mod keys;
 mod schema;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 pub(crate) use cluster::{IndexLayout, LayoutChange, NodeRow};
+pub(crate) use identities::Identity;
 pub(crate) use indexes::{CopyRow, IndexRow};
 pub(crate) use tasks::{FinishedTask, NewTask, SettingsVersion};
 

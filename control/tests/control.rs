@@ -9,6 +9,8 @@ mod fake;
 mod keys;
 #[path = "control/managing.rs"]
 mod managing;
+#[path = "control/returning.rs"]
+mod returning;
 #[path = "control/starting.rs"]
 mod starting;
 #[path = "control/writing.rs"]

@@ -266,7 +266,7 @@ impl Progress {
 fn note_unreachable(table: &RoutingTable, node: NodeIdx, reply: &Result<Reply, ClientError>) {
     if let Err(error) = reply {
         if matches!(error.kind, ErrorKind::Connect | ErrorKind::BackingOff) {
-            table.nodes[usize::from(node.0)].set_up(false);
+            table.nodes[usize::from(node.0)].state.doubt();
         }
     }
 }

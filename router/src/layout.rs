@@ -123,6 +123,16 @@ impl Layout {
             .collect()
     }
 
+    /// The shards of which a node holds a copy that serves, ascending.
+    pub fn serving_on(&self, node: NodeIdx) -> Vec<Shard> {
+        let serves = |shard: &Shard| {
+            self.copies_of(*shard)
+                .iter()
+                .any(|copy| copy.node == node && copy.state.serves())
+        };
+        self.all_shards().filter(serves).collect()
+    }
+
     /// Every shard, ascending.
     pub fn all_shards(&self) -> impl Iterator<Item = Shard> {
         (0..self.shards).map(Shard)

@@ -9,12 +9,14 @@
 //!   plane learns that nobody works on an old one any more;
 //! - [`read_plan`], [`write_plan`], [`judge`], [`diverged`]: whom to ask, whom to write to, whether enough of them took it,
 //!   and what differs where not;
+//! - [`Health`]: whether a node is to be asked at all;
 //! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index;
 //! - [`Ids::reach`]: which shards can hold what a filter lets through.
 #![forbid(unsafe_code)]
 
 mod code;
 mod filter;
+mod health;
 mod layout;
 mod plan;
 mod publish;
@@ -24,6 +26,7 @@ mod table;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
 pub use filter::{rewrite_not_equal, Ids, Reach};
+pub use health::{Health, HealthRules, NodeState, SharedState};
 pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
 pub use plan::{
     diverged, judge, read_plan, write_plan, Fate, ReadPlan, ReadTarget, Verdict, WriteTarget,

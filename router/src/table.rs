@@ -8,10 +8,11 @@ use miroir_auth::Keyring;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Ids;
+use crate::health::{NodeState, SharedState};
 use crate::layout::Layout;
 
 /// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
-/// published (except for what [`Node::set_up`] and [`Node::set_federates`] note).
+/// published (except for what [`Node::set_state`] and [`Node::set_federates`] note).
 #[derive(Debug)]
 pub struct RoutingTable {
     /// Grows by one with each publication; set by [`crate::Publisher::publish`].
@@ -34,21 +35,32 @@ pub struct Node {
     pub address: String,
     /// The replica group that it belongs to.
     pub group: u16,
-    /// Whether the last attempt to reach it succeeded. A hint: a search avoids a node that is down where it can.
-    pub up: AtomicBool,
+    /// A hint: a search avoids a node that is not up where it can.
+    pub state: SharedState,
     /// Whether it speaks Meilisearch's protocol between nodes, as of the last time it was admitted.
     pub federates: AtomicBool,
 }
 
 impl Node {
-    /// Whether the last attempt to reach it succeeded.
-    pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
+    /// A node that is down until somebody has looked at it.
+    pub fn new(id: String, address: String, group: u16) -> Self {
+        Node {
+            id,
+            address,
+            group,
+            state: SharedState::default(),
+            federates: AtomicBool::new(false),
+        }
     }
 
-    /// Records whether the node could be reached; seen by every core, with no promise when.
-    pub fn set_up(&self, up: bool) {
-        self.up.store(up, Ordering::Relaxed);
+    /// Whether it is to be asked before others that are not up.
+    pub fn is_up(&self) -> bool {
+        self.state.load() == NodeState::Up
+    }
+
+    /// For whoever watches the node's health.
+    pub fn set_state(&self, state: NodeState) {
+        self.state.store(state);
     }
 
     /// Whether it speaks Meilisearch's protocol between nodes, which tells what public answers hide (MEILISEARCH C).

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use miroir_router::NodeState;
 use serde_json::Value;
 use tokio::time::{sleep, Instant};
 
@@ -32,7 +33,7 @@ pub(super) async fn check_nodes(nodes: &[Arc<NodeClient>], fresh: bool) -> Resul
         match fault {
             None => {
                 reached += 1;
-                client.node.set_up(true);
+                client.node.set_state(NodeState::Up);
                 let version = client
                     .about()
                     .map(|(version, _)| version)

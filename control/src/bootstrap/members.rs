@@ -5,7 +5,6 @@
 //! address that is another one than it said at the last start was changed on purpose, so it counts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 use miroir_router::{Layout, Node, NodeIdx};
@@ -157,13 +156,11 @@ pub(super) fn fleet(
 
 /// A node as the cores see it, not up yet. `address` is `http://host:port`.
 pub(crate) fn routing_node(id: &str, address: &str, group: u16) -> Result<Arc<Node>, StartError> {
-    Ok(Arc::new(Node {
-        id: id.to_owned(),
-        address: host_port(id, address)?,
+    Ok(Arc::new(Node::new(
+        id.to_owned(),
+        host_port(id, address)?,
         group,
-        up: AtomicBool::new(false),
-        federates: AtomicBool::new(false),
-    }))
+    )))
 }
 
 /// `http://host:port` as `host:port`.

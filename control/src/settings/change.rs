@@ -150,7 +150,9 @@ impl Plane {
     }
 
     async fn node_settings(&self, node_uid: &str, rest: &str) -> Result<Value, Error> {
-        let client = self.first_up().ok_or_else(no_node)?;
+        let holders = self.holders(node_uid);
+        let mut up = holders.iter().filter(|client| client.node.is_up());
+        let client = up.next().ok_or_else(no_node)?;
         let reply = client
             .get(&format!("/indexes/{node_uid}/settings{rest}"))
             .await

@@ -135,6 +135,7 @@ pub(super) fn remove_index(db: &Connection, uid: &str) -> rusqlite::Result<()> {
         "index_layouts WHERE index_uid",
         "settings_versions WHERE index_uid",
         "upper_case_ids WHERE index_uid",
+        "identities WHERE index_uid",
         "indexes WHERE uid",
     ] {
         db.execute(&format!("DELETE FROM {table} = ?1"), [uid])?;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 6] = ["
+const MIGRATIONS: [&str; 7] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -114,6 +114,14 @@ UPDATE nodes SET configured = address, position = COALESCE((
 CREATE TABLE index_layouts (index_uid TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 -- changes of the layout that are not applied yet
 CREATE TABLE staged (position INTEGER PRIMARY KEY, change TEXT NOT NULL);
+", "
+-- when the node itself says that it created the index: with another time it is not the index that we filled
+CREATE TABLE identities (
+    node TEXT NOT NULL,
+    index_uid TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (node, index_uid)
+) WITHOUT ROWID;
 "];
 
 /// Opens a connection with the durability that an answered task needs.

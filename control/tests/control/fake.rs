@@ -32,6 +32,10 @@ struct State0 {
     indexes: Map<String, Value>,
     tasks: Vec<Value>,
     log: Vec<String>,
+    /// Indexes created so far.
+    created: u8,
+    /// Documents without the hidden field.
+    foreign: u64,
 }
 
 impl Fake {
@@ -80,6 +84,18 @@ impl Fake {
 
     pub fn lie(&self, lie: Option<Value>) {
         self.state.lock().unwrap().lie = lie;
+    }
+
+    /// Loses everything, as a node that is started on an empty disk.
+    pub fn empty(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.indexes.clear();
+        state.tasks.clear();
+    }
+
+    /// Has this many documents in each index that another program wrote.
+    pub fn set_foreign(&self, documents: u64) {
+        self.state.lock().unwrap().foreign = documents;
     }
 
     /// Creates an index behind everybody's back.
@@ -178,7 +194,11 @@ impl State0 {
     }
 
     fn create(&mut self, uid: &str, primary_key: Value) {
-        let index = json!({ "uid": uid, "primaryKey": primary_key, "documents": 0, "settings": defaults() });
+        self.created += 1;
+        let created_at = format!("2026-01-01T00:00:{:02}.5Z", self.created);
+        let index = json!({
+            "uid": uid, "primaryKey": primary_key, "createdAt": created_at, "documents": 0, "settings": defaults(),
+        });
         self.indexes.insert(uid.to_owned(), index);
     }
 }
@@ -265,7 +285,7 @@ fn read(state: &State0, segments: &[&str], query: &str) -> Response {
     let body = match segments {
         ["version"] => json!({ "pkgVersion": state.version, "commitSha": "x", "commitDate": "y" }),
         ["stats"] => {
-            json!({ "databaseSize": 7, "lastUpdate": null, "indexes": state.indexes.iter().map(stats).collect::<Map<_, _>>() })
+            json!({ "databaseSize": 7, "lastUpdate": null, "indexes": state.indexes.iter().map(|index| stats(state, index)).collect::<Map<_, _>>() })
         }
         ["indexes"] => json!({ "results": state.indexes.values().collect::<Vec<_>>() }),
         ["tasks"] => {
@@ -286,7 +306,8 @@ fn read(state: &State0, segments: &[&str], query: &str) -> Response {
                 merge(&mut settings, lie.clone());
             }
             match rest {
-                ["stats"] => stats((&(*uid).to_owned(), &index)).1,
+                [] => index,
+                ["stats"] => stats(state, (&(*uid).to_owned(), &index)).1,
                 ["settings"] => settings,
                 ["settings", sub] => settings[camel(sub)].clone(),
                 _ => return StatusCode::NOT_FOUND.into_response(),
@@ -297,9 +318,10 @@ fn read(state: &State0, segments: &[&str], query: &str) -> Response {
     Json(body).into_response()
 }
 
-fn stats((uid, index): (&String, &Value)) -> (String, Value) {
-    let count = &index["documents"];
-    let fields = json!({ "_miroir_shard": count, "id": count });
+fn stats(state: &State0, (uid, index): (&String, &Value)) -> (String, Value) {
+    let ours = index["documents"].as_u64().unwrap();
+    let count = ours + state.foreign;
+    let fields = json!({ "_miroir_shard": ours, "id": count });
     (
         uid.clone(),
         json!({ "numberOfDocuments": count, "isIndexing": false, "fieldDistribution": fields }),
