@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_router::Layout;
+use miroir_router::{CopyState, Layout};
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::plane::Plane;
@@ -50,9 +50,12 @@ impl Plane {
                 indexes: staged,
             })
         };
-        let stored = stored.await;
-        self.show(stored.is_ok());
-        Ok(stored?)
+        if let Err(error) = stored.await {
+            self.forget_staged();
+            return Err(error.into());
+        }
+        self.show().await;
+        Ok(())
     }
 
     /// Replaces the fleet and every index's layout at once. `plan` makes both of what is there; it is called with the
@@ -82,29 +85,68 @@ impl Plane {
             self.publish(&catalogue);
             stored
         };
-        let stored = stored.await;
-        if stored.is_err() {
+        if let Err(error) = stored.await {
+            self.forget_staged();
             // Positions stay: a new index may have been made over the new nodes. They hold nothing, and are not stored.
             let seats = self.fleet().seats().to_vec();
             let layout = before.layout.with_nodes(self.fleet().layout.nodes.clone());
             let fleet =
                 crate::fleet::Fleet::new(seats, Arc::new(layout), |idx| !before.is_member(idx));
             self.set_fleet(fleet);
+            self.publish(&self.catalogue());
+            return Err(error.into());
         }
-        self.show(stored.is_ok());
-        Ok(stored?)
+        self.show().await;
+        Ok(())
     }
 
-    /// Publishes what was staged, or forgets it.
-    fn show(&self, durable: bool) {
+    /// Publishes what was staged, in two steps. A search that works on an older table may ask a node without a shard
+    /// filter, and must not find documents of a shard that the node does not have in that table: so new copies are first
+    /// shown as something that a node has documents of and gets no writes for, and get writes once nobody uses an older
+    /// table.
+    async fn show(&self) {
+        let epoch = {
+            let mut catalogue = self.catalogue();
+            for entry in catalogue.iter_mut() {
+                if let Some(coming) = &entry.coming {
+                    entry.layout = Arc::new(announced(&entry.layout, coming));
+                }
+            }
+            self.publish(&catalogue)
+        };
+        self.publisher.quiesced(epoch).await;
         let mut catalogue = self.catalogue();
         for entry in catalogue.iter_mut() {
-            if let (Some(coming), true) = (entry.coming.take(), durable) {
+            if let Some(coming) = entry.coming.take() {
                 entry.layout = coming;
             }
         }
         self.publish(&catalogue);
     }
+
+    /// What was staged could not be stored.
+    fn forget_staged(&self) {
+        self.catalogue()
+            .iter_mut()
+            .for_each(|entry| entry.coming = None);
+    }
+}
+
+/// `coming` without writes to copies that `now` does not have.
+fn announced(now: &Layout, coming: &Layout) -> Layout {
+    let mut layout = coming.clone();
+    for (shard, copies) in coming.all_shards().zip(&mut layout.copies) {
+        for copy in copies {
+            let known = now
+                .copies_of(shard)
+                .iter()
+                .any(|other| other.node == copy.node);
+            if !known {
+                copy.state = CopyState::LeftOver;
+            }
+        }
+    }
+    layout
 }
 
 /// Stages what `choose` returns; returns what is to be stored.

@@ -43,11 +43,11 @@ impl Plane {
     }
 
     /// Makes a new routing table of the catalogue. Called with the catalogue locked, so tables go out in the order of
-    /// the changes that they show.
-    pub(crate) fn publish(&self, catalogue: &Catalogue) {
+    /// the changes that they show. Returns the table's epoch.
+    pub(crate) fn publish(&self, catalogue: &Catalogue) -> u64 {
         let keys = self.keys.ring();
         self.publisher
-            .publish(table(&self.fleet(), catalogue, keys));
+            .publish(table(&self.fleet(), catalogue, keys))
     }
 
     /// The nodes and the layout of new indexes, as of now.

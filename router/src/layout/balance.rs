@@ -31,6 +31,17 @@ pub(super) struct GroupPlan {
     holders: Vec<Vec<Holder>>,
     /// By shard: nodes that have the shard's data, though they are to give it up.
     leaving: Vec<Vec<usize>>,
+    moves: Moves,
+}
+
+/// How many shards may move from one node to another, kept up to date while shards move: paths are looked for hundreds
+/// of times, and looking at every shard for every step would take seconds.
+#[derive(Default)]
+struct Moves {
+    nodes: usize,
+    /// By `from * nodes + to`; of all shards, and of those that no zone forbids.
+    any: Vec<u32>,
+    in_zones: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +64,7 @@ impl GroupPlan {
             nodes,
             holders: vec![Vec::new(); shards],
             leaving: vec![Vec::new(); shards],
+            moves: Moves::default(),
         }
     }
 
@@ -75,6 +87,7 @@ impl GroupPlan {
     pub(super) fn finish(mut self) -> Vec<Vec<usize>> {
         self.drop_surplus();
         self.place_missing();
+        self.count_moves();
         self.relieve();
         self.fill_up();
         self.spread_over_zones();
@@ -221,8 +234,7 @@ impl GroupPlan {
                 .filter(|next| {
                     *next != from
                         && came_from[*next].is_none()
-                        && (0..self.holders.len())
-                            .any(|shard| self.may_move(shard, node, *next, zones))
+                        && self.moves.are_there(node, *next, zones)
                 })
                 .collect();
             // The emptiest first, in proportion.
@@ -255,7 +267,38 @@ impl GroupPlan {
                 || self.zone_taken(shard, from, Some(from)))
     }
 
+    fn count_moves(&mut self) {
+        let nodes = self.nodes.len();
+        self.moves = Moves {
+            nodes,
+            any: vec![0; nodes * nodes],
+            in_zones: vec![0; nodes * nodes],
+        };
+        (0..self.holders.len()).for_each(|shard| self.count_shard(shard, u32::wrapping_add));
+    }
+
+    /// Adds, or takes away, the moves that one shard allows.
+    fn count_shard(&mut self, shard: usize, change: fn(u32, u32) -> u32) {
+        let mut moves = std::mem::take(&mut self.moves);
+        for from in self.holders[shard].iter().map(|holder| holder.node) {
+            for to in (0..moves.nodes).filter(|to| !self.holds(*to, shard)) {
+                let at = from * moves.nodes + to;
+                moves.any[at] = change(moves.any[at], 1);
+                if self.may_move(shard, from, to, true) {
+                    moves.in_zones[at] = change(moves.in_zones[at], 1);
+                }
+            }
+        }
+        self.moves = moves;
+    }
+
     fn relocate(&mut self, shard: usize, from: usize, to: usize) {
+        self.count_shard(shard, u32::wrapping_sub);
+        self.change_holder(shard, from, to);
+        self.count_shard(shard, u32::wrapping_add);
+    }
+
+    fn change_holder(&mut self, shard: usize, from: usize, to: usize) {
         let carried_over = self.leaving[shard].contains(&to);
         if let Some(holder) = self.holders[shard]
             .iter_mut()
@@ -318,6 +361,13 @@ impl GroupPlan {
         self.holders[shard]
             .iter()
             .any(|holder| Some(holder.node) != except && self.nodes[holder.node].zone == zone)
+    }
+}
+
+impl Moves {
+    fn are_there(&self, from: usize, to: usize, zones: bool) -> bool {
+        let counts = if zones { &self.in_zones } else { &self.any };
+        counts[from * self.nodes + to] > 0
     }
 }
 

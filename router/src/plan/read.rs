@@ -84,17 +84,22 @@ fn cover(
         }
         covered
     });
+    // By node: open shards that it may answer for, and shards that it has documents of, in whatever state.
+    let mut count: SmallVec<[u16; 32]> = SmallVec::from_elem(0, layout.nodes.len());
+    let mut held = count.clone();
+    for copy in layout.copies.iter().flatten() {
+        held[usize::from(copy.node.0)] += 1;
+    }
+    let answering = |shard: Shard| {
+        layout
+            .copies_of(shard)
+            .iter()
+            .filter(|copy| may_answer(copy))
+    };
+    for copy in open.iter().flat_map(|shard| answering(*shard)) {
+        count[usize::from(copy.node.0)] += 1;
+    }
     while !open.is_empty() {
-        let mut count: SmallVec<[u16; 32]> = SmallVec::from_elem(0, layout.nodes.len());
-        for shard in &open {
-            for copy in layout
-                .copies_of(*shard)
-                .iter()
-                .filter(|copy| may_answer(copy))
-            {
-                count[usize::from(copy.node.0)] += 1;
-            }
-        }
         let best = (0..count.len()).max_by_key(|node| {
             // Hashed only where there is something to decide.
             (
@@ -111,12 +116,10 @@ fn cover(
         };
         let mut shards = SmallVec::new();
         open.retain(|shard| {
-            let takes = layout
-                .copies_of(*shard)
-                .iter()
-                .any(|copy| copy.node == node && may_answer(copy));
+            let takes = answering(*shard).any(|copy| copy.node == node);
             if takes {
                 shards.push(*shard);
+                answering(*shard).for_each(|copy| count[usize::from(copy.node.0)] -= 1);
             }
             !takes
         });
@@ -126,7 +129,7 @@ fn cover(
         );
         plan.targets.push(ReadTarget {
             node,
-            whole: holds_nothing_else(layout, node, &shards),
+            whole: usize::from(held[usize::from(node.0)]) == shards.len(),
             shards,
         });
     }
@@ -137,14 +140,4 @@ fn cover(
 
 fn tie_break(seed: u64, node: usize) -> u64 {
     xxh3_64_with_seed(&(node as u64).to_le_bytes(), seed)
-}
-
-/// Whether these are all the shards that the node has documents of. `shards` ascends.
-fn holds_nothing_else(layout: &Layout, node: NodeIdx, shards: &[Shard]) -> bool {
-    let held = layout
-        .copies
-        .iter()
-        .filter(|copies| copies.iter().any(|copy| copy.node == node))
-        .count();
-    held == shards.len()
 }
