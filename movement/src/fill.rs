@@ -168,6 +168,16 @@ impl Fill {
         self.touched.merge(&touched.within(&self.job.shards));
     }
 
+    /// A request that changes something was sent to this node and given up: it may still arrive, even after the fill has
+    /// ended. A fill that the node takes part in fails; the next one begins when the node has settled
+    /// ([`crate::NodeState::Usable`]).
+    pub fn doubt(&mut self, node: NodeIdx) {
+        let takes_part = node == self.job.source || node == self.job.target;
+        if takes_part && self.command.is_some() {
+            self.fail(format!("a request to node {node} may still be on its way"));
+        }
+    }
+
     /// Reports what came of the command of this step. Reports of other steps are late or doubled, and are ignored.
     pub fn on(&mut self, step: Step, event: Event) {
         if step != self.step || self.command.is_none() {

@@ -63,6 +63,14 @@ impl Transition {
         Ok(switch)
     }
 
+    /// What needs no work but a change of states: leaving copies that may go, copies on nodes that are gone.
+    pub fn due(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState) -> Transition {
+        let mut due = Transition::gone(layout, state);
+        due.moves
+            .extend(Transition::retire(&due.apply(layout)).moves);
+        due
+    }
+
     /// Leaving copies whose successors are complete: they are left over.
     ///
     /// A copy's successors are in its group. Where the group itself goes, every other group must be complete.

@@ -10,7 +10,9 @@ use crate::transition::Transition;
 /// A node as far as moving data goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
-    /// Can be read from and written to, and holds what it is said to hold.
+    /// Can be read from and written to, holds what it is said to hold, and has settled: it has been answering for some
+    /// seconds since the last request that changes something and was given up, and since this process began. What was
+    /// given up can still lie in the buffers of a process that stood still, and would land on top of a filled copy.
     Usable,
     /// Not just now.
     Down,
@@ -22,7 +24,7 @@ pub enum NodeState {
 /// fills.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Work {
-    /// Changes of states alone, to be made true at once: leaving copies that may go, copies on nodes that are gone.
+    /// [`Transition::due`], to be made true at once; of the newest layout, where that is not the published one.
     Transition(Transition),
     /// Copies that are to be filled, to be carried out by [`crate::Fill`].
     Fill(Job),
@@ -36,17 +38,16 @@ pub enum Work {
     Stuck { node: NodeIdx, shards: Vec<Shard> },
 }
 
-/// What the layout needs next, in the order in which it is best done; nothing when every copy is in sync and on its
+/// What the *published* layout needs next (one that is on its way to the store is not what requests go by: a grace period
+/// would wait for the wrong ones), in the order in which it is best done; nothing when every copy is in sync and on its
 /// place, or when nodes must come back first.
 ///
 /// A fill has `shards_max` shards at most (at least 1): what bounds its memory and what a failure costs.
 pub fn work(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState, shards_max: usize) -> Vec<Work> {
-    let mut moves = Transition::gone(layout, &state);
-    let left = moves.apply(layout);
-    moves.moves.extend(Transition::retire(&left).moves);
-    if !moves.is_empty() {
+    let due = Transition::due(layout, &state);
+    if !due.is_empty() {
         // The rest follows from the layout after it.
-        return vec![Work::Transition(moves)];
+        return vec![Work::Transition(due)];
     }
     let usable = |node: NodeIdx| state(node) == NodeState::Usable;
     let mut fills: BTreeMap<(NodeIdx, NodeIdx), Vec<Shard>> = BTreeMap::new();

@@ -1,0 +1,273 @@
+//! What goes wrong, and who changes the fleet meanwhile.
+
+use std::rc::Rc;
+
+use miroir_router::{LayoutNode, NodeIdx, Shard};
+
+use crate::node::Node;
+use crate::runtime::{Time, OUTSIDE};
+use crate::store::NodeRow;
+use crate::world::World;
+
+const NODES_MAX: usize = 10;
+
+impl World {
+    /// One fault or change after the other, some at the same time, until the storm is over.
+    pub async fn break_things(self: &Rc<Self>) {
+        let often = self.random.pick(&[120, 300, 700]).unwrap_or(300);
+        while self.storm.get() {
+            self.pause(20..often).await;
+            if !self.storm.get() {
+                return;
+            }
+            if self.is_fragile() {
+                continue;
+            }
+            let count = self.nodes.borrow().len() as u64;
+            let at = self.random.within(0..count) as usize;
+            match self.random.within(0..20) {
+                0..4 => self.kill(at, false),
+                4..6 => self.kill(at, true),
+                6..9 => self.for_a_while(at, 100..600, |node, on| node.paused = on),
+                9..11 => self.for_a_while(at, 50..500, |node, on| node.cut_off = on),
+                11..13 => self.for_a_while(at, 100..900, |node, on| {
+                    node.slowness = if on { 150 } else { 10 }
+                }),
+                13..15 => self.crash(),
+                _ => self.change_fleet().await,
+            }
+        }
+    }
+
+    /// A node has lost its data, and nobody knows yet. What else fails in this moment can cost what only it and that node
+    /// had: one loss at a time is what a replication factor of two is for.
+    pub fn is_fragile(&self) -> bool {
+        let nodes = self.nodes.borrow();
+        let store = self.store.borrow();
+        nodes
+            .iter()
+            .zip(&store.nodes)
+            .any(|(node, row)| !row.gone && node.created != row.created)
+    }
+
+    /// Whether every shard of the node has another copy that serves and can be reached, and no write is undecided.
+    fn can_be_lost(&self, at: usize) -> bool {
+        let Some(proxy) = self.proxy.borrow().clone() else {
+            return false;
+        };
+        let layout = self.store.borrow().layout.clone();
+        let nodes = self.nodes.borrow();
+        let other = |shard: Shard| {
+            let mut copies = layout.copies_of(shard).iter();
+            copies.any(|copy| {
+                let node = &nodes[usize::from(copy.node.0)];
+                usize::from(copy.node.0) != at
+                    && copy.state.serves()
+                    && node.alive
+                    && !node.cut_off
+                    && !node.paused
+            })
+        };
+        let mine = layout.shards_of(NodeIdx(at as u16));
+        proxy.lane.is_free() && proxy.layout().as_ref() == &layout && mine.into_iter().all(other)
+    }
+
+    /// kill -9 of a node, perhaps with the loss of its disk; it is started again later.
+    fn kill(self: &Rc<Self>, at: usize, wipe: bool) {
+        let wipe = wipe && self.can_be_lost(at);
+        {
+            let mut nodes = self.nodes.borrow_mut();
+            let node = &mut nodes[at];
+            if !node.alive || node.gone {
+                return;
+            }
+            node.alive = false;
+            node.paused = false;
+            self.processes.borrow_mut()[at] += 1;
+            if wipe {
+                node.wipe();
+                self.wipes.borrow_mut()[at] += 1;
+            }
+        }
+        self.trace(|| {
+            format!(
+                "node {at} killed{}",
+                if wipe { ", its data is lost" } else { "" }
+            )
+        });
+        let world = Rc::clone(self);
+        self.runtime.spawn(OUTSIDE, async move {
+            let long = world.random.pick(&[20, 200, 1200]).unwrap_or(200);
+            world.pause(5..long).await;
+            world.start(at);
+        });
+    }
+
+    fn start(&self, at: usize) {
+        let mut nodes = self.nodes.borrow_mut();
+        if !nodes[at].alive && !nodes[at].gone {
+            nodes[at].alive = true;
+            self.processes.borrow_mut()[at] += 1;
+            self.trace(|| format!("node {at} started"));
+        }
+    }
+
+    fn for_a_while(
+        self: &Rc<Self>,
+        at: usize,
+        time: std::ops::Range<Time>,
+        set: fn(&mut Node, bool),
+    ) {
+        set(&mut self.nodes.borrow_mut()[at], true);
+        self.trace(|| {
+            let nodes = self.nodes.borrow();
+            let node = &nodes[at];
+            format!(
+                "node {at} paused {} cut off {} slowness {}",
+                node.paused, node.cut_off, node.slowness
+            )
+        });
+        let world = Rc::clone(self);
+        self.runtime.spawn(OUTSIDE, async move {
+            world.pause(time).await;
+            set(&mut world.nodes.borrow_mut()[at], false);
+            world.trace(|| format!("node {at} goes on"));
+        });
+    }
+
+    /// Ends every fault.
+    pub fn heal(self: &Rc<Self>) {
+        self.storm.set(false);
+        self.calm_since.set(self.runtime.now());
+        self.trace(|| "the storm is over".into());
+        let count = self.nodes.borrow().len();
+        for at in 0..count {
+            {
+                let mut nodes = self.nodes.borrow_mut();
+                nodes[at].paused = false;
+                nodes[at].cut_off = false;
+                nodes[at].slowness = 10;
+            }
+            self.start(at);
+        }
+    }
+
+    /// What an operator does: add, drain, remove, replace, another replication factor, another group.
+    async fn change_fleet(self: &Rc<Self>) {
+        let Some(proxy) = self.proxy.borrow().clone() else {
+            return;
+        };
+        let before = self.store.borrow().clone();
+        let count = before.nodes.len();
+        let at = self.random.within(0..count as u64) as usize;
+        let groups = u64::from(before.replica_groups);
+        match self.random.within(0..10) {
+            0..3 => {
+                let group = self.random.within(0..groups) as u16;
+                self.add_node(group);
+            }
+            3..5 => self.set_weight(at, 0),
+            5 => self.set_weight(at, 1),
+            6 => {
+                // Replaced: a new node takes its place, whether the old one still runs or not.
+                self.add_node(before.nodes[at].node.group);
+                self.set_weight(at, 0);
+            }
+            7 => self.store.borrow_mut().replication_factor = self.random.within(1..4) as u8,
+            8 if groups == 1 => {
+                for _ in 0..before.replication_factor {
+                    self.add_node(1);
+                }
+                self.store.borrow_mut().replica_groups = 2;
+            }
+            8 => {
+                let mut store = self.store.borrow_mut();
+                store.replica_groups = 1;
+                for row in store.nodes.iter_mut().filter(|row| row.node.group == 1) {
+                    row.node.group = 0;
+                    row.node.weight = 0;
+                }
+            }
+            _ => {
+                self.remove(at);
+                return;
+            }
+        }
+        let planned = miroir_router::Layout::plan(&self.spec(), Some(&before.layout));
+        if planned.is_err() {
+            self.undo(before);
+            return;
+        }
+        for at in count..self.store.borrow().nodes.len() {
+            proxy.watch(NodeIdx(at as u16));
+        }
+        self.plans.set(self.plans.get() + 1);
+        let planning = Rc::clone(&proxy);
+        self.runtime.spawn(proxy.process, async move {
+            if let Err(error) = planning.plan().await {
+                planning.world.trace(|| format!("not planned: {error}"));
+            }
+        });
+    }
+
+    /// The change cannot be planned: the node list is as it was.
+    fn undo(&self, before: crate::store::Store) {
+        let mut store = self.store.borrow_mut();
+        let count = before.nodes.len();
+        store.replication_factor = before.replication_factor;
+        store.replica_groups = before.replica_groups;
+        for (row, old) in store.nodes.iter_mut().zip(before.nodes) {
+            row.node = old.node;
+        }
+        for row in store.nodes.iter_mut().skip(count) {
+            row.node.weight = 0;
+        }
+    }
+
+    fn add_node(&self, group: u16) {
+        let mut store = self.store.borrow_mut();
+        if store.nodes.len() >= NODES_MAX {
+            return;
+        }
+        let created = Some(self.random.next());
+        let id = format!("n{}", store.nodes.len());
+        store.nodes.push(NodeRow {
+            node: LayoutNode {
+                id,
+                group,
+                weight: 1,
+                zone: None,
+            },
+            gone: false,
+            created,
+            last_uid: 0,
+        });
+        self.nodes.borrow_mut().push(Node::new(created));
+        self.processes.borrow_mut().push(0);
+        self.wipes.borrow_mut().push(0);
+    }
+
+    fn set_weight(&self, at: usize, weight: u32) {
+        let row = &mut self.store.borrow_mut().nodes[at];
+        if !row.gone {
+            row.node.weight = weight;
+        }
+    }
+
+    /// Takes a drained node away for good, once it holds nothing, or sooner if nothing is lost by it.
+    fn remove(&self, at: usize) {
+        let idx = NodeIdx(at as u16);
+        let drained = self.store.borrow().nodes[at].node.weight == 0;
+        if !drained || !self.can_be_lost(at) {
+            return;
+        }
+        self.trace(|| format!("node {idx} removed"));
+        self.store.borrow_mut().nodes[at].gone = true;
+        let mut nodes = self.nodes.borrow_mut();
+        nodes[at].wipe();
+        nodes[at].gone = true;
+        nodes[at].alive = false;
+        self.processes.borrow_mut()[at] += 1;
+        self.wipes.borrow_mut()[at] += 1;
+    }
+}
