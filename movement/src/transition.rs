@@ -100,6 +100,31 @@ impl Transition {
         Transition { moves }
     }
 
+    /// Copies that missed a write, differ from the others, or lost their data: they do not serve any more.
+    ///
+    /// One that is to be filled anyway stays as it is: it does not count towards a quorum as one that was complete
+    /// does. One that is leaving needs no repair: it is left over, unless no other copy would serve, so that what only it
+    /// has is not deleted.
+    pub fn distrust(layout: &Layout, copies: &[(Shard, NodeIdx)]) -> Transition {
+        let distrusted = |shard: Shard, node: NodeIdx| copies.contains(&(shard, node));
+        let served_elsewhere = |shard: Shard| {
+            let mut copies = layout.copies_of(shard).iter();
+            copies.any(|copy| copy.state.serves() && !distrusted(shard, copy.node))
+        };
+        let mut moves = Vec::new();
+        for shard in layout.all_shards() {
+            let copies = layout.copies_of(shard).iter();
+            for copy in copies.filter(|copy| distrusted(shard, copy.node) && copy.state.serves()) {
+                let state = match copy.state {
+                    CopyState::Leaving if served_elsewhere(shard) => CopyState::LeftOver,
+                    _ => CopyState::OutOfSync,
+                };
+                moves.push((shard, copy.node, Some(state)));
+            }
+        }
+        Transition { moves }
+    }
+
     /// Copies that were deleted from their node, and are still left over.
     pub fn deleted(layout: &Layout, node: NodeIdx, shards: &[Shard]) -> Transition {
         let still = |shard: &&Shard| {

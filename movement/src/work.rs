@@ -24,7 +24,8 @@ pub enum NodeState {
 /// fills.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Work {
-    /// [`Transition::due`], to be made true at once; of the newest layout, where that is not the published one.
+    /// [`Transition::due`] of the newest layout, to be made true while the index's lane is held alone: a write that is
+    /// on its way counts on the copies that served when it began, and must find them when it records who missed it.
     Transition(Transition),
     /// Copies that are to be filled, to be carried out by [`crate::Fill`].
     Fill(Job),

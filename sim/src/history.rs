@@ -133,9 +133,9 @@ impl History {
         let seen = |entry: &Entry| match entry {
             Entry::Write(number) => {
                 let record = &self.writes[*number];
-                record.acknowledged && record.done.is_some_and(|done| done <= begun)
+                record.acknowledged && record.done.is_some_and(|done| done < begun)
             }
-            Entry::Settled(_, at) => *at <= begun,
+            Entry::Settled(_, at) => *at < begun,
         };
         let floor = entries
             .iter()

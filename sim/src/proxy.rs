@@ -158,27 +158,16 @@ impl Proxy {
 
     /// Copies that are not to be trusted any more. Durable, and out of service, when this resolves.
     async fn out_of_sync(&self, copies: &[(Shard, NodeIdx)]) {
-        let layout = self.planned.borrow().clone();
-        let moves: Vec<_> = copies
-            .iter()
-            .filter(|(shard, node)| {
-                let mut copies = layout.copies_of(*shard).iter();
-                copies.any(|copy| {
-                    copy.node == *node
-                        && copy.state.takes_writes()
-                        && copy.state != CopyState::OutOfSync
-                })
-            })
-            .map(|(shard, node)| (*shard, *node, Some(CopyState::OutOfSync)))
-            .collect();
-        if moves.is_empty() {
-            return;
+        if !Transition::distrust(&self.planned.borrow(), copies).is_empty() {
+            let _ = self
+                .make(|layout| Ok(Transition::distrust(layout, copies)))
+                .await;
         }
-        let _ = self.make(|_| Ok(Transition { moves })).await;
     }
 
     fn publish(&self) {
         let layout = Rc::new(self.world.store.borrow().layout.clone());
+        self.world.trace(|| format!("published {}", shown(&layout)));
         self.world.published(&layout);
         let epoch = self.table.borrow().epoch + 1;
         *self.table.borrow_mut() = Table { epoch, layout };

@@ -446,7 +446,7 @@ impl World {
         change: impl FnOnce(&mut Store) + 'static,
     ) {
         let now = self.runtime.now();
-        let durable = self.store_busy.get().max(now) + self.random.within(0..4);
+        let durable = self.store_busy.get().max(now) + self.random.within(1..5);
         self.store_busy.set(durable);
         let (sender, receiver) = oneshot();
         let world = Rc::clone(self);

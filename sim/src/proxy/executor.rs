@@ -40,6 +40,7 @@ impl Proxy {
     async fn begin(self: &Rc<Self>, work: Work) {
         let copies: Vec<(NodeIdx, Shard)> = match &work {
             Work::Transition(_) => {
+                let _turn = self.lane.take(true).await;
                 let due = |layout: &Layout| Ok(Transition::due(layout, |node| self.state(node)));
                 let _ = self.make(due).await;
                 return;

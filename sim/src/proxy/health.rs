@@ -52,6 +52,8 @@ impl Proxy {
     /// The node lost its data, or has another's: nothing on it is trusted, and it gets an index that can be filled.
     pub(super) async fn replaced(self: &Rc<Self>, node: NodeIdx) {
         self.saw_down(node);
+        self.world
+            .trace(|| format!("node {node} lost its data or was replaced"));
         let layout = self.planned.borrow().clone();
         let copies: Vec<(Shard, NodeIdx)> = layout
             .shards_of(node)

@@ -31,6 +31,8 @@ impl Proxy {
             let usable = |node: NodeIdx| self.usable(node) && !failed.contains(&node);
             let plan = read_plan(layout, Some(&wanted), seed, usable);
             missing.extend(plan.uncovered);
+            self.world
+                .trace(|| format!("search {seed:x} asks {:?}", plan.targets));
             let asked = plan.targets.iter().map(|target| {
                 let filter = (!target.whole).then(|| target.shards.to_vec());
                 self.world

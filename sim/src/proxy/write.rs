@@ -111,22 +111,20 @@ impl Proxy {
     }
 
     async fn send(self: &Rc<Self>, node: NodeIdx, task: Task) -> (Fate, u64) {
-        match self
+        // As of now: answers to writes that share the lane come in any order.
+        let last = self.world.store.borrow().nodes[usize::from(node.0)].last_uid;
+        let answer = self
             .world
             .call(node, Request::Enqueue(task), DEADLINE)
-            .await
-        {
-            Ok(Answer::Accepted(uid)) => {
-                let last = self.world.store.borrow().nodes[usize::from(node.0)].last_uid;
-                if self.world.rules.identity && uid <= last {
-                    // An emptied node begins to count anew.
-                    self.replaced(node).await;
-                    return (Fate::NotTaken, 0);
-                }
-                (Fate::Taken, uid)
+            .await;
+        match answer {
+            Ok(Answer::Accepted(uid)) if self.world.rules.identity && uid <= last => {
+                // An emptied node begins to count anew.
+                self.replaced(node).await;
+                (Fate::NotTaken, 0)
             }
-            Ok(_) => (Fate::NotTaken, 0),
-            Err(Lost::NotSent) => (Fate::NotTaken, 0),
+            Ok(Answer::Accepted(uid)) => (Fate::Taken, uid),
+            Ok(_) | Err(Lost::NotSent) => (Fate::NotTaken, 0),
             Err(Lost::Unknown) => {
                 self.unsure_of(node);
                 (Fate::Unknown, 0)
