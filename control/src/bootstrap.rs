@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use crate::catalogue::{mark, Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
+use crate::dumps::{Dumps, Imports};
 use crate::fleet::Fleet;
 use crate::flights::{Flight, Flights};
 use crate::identity;
@@ -108,6 +109,14 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         driver: config.driver.clone(),
         catalogue: std::sync::Mutex::new(catalogue),
         keys,
+        dumps: Dumps::new(
+            config.dumps_folder(),
+            Imports::new(
+                config.own_address.clone(),
+                config.client_key(),
+                config.body_bytes_max,
+            ),
+        ),
         movements: Movements::default(),
     };
     resume(&plane).await?;

@@ -1,7 +1,7 @@
 //! What the control plane is started with, and how a start that cannot go on says why.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that [`crate::start`] needs. It holds secrets, so it has no `Debug`.
 #[derive(Clone)]
@@ -20,6 +20,12 @@ pub struct ControlConfig {
     /// decides which nodes there are; this list may then only correct addresses.
     pub nodes: Vec<NodeConfig>,
     pub store_path: PathBuf,
+    /// Where dumps are written; next to the store where `None`.
+    pub dumps_path: Option<PathBuf>,
+    /// Where this cluster's clients reach it, `http://host:port`: dumps are imported that way.
+    pub own_address: String,
+    /// The largest body that clients may send, in bytes.
+    pub body_bytes_max: usize,
     /// Which I/O driver the cores run on, for the status page only.
     pub driver: String,
 }
@@ -28,6 +34,13 @@ impl ControlConfig {
     /// The key that opens `/_miroir/`; `None` leaves it open, as a Meilisearch without a master key is.
     pub(crate) fn effective_admin_key(&self) -> Option<String> {
         given(&self.admin_key).or_else(|| given(&self.master_key))
+    }
+
+    pub(crate) fn dumps_folder(&self) -> PathBuf {
+        let beside = self.store_path.parent().unwrap_or(Path::new("."));
+        self.dumps_path
+            .clone()
+            .unwrap_or_else(|| beside.join("dumps"))
     }
 
     pub(crate) fn client_key(&self) -> Option<String> {

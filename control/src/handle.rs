@@ -22,7 +22,7 @@ use crate::config::{ControlConfig, StartError};
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::types::{BeginWrite, Outcome, TaskSummary, Turn};
-use crate::{finish, health, poll, routes};
+use crate::{dumps, finish, health, poll, routes};
 
 /// Starts the control plane on a thread of its own and waits until it is ready: the store is open, every node was
 /// checked, the first routing table is published.
@@ -100,6 +100,8 @@ fn run(
         keep_running("finish", move || {
             finish::run_finisher(Arc::clone(&of_plane))
         });
+        let of_plane = Arc::clone(&plane);
+        keep_running("dumps", move || dumps::run(Arc::clone(&of_plane)));
         let control = Control {
             router: routes::router(Arc::clone(&plane)),
             plane,

@@ -17,6 +17,8 @@
 //! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `fleet`, `layouts` | the nodes there are, and where each index lies |
 //! | `nodes`, `health`, `identity` | talking to nodes; whether they are there, and whether they are still who they were |
+//! | `dumps` | dumps of the cluster, and from dumps into it |
+//! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
 
@@ -24,6 +26,7 @@ mod bootstrap;
 mod catalogue;
 mod clock;
 mod config;
+mod dumps;
 mod features;
 mod fields;
 mod finish;

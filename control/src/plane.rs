@@ -7,6 +7,7 @@ use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
 use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
+use crate::dumps::Dumps;
 use crate::fleet::Fleet;
 use crate::flights::Flights;
 use crate::keys::Keys;
@@ -31,6 +32,7 @@ pub(crate) struct Plane {
     pub driver: String,
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
+    pub dumps: Dumps,
     pub movements: Movements,
 }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 pub(crate) mod body;
+mod dumps;
 mod features;
 mod indexes;
 mod keys;
@@ -47,6 +48,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(admin::router())
         .merge(features::router())
         .merge(later::router())
+        .merge(dumps::router())
         // The cores serve these; what reaches us has a method that they do not know.
         .route("/multi-search", any(wrong_method))
         .route("/indexes/{uid}/search", any(wrong_method))

@@ -76,10 +76,12 @@ pub(crate) enum Kind {
     TaskCancelation,
     TaskDeletion,
     IndexCompaction,
+    DumpCreation,
+    SnapshotCreation,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 11] = [
+    pub(crate) const ALL: [Kind; 13] = [
         Kind::DocumentAdditionOrUpdate,
         Kind::DocumentDeletion,
         Kind::SettingsUpdate,
@@ -91,6 +93,8 @@ impl Kind {
         Kind::TaskCancelation,
         Kind::TaskDeletion,
         Kind::IndexCompaction,
+        Kind::DumpCreation,
+        Kind::SnapshotCreation,
     ];
 
     /// Whether it is a write of documents.
@@ -114,6 +118,8 @@ impl Kind {
             Kind::TaskCancelation => "taskCancelation",
             Kind::TaskDeletion => "taskDeletion",
             Kind::IndexCompaction => "indexCompaction",
+            Kind::DumpCreation => "dumpCreation",
+            Kind::SnapshotCreation => "snapshotCreation",
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use crate::load::{documents_path, put_features, put_index, put_keys, Load};
 use crate::progress::{Imported, Progress, Stage};
-use crate::server::{Body, Server, Trouble};
+use crate::server::{Body, Server, Trouble, NOT_EMPTY};
 use crate::Options;
 
 const READING: &str = "reading the dump";
@@ -87,7 +87,7 @@ async fn require_empty(server: &Server) -> Result<(), Trouble> {
     match page["total"].as_u64() {
         Some(0) => Ok(()),
         _ => Err(Trouble {
-            code: Some("miroir_not_empty".to_owned()),
+            code: Some(NOT_EMPTY.to_owned()),
             ..Trouble::new(
                 DOING,
                 "there are indexes already, and a dump is only imported where there are none; delete them first",

@@ -11,11 +11,14 @@ mod dump;
 mod load;
 mod progress;
 mod server;
+mod watch;
 
 pub use copy::{copy, Copied, State};
 pub use dump::import_dump;
+pub use load::without_masked_secrets;
 pub use progress::{Imported, Progress, Report, Stage};
 pub use server::{Server, Trouble};
+pub use watch::watch;
 
 /// How much is under way at a time.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,17 @@ pub struct Options {
     pub batch_bytes: usize,
     /// So many batches may wait in the server's queue.
     pub batches_ahead: usize,
+}
+
+impl Options {
+    /// For a server that takes bodies of at most `body_bytes_max`.
+    pub fn within(body_bytes_max: usize) -> Options {
+        let default = Options::default();
+        Options {
+            batch_bytes: default.batch_bytes.min(body_bytes_max),
+            ..default
+        }
+    }
 }
 
 impl Default for Options {

@@ -50,16 +50,27 @@ fn portable(uid: &str, settings: &Map<String, Value>, progress: &Progress) -> Ma
             ));
         }
     }
-    let embedders = kept.get_mut("embedders").and_then(Value::as_object_mut);
-    for (name, embedder) in embedders.into_iter().flatten() {
-        if remove_masked(embedder) {
-            progress.note(format!(
-                "index `{uid}`: the source does not tell the API key of embedder `{name}`; set it with PATCH \
-                 /indexes/{uid}/settings/embedders"
-            ));
-        }
+    let mut kept = Value::Object(kept);
+    for name in without_masked_secrets(&mut kept) {
+        progress.note(format!(
+            "index `{uid}`: the source does not tell the API key of embedder `{name}`; set it with PATCH \
+             /indexes/{uid}/settings/embedders"
+        ));
     }
-    kept
+    match kept {
+        Value::Object(kept) => kept,
+        _ => Map::new(),
+    }
+}
+
+/// Takes out of settings the secrets that a server shows masked: set again as they are shown, they would be wrong. Gives
+/// the names of the embedders that had one.
+pub fn without_masked_secrets(settings: &mut Value) -> Vec<String> {
+    let embedders = settings.get_mut("embedders").and_then(Value::as_object_mut);
+    let embedders = embedders.into_iter().flatten();
+    embedders
+        .filter_map(|(name, embedder)| remove_masked(embedder).then(|| name.clone()))
+        .collect()
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -16,6 +16,9 @@ const TRIES: u32 = 6;
 /// The first pause between tries; each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Code of a refusal that is ours.
+pub(crate) const NOT_EMPTY: &str = "miroir_not_empty";
+
 /// What an import stopped at.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{doing}: {why}")]
@@ -28,7 +31,25 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    pub(crate) fn new(doing: impl Into<String>, why: impl Into<String>) -> Trouble {
+    /// The importer itself broke off.
+    pub fn crash(error: &tokio::task::JoinError) -> Trouble {
+        Trouble::new("importing", format!("it broke off: {error}; see the log"))
+    }
+
+    /// The server has indexes, and a dump is only imported where there are none.
+    pub fn is_not_empty(&self) -> bool {
+        self.code.as_deref() == Some(NOT_EMPTY)
+    }
+
+    /// What to do about the import of a dump that has stopped.
+    pub fn with_advice(&self) -> String {
+        format!(
+            "{self}. What was imported until then stays. Mend the cause, delete the indexes that are there (`DELETE \
+             /indexes/{{uid}}`) or begin with empty nodes and an empty store, and import the dump again."
+        )
+    }
+
+    pub fn new(doing: impl Into<String>, why: impl Into<String>) -> Trouble {
         Trouble {
             doing: doing.into(),
             why: why.into(),

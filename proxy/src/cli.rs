@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use argh::FromArgs;
 
 use crate::config::Config;
+use crate::import::ImportDump;
 use crate::serve;
 
 /// Miroir: RAID for Meilisearch. One address in front of a fleet of small, unmodified Meilisearch nodes.
@@ -48,6 +49,15 @@ struct ServeArguments {
     /// check the configuration, print what was understood, and end
     #[argh(switch)]
     check: bool,
+    /// import this dump before clients are let in; the cluster must have no indexes
+    #[argh(option)]
+    import_dump: Option<PathBuf>,
+    /// go on where the dump is not there
+    #[argh(switch)]
+    ignore_missing_dump: bool,
+    /// go on without the dump where the cluster has indexes
+    #[argh(switch)]
+    ignore_dump_if_db_exists: bool,
 }
 
 /// Parses the arguments and runs the command; the exit code is 0, or 1 with one clear sentence on standard error.
@@ -84,7 +94,12 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
         return Ok(());
     }
     start_logging("info");
-    serve::run(config).map_err(|error| error.to_string())
+    let import = arguments.import_dump.clone().map(|path| ImportDump {
+        path,
+        ignore_missing: arguments.ignore_missing_dump,
+        ignore_existing: arguments.ignore_dump_if_db_exists,
+    });
+    serve::run(config, import).map_err(|error| error.to_string())
 }
 
 #[cfg(feature = "embedded")]

@@ -29,6 +29,8 @@ pub struct Config {
     pub replica_groups: u16,
     pub nodes: Vec<NodeAddress>,
     pub store_path: PathBuf,
+    /// Where dumps are written; `None`: next to the store.
+    pub dumps_path: Option<PathBuf>,
     pub listen: SocketAddr,
     /// Reactors, one a core; 0 = every core.
     pub cores: usize,
@@ -86,6 +88,7 @@ struct File {
     replica_groups: Option<u16>,
     nodes: Vec<FileNode>,
     task_store: FileStore,
+    dumps: FileDumps,
     admin: FileAdmin,
     server: FileServer,
     unavailable_shard_policy: Option<UnavailableShards>,
@@ -107,6 +110,12 @@ struct FileNode {
 struct FileStore {
     backend: Option<String>,
     path: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileDumps {
+    dir: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -258,6 +267,7 @@ impl File {
                 .task_store
                 .path
                 .unwrap_or_else(|| PathBuf::from("./miroir.db")),
+            dumps_path: self.dumps.dir,
             listen: SocketAddr::new(
                 self.server.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])),
                 self.server.port.unwrap_or(7700),

@@ -158,6 +158,7 @@ impl Arguments {
                 })
                 .collect(),
             store_path: folder.join("miroir.db"),
+            dumps_path: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
             cores: 0,
             driver: std::env::var("MIROIR_DRIVER")
@@ -185,7 +186,7 @@ async fn bring_up(
     let config = arguments.config(folder.path(), key, node_key, nodes);
     let address = config.listen;
     // Starting blocks until both planes are ready; it must not hold this runtime's only thread.
-    let serving = tokio::task::spawn_blocking(move || serve::start(config))
+    let serving = tokio::task::spawn_blocking(move || serve::start(config, None))
         .await
         .map_err(|error| DemoError::Node(format!("the front tier did not start: {error}")))??;
     let films = films::load(address, key).await.map_err(DemoError::Films)?;

@@ -13,6 +13,7 @@ mod cors;
 mod demo;
 mod documents;
 mod facet_search;
+mod import;
 mod judge;
 mod metrics;
 mod multi_search;

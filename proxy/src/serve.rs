@@ -1,6 +1,7 @@
 //! `miroir serve`: the control plane first, then the cores, then wait to be told to stop.
 
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use miroir_rt::{Core, Cores, CoresConfig};
 
 use crate::config::Config;
 use crate::core::{App, Shared};
+use crate::import::{self, ImportDump};
 
 /// How long requests in flight may take to end at a shutdown; a write may be waiting for a slow node.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -31,6 +33,8 @@ pub enum ServeError {
     Control(#[from] StartError),
     #[error("cannot start the cores: {0}")]
     Cores(#[from] miroir_rt::Error),
+    #[error("{0}")]
+    Import(String),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -41,11 +45,11 @@ pub struct Serving {
     running: Running,
 }
 
-/// Runs until SIGINT or SIGTERM.
-pub fn run(config: Config) -> Result<(), ServeError> {
+/// Runs until SIGINT or SIGTERM; a dump is imported before clients are let in.
+pub fn run(config: Config, import: Option<ImportDump>) -> Result<(), ServeError> {
     let listen = config.listen;
     warn_of_short_key(&config);
-    let serving = start(config)?;
+    let serving = start(config, import)?;
     tracing::info!(address = %listen, "miroir is ready");
     wait_for_signal()?;
     tracing::info!("stopping: no new connections, requests in flight may end");
@@ -65,7 +69,11 @@ fn warn_of_short_key(config: &Config) {
 }
 
 /// Starts both planes; returns when clients can be served.
-pub fn start(config: Config) -> Result<Serving, ServeError> {
+pub fn start(config: Config, import: Option<ImportDump>) -> Result<Serving, ServeError> {
+    let import = match import {
+        Some(import) if import.is_wanted()? => Some(import),
+        _ => None,
+    };
     // Taken first and kept by no one else: a port in use must be known before nodes are asked and a store is opened.
     probe_port(&config)?;
     let running = miroir_control::start(control_config(&config))?;
@@ -74,16 +82,32 @@ pub fn start(config: Config) -> Result<Serving, ServeError> {
         control: running.control.clone(),
         config,
     });
-    let cores_config = CoresConfig {
-        cores: shared.config.cores,
+    if let Some(import) = import {
+        let listen = import::private_address().map_err(ServeError::Signals)?;
+        let cores = start_cores(&shared, 1, listen)?;
+        let imported = import.run(&shared.config, listen);
+        cores.shutdown(import::DRAIN);
+        if let Err(error) = imported {
+            running.stop();
+            return Err(error);
+        }
+    }
+    let cores = start_cores(&shared, shared.config.cores, listen)?;
+    Ok(Serving { cores, running })
+}
+
+fn start_cores(
+    shared: &Arc<Shared>,
+    cores: usize,
+    listen: SocketAddr,
+) -> Result<Cores, miroir_rt::Error> {
+    let config = CoresConfig {
+        cores,
         driver: shared.config.driver,
         pin: true,
     };
-    let for_cores = shared.clone();
-    let cores = miroir_rt::start(cores_config, move |core| {
-        serve_core(for_cores.clone(), core, listen)
-    })?;
-    Ok(Serving { cores, running })
+    let shared = Arc::clone(shared);
+    miroir_rt::start(config, move |core| serve_core(shared.clone(), core, listen))
 }
 
 impl Serving {
@@ -155,11 +179,24 @@ fn control_config(config: &Config) -> ControlConfig {
             })
             .collect(),
         store_path: config.store_path.clone(),
+        dumps_path: config.dumps_path.clone(),
+        body_bytes_max: config.body_bytes_max,
+        own_address: format!("http://{}", reachable(config.listen)),
         driver: match miroir_rt::probe(config.driver) {
             Ok((driver, _)) => format!("{driver:?}"),
             Err(_) => "none".to_owned(),
         },
     }
+}
+
+/// Where this machine reaches what listens at `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => (),
+    }
+    address
 }
 
 /// Blocks this thread until SIGINT or SIGTERM.

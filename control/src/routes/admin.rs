@@ -20,7 +20,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
         .route("/_miroir/topology", get(topology))
 }
 
-fn authorise(plane: &Plane, headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn authorise(plane: &Plane, headers: &HeaderMap) -> Result<(), Error> {
     let header = headers.get(header::AUTHORIZATION);
     let header = header.map(|value| value.to_str().unwrap_or_default());
     check_single_key(plane.admin_key.as_deref(), header)

@@ -11,8 +11,6 @@ use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
 const LATER: &[(&str, &str)] = &[
-    ("/dumps", "dumps"),
-    ("/snapshots", "snapshots"),
     ("/export", "exports"),
     ("/webhooks", "webhooks"),
     ("/webhooks/{uuid}", "webhooks"),

@@ -42,6 +42,9 @@ pub(crate) fn progress(parts: &[Part]) -> Option<Status> {
 
 /// Merges `parts` of `task`; `now` stands in for times that no node gave.
 pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
+    if task.kind == Kind::DumpCreation {
+        return dump(task, now);
+    }
     let started_at = parts.iter().filter_map(|part| part.started_at).min();
     if let Some(status) = progress(parts) {
         let running = status == Status::Processing;
@@ -93,6 +96,26 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
                 .all(harmless),
         },
         error,
+    }
+}
+
+/// A dump is made here, not by nodes: it has ended once it has a name, or a reason why not.
+fn dump(task: &Task, now: Nanos) -> Merged {
+    let made = !task.details["dumpUid"].is_null();
+    let status = match (&task.doom, made, task.started_at) {
+        (Some(_), _, _) => Status::Failed,
+        (None, true, _) => Status::Succeeded,
+        (None, false, Some(_)) => Status::Processing,
+        (None, false, None) => Status::Enqueued,
+    };
+    Merged {
+        status,
+        started_at: task.started_at,
+        finished_at: status.is_finished().then_some(now),
+        details: task.details.clone(),
+        error: task.doom.clone(),
+        canceled_copies: Vec::new(),
+        created: false,
     }
 }
 
@@ -188,7 +211,10 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
             let edited = with_count(&task.details, "editedDocuments", &count);
             return with_count(&edited, "deletedDocuments", &count);
         }
-        Kind::TaskDeletion | Kind::IndexCompaction => return task.details.clone(),
+        Kind::TaskDeletion
+        | Kind::IndexCompaction
+        | Kind::DumpCreation
+        | Kind::SnapshotCreation => return task.details.clone(),
         Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate | Kind::IndexSwap => {
             return task.details.clone()
         }

@@ -44,6 +44,9 @@ impl Cluster {
                 .map(|(n, fake)| node_config(n, fake))
                 .collect(),
             store_path: folder.path().join("miroir.db"),
+            dumps_path: None,
+            own_address: "http://127.0.0.1:1".to_owned(),
+            body_bytes_max: 1 << 20,
             driver: "test".into(),
         };
         Cluster {

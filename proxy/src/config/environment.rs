@@ -47,10 +47,9 @@ const OTHERS: &[&str] = &[
 
 /// Keys that hold a value (not a section, not a member of a list entry).
 fn settable() -> impl Iterator<Item = &'static str> {
-    keys::KNOWN
-        .iter()
-        .copied()
-        .filter(|key| !key.contains("[]") && !matches!(*key, "task_store" | "admin" | "server"))
+    keys::KNOWN.iter().copied().filter(|key| {
+        !key.contains("[]") && !matches!(*key, "task_store" | "dumps" | "admin" | "server")
+    })
 }
 
 fn variable(path: &'static str) -> String {

@@ -20,6 +20,8 @@ pub const KNOWN: &[&str] = &[
     "task_store",
     "task_store.backend",
     "task_store.path",
+    "dumps",
+    "dumps.dir",
     "admin",
     "admin.api_key",
     "server",
