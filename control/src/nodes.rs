@@ -219,9 +219,10 @@ impl Reply {
         }
     }
 
-    /// Whether the node blames the client (and not our key, or its own load).
+    /// Whether the node blames the client (and not our key, or its own load), or does not know how to do this at all.
     fn blames_client(&self) -> bool {
-        (400..500).contains(&self.status) && !matches!(self.status, 401 | 403 | 408 | 429)
+        let by_client = (400..500).contains(&self.status) || self.status == 501;
+        by_client && !matches!(self.status, 401 | 403 | 408 | 429)
     }
 
     fn task_uid(&self) -> Option<u32> {
