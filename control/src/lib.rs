@@ -18,7 +18,6 @@
 //! | `fleet`, `layouts` | the nodes there are, and where each index lies |
 //! | `nodes`, `health`, `identity` | talking to nodes; whether they are there, and whether they are still who they were |
 //! | `dumps` | dumps of the cluster, and from dumps into it |
-//! | `nodes`, `health` | talking to nodes |
 //! | `routes` | the slow routes as an axum router |
 #![forbid(unsafe_code)]
 
