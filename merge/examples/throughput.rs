@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miroir_merge::{
-    count_documents, merge_documents, merge_search, split, DocumentsPage, FacetOrder, Format,
-    Paging, Route, Spec,
+    count_documents, merge_documents, merge_search, split, DocumentsPage, Format, Paging, Route,
+    Spec,
 };
 use serde_json::value::RawValue;
 
@@ -156,23 +156,10 @@ fn split_all(body: &[u8], format: Format) -> usize {
 
 fn spec(limit: usize) -> Spec<'static> {
     Spec {
-        paging: Paging::Offset { offset: 0, limit },
-        max_total_hits: 1000,
         cap_totals: true,
-        show_score: false,
-        show_details: false,
-        ranked: true,
-        federated: false,
-        semantic: false,
-        distinct: None,
-        counts: None,
-        strip_fields: &[],
-        strip_formatted: &[],
-        facet_order: &|_| FacetOrder::Alpha,
-        max_values_per_facet: 100,
         query: "night",
         processing_time_ms: 1,
-        request_uid: None,
+        ..Spec::of(Paging::Offset { offset: 0, limit })
     }
 }
 

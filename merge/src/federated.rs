@@ -5,6 +5,10 @@
 //! query, the parts of one query are merged rule by rule as in a plain search, and the queries' lists are merged by their
 //! weighted score values as one node merges them ([`crate::weighted`]). No document is on two nodes, so none comes twice.
 //!
+//! Queries of which a node's list is of no use are asked apart, each in a federated search of its own: a hybrid one, for which nodes
+//! would decide each by itself, by words and by meaning ([`Mixed`]), and one whose distinct attribute is hidden. A document that such
+//! a query and another find is known by its id, and the sums are told by answers to all queries together.
+//!
 //! Nodes are asked all queries, also for indexes of which they are to show nothing (their filter then lets nothing pass), so that
 //! positions mean the same everywhere. They were asked for offset 0 and as many hits as the page reaches.
 
@@ -12,7 +16,7 @@ pub(crate) mod answer;
 mod facets;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -21,7 +25,9 @@ use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::search::distinct::Seen;
-use crate::search::{unreadable, write_paging, FacetOrder, Paging, Window};
+use crate::search::mix::Mixture;
+use crate::search::{unreadable, write_paging, FacetOrder, Mix, Paging, Spec, Window};
+use crate::split::stored_id;
 use crate::MergeError;
 use answer::{Answer, Hit};
 
@@ -32,6 +38,8 @@ pub struct FederatedSpec<'a> {
     pub indexes: &'a [FederatedIndex<'a>],
     /// In the order of the request: nodes name them by position.
     pub queries: &'a [FederatedQuery<'a>],
+    /// Whether some query looks for meaning, so that the answer counts the hits that were found so.
+    pub semantic: bool,
     /// `federation.distinct`: of all hits together, only the first with a value stays.
     pub distinct: Option<&'a str>,
     /// `federation.mergeFacets`: one distribution over all indexes. Nodes were not asked to merge facets.
@@ -48,6 +56,8 @@ pub struct FederatedIndex<'a> {
     pub node_uid: &'a str,
     /// Hits that it gives at most: its `maxTotalHits` where nodes keep to it in federated searches (since 1.34).
     pub hits_max: usize,
+    /// Dotted path of the primary key, which hits carry where queries of the index were asked apart.
+    pub told_apart_by: Option<&'a str>,
     pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
     /// The order where facets of all indexes are merged.
     pub merged_order: &'a dyn Fn(&str) -> FacetOrder,
@@ -77,51 +87,162 @@ pub struct MergeFacets {
     pub max_values_per_facet: Option<usize>,
 }
 
-/// Merges the bodies of the nodes' answers to a federated `POST /multi-search` that was sent with `Meili-Proxy-Search: true`.
-///
-/// `answers` are in the order of the plan: hits that tie come from the lower position first, and then in the node's own order.
+/// The bodies of the nodes' answers to federated `POST /multi-search`es that were sent with `Meili-Proxy-Search: true`.
+#[derive(Clone, Copy, Default)]
+pub struct FederatedAnswers<'a> {
+    /// To queries that nodes were asked together, and to single ones. In the order of the plan: hits that tie come from the
+    /// lower position first, and then in the node's own order.
+    pub lists: &'a [Bytes],
+    pub mixed: &'a [Mixed<'a>],
+    /// To all queries together, where some were asked apart: these tell totals and facets.
+    pub counted: Option<&'a [Bytes]>,
+}
+
+/// The answers to a hybrid query.
+#[derive(Clone, Copy)]
+pub struct Mixed<'a> {
+    /// Its position among the queries.
+    pub query: usize,
+    pub words: &'a [Bytes],
+    pub meaning: &'a [Bytes],
+    pub mix: Mix<'a>,
+}
+
+/// Merges the answers of nodes to a federated search.
 ///
 /// # Errors
 /// An answer that is not one to a federated search with that header, or lacks ranking details where they are needed.
-pub fn merge_federated(answers: &[Bytes], spec: &FederatedSpec) -> Result<Merged, MergeError> {
-    let ranked = |query: usize| spec.queries.get(query).map(|query| query.ranked);
-    let mut read: Vec<Answer> = answers
-        .iter()
-        .enumerate()
-        .map(|(node, bytes)| Answer::read(bytes, node, &ranked))
-        .collect::<Result<_, _>>()?;
-    let total = read
+pub fn merge_federated(
+    answers: &FederatedAnswers,
+    spec: &FederatedSpec,
+) -> Result<Merged, MergeError> {
+    let mut listed = read(answers.lists, spec)?;
+    let window = Window::of(spec.paging);
+    let reach = window.skip.saturating_add(window.take);
+    // All answers with hits in one row: hits are known by their place in it.
+    let mut all = answers.lists.to_vec();
+    let mut mixed = Vec::with_capacity(answers.mixed.len());
+    for one in answers.mixed {
+        mixed.push((one.query, one.read(all.len(), reach, spec)?));
+        all.extend(one.words.iter().chain(one.meaning).cloned());
+    }
+    let mut lists = Lists::new(&all, spec, reach);
+    let mut by_query = lists.of_queries(&mut listed)?;
+    for (query, (hits, duplicates)) in mixed {
+        by_query[query] = hits;
+        if spec.is_alone(query) {
+            lists.duplicates += duplicates;
+        }
+    }
+    let hits = lists.of_all(by_query)?;
+    let mut duplicates = lists.duplicates;
+    let (counting, counted) = match answers.counted {
+        Some(answers) => {
+            let mut counted = read(answers, spec)?;
+            if spec.distinct.is_some() {
+                // Nodes know the duplicates between their own hits of different queries, wherever they were asked for these.
+                let mut lists = Lists::new(answers, spec, reach);
+                let by_query = lists.of_queries(&mut counted)?;
+                lists.of_all(by_query)?;
+                duplicates = lists.duplicates;
+            }
+            (answers, counted)
+        }
+        None => (answers.lists, listed),
+    };
+    let total = counted
         .iter()
         .map(|answer| answer.total)
         .fold(0, u64::saturating_add);
-    let semantic = read.iter().any(|answer| answer.semantic);
-    let window = Window::of(spec.paging);
-
-    let mut lists = Lists::new(answers, spec, window.skip.saturating_add(window.take));
-    let by_query = lists.of_queries(&mut read)?;
-    let hits = lists.of_all(by_query)?;
+    let semantic = spec.semantic || counted.iter().any(|answer| answer.semantic);
     let page: Vec<&Hit> = hits.iter().skip(window.skip).take(window.take).collect();
 
     let mut reply = Reply::with_capacity(4 * page.len() + 2, 1024);
     reply.text(b"{\"hits\":[");
-    write_hits(answers, spec, &page, &mut reply)?;
+    write_hits(&all, spec, &page, &mut reply)?;
     reply.text(b"],\"processingTimeMs\":");
     reply.number(spec.processing_time_ms);
-    let found = total.saturating_sub(lists.duplicates);
+    let found = total.saturating_sub(duplicates);
     write_paging(&mut reply, spec.paging, found);
     if semantic {
         let count = page.iter().filter(|hit| hit.weighted.is_semantic()).count();
         reply.text(b",\"semanticHitCount\":");
         reply.number(count as u64);
     }
-    facets::write(answers, &read, spec, total, &mut reply)?;
-    write_query_vectors(answers, &read, &mut reply);
+    facets::write(counting, &counted, spec, total, &mut reply)?;
+    write_query_vectors(counting, &counted, &mut reply);
     if let Some(uid) = spec.request_uid {
         reply.text(b",\"requestUid\":");
         reply.string(uid);
     }
     reply.text(b"}");
     Ok(reply.finish())
+}
+
+impl FederatedSpec<'_> {
+    /// Whether no other query of the index can have found a duplicate too.
+    fn is_alone(&self, query: usize) -> bool {
+        let mut others = self.queries.iter().enumerate();
+        let index = self.queries.get(query).map(|query| query.index);
+        !others.any(|(place, other)| place != query && Some(other.index) == index)
+    }
+}
+
+fn read<'a>(answers: &'a [Bytes], spec: &FederatedSpec) -> Result<Vec<Answer<'a>>, MergeError> {
+    let ranked = |query: usize| spec.queries.get(query).map(|query| query.ranked);
+    let numbered = answers.iter().enumerate();
+    numbered
+        .map(|(node, bytes)| Answer::read(bytes, node, &ranked))
+        .collect()
+}
+
+impl<'a> Mixed<'a> {
+    /// The first hits of the query, and how many more repeat their distinct values; the answers stand from `at` on, those by words
+    /// before those by meaning.
+    fn read(
+        &self,
+        at: usize,
+        reach: usize,
+        spec: &FederatedSpec,
+    ) -> Result<(Vec<Hit<'a>>, u64), MergeError> {
+        let out_of_range = || MergeError::bad(0, "it is to a query that was not asked");
+        let query = spec.queries.get(self.query).ok_or_else(out_of_range)?;
+        let mixture = Mixture::of(
+            self.words,
+            self.meaning,
+            reach,
+            &self.mix,
+            &spec_of_mixed(query.distinct.or(spec.distinct)),
+        )?;
+        let duplicates = mixture.duplicates;
+        let hits: Result<_, _> = mixture
+            .hits
+            .into_iter()
+            .map(|hit| {
+                let (answers, before) = if hit.semantic {
+                    (self.meaning, self.words.len())
+                } else {
+                    (self.words, 0)
+                };
+                let mut read = Hit::read_at(&answers[hit.node], hit.span)?;
+                read.node = at + before + hit.node;
+                Ok(read)
+            })
+            .collect();
+        Ok((hits?, duplicates))
+    }
+}
+
+/// How the two lists of a hybrid query are read.
+pub fn spec_of_mixed(distinct: Option<&str>) -> Spec<'_> {
+    Spec {
+        federated: true,
+        distinct,
+        ..Spec::of(Paging::Offset {
+            offset: 0,
+            limit: 0,
+        })
+    }
 }
 
 /// Merges lists, and drops what a distinct attribute lets through only once.
@@ -160,14 +281,7 @@ impl<'a> Lists<'a> {
             let in_order = interleave(parts, |a, b| a.key.compare(&b.key).is_lt());
             let mut list = Vec::new();
             let mut seen = query.distinct.or(self.spec.distinct).map(Seen::new);
-            // Another query of the index may have found the same duplicate.
-            let alone = self
-                .spec
-                .queries
-                .iter()
-                .filter(|other| other.index == query.index)
-                .count()
-                == 1;
+            let alone = self.spec.is_alone(lists.len());
             for hit in in_order {
                 if list.len() == self.reach {
                     break;
@@ -192,10 +306,18 @@ impl<'a> Lists<'a> {
             .map(|index| index.hits_max)
             .collect();
         let mut seen = self.spec.distinct.map(Seen::new);
+        let mut documents: HashSet<(usize, Vec<u8>)> = HashSet::new();
         let mut list = Vec::new();
         // Of equal hits that of the earlier query comes first, as the lists stand.
         for hit in interleave(by_query, |a, b| a.weighted.compare(&b.weighted).is_lt()) {
             let index = self.spec.queries[hit.query].index;
+            if let Some(primary_key) = self.told_apart_by(index) {
+                let id = stored_id(&self.answers[hit.node], hit.span.clone(), primary_key)
+                    .ok_or_else(|| MergeError::bad(hit.node, "a hit has no document id"))?;
+                if !documents.insert((index, id.into_owned())) {
+                    continue;
+                }
+            }
             match left.get_mut(index) {
                 Some(0) => continue,
                 Some(left) => *left -= 1,
@@ -212,6 +334,11 @@ impl<'a> Lists<'a> {
             }
         }
         Ok(list)
+    }
+
+    fn told_apart_by(&self, index: usize) -> Option<&'a str> {
+        let index = self.spec.indexes.get(index)?;
+        index.told_apart_by
     }
 
     fn repeats(&self, seen: &mut Option<Seen>, hit: &Hit) -> Result<bool, MergeError> {

@@ -30,12 +30,15 @@ mod weighted;
 pub use documents::{merge_documents, scan_documents, strip_document, DocumentsPage, Page};
 pub use error::MergeError;
 pub use facet_search::{merge_facet_search, FacetSearch};
-pub use federated::{merge_federated, FederatedIndex, FederatedQuery, FederatedSpec, MergeFacets};
+pub use federated::{
+    merge_federated, spec_of_mixed, FederatedAnswers, FederatedIndex, FederatedQuery,
+    FederatedSpec, MergeFacets, Mixed,
+};
 pub use reply::Merged;
 pub use results::split_results;
 pub use search::{
-    count_found, merge_hybrid, merge_levels, merge_search, merge_similar, missing_words, Counts,
-    DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
+    count_found, merge_hybrid, merge_levels, merge_search, merge_similar, missing_words,
+    words_suffice, Counts, DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
 };
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,

@@ -10,7 +10,7 @@ mod answer;
 pub(crate) mod distinct;
 pub(crate) mod facets;
 mod levels;
-mod mix;
+pub(crate) mod mix;
 mod queue;
 mod similar;
 mod totals;
@@ -30,7 +30,7 @@ use answer::{Answer, Carried};
 use distinct::Seen;
 pub use levels::{merge_levels, missing_words, Levels};
 use levels::{Documents, Marks};
-pub use mix::{merge_hybrid, Mix};
+pub use mix::{merge_hybrid, words_suffice, Mix};
 use queue::{Head, Queue};
 pub use similar::{count_found, merge_similar, Similar};
 use totals::Walked;
@@ -88,6 +88,31 @@ pub struct Spec<'a> {
     pub processing_time_ms: u64,
     /// Present in the answer when given: newer Meilisearch versions send one; the caller knows.
     pub request_uid: Option<&'a str>,
+}
+
+impl<'a> Spec<'a> {
+    /// A ranked search with Meilisearch's defaults, of which the client wants nothing but the hits of this page.
+    pub fn of(paging: Paging) -> Spec<'a> {
+        Spec {
+            paging,
+            max_total_hits: 1000,
+            cap_totals: false,
+            show_score: false,
+            show_details: false,
+            ranked: true,
+            federated: false,
+            semantic: false,
+            distinct: None,
+            counts: None,
+            strip_fields: &[],
+            strip_formatted: &[],
+            facet_order: &|_| FacetOrder::Alpha,
+            max_values_per_facet: 100,
+            query: "",
+            processing_time_ms: 0,
+            request_uid: None,
+        }
+    }
 }
 
 impl Spec<'_> {

@@ -76,26 +76,12 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
         }),
         ours: Box::new(move || {
             let spec = Spec {
-                paging: Paging::Offset {
-                    offset: 0,
-                    limit: hits,
-                },
-                max_total_hits: 1000,
-                cap_totals: false,
-                show_score: false,
-                show_details: false,
-                ranked: true,
-                federated: false,
-                semantic: false,
-                distinct: None,
-                counts: None,
-                strip_fields: &[],
-                strip_formatted: &[],
-                facet_order: &|_| FacetOrder::Alpha,
-                max_values_per_facet: 100,
                 query: "dark knight",
                 processing_time_ms: 3,
-                request_uid: None,
+                ..Spec::of(Paging::Offset {
+                    offset: 0,
+                    limit: hits,
+                })
             };
             let merged = merge_search(black_box(&answers), &spec);
             assert!(black_box(merged).is_ok_and(|merged| merged.len() > hits));

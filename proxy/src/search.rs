@@ -24,8 +24,7 @@ mod request;
 
 use counting::Counting;
 use frequency::Frequency;
-use hybrid::{Halves, Kind};
-pub use hybrid::{Hybrid, Ratio};
+pub use hybrid::{Halves, Hybrid, Kind, Ratio};
 pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
@@ -176,7 +175,7 @@ impl<'t> Search<'t> {
         }
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
         if planned.reveal.is_some() {
-            check_reveal(table, &by)?;
+            check_reveal(table)?;
         }
         let shards = planned.pinned_shards(index);
         Ok(Search {
@@ -330,12 +329,7 @@ async fn refusal(app: &App, table: &RoutingTable, request: &Request, error: Erro
 }
 
 /// Whether hidden values can be had. Errors: 501.
-fn check_reveal(table: &RoutingTable, by: &By) -> Result<(), Error> {
-    if !matches!(by, By::Words) {
-        return Err(Error::not_implemented(
-            "a search by meaning that ranks by, or is distinct on, a field that displayedAttributes hides (show the field)",
-        ));
-    }
+fn check_reveal(table: &RoutingTable) -> Result<(), Error> {
     if !table.federates() {
         return Err(Error::not_implemented(
             "ranking by, or distinct on, a field that displayedAttributes hides, on nodes that do not tell its values \

@@ -5,8 +5,9 @@
 //! asked by a search for those vectors, which finds the same neighbours by the same measure.
 //!
 //! With several vectors for one document a node compares first with first, second with second and so on; a search compares
-//! with all. That is the one difference that remains. A distinct attribute, or a ranking rule that sorts before
-//! all words, would change what a search lists but not what is similar: there the answer is 501.
+//! with all. That is the one difference that remains. Ranking rules that sort take part in a search: behind all words they only
+//! order what is equally near, and are cut out of the details. A distinct attribute, or a rule that sorts before all words,
+//! would change what a search lists but not what is similar: there the answer is 501.
 
 use std::time::Instant;
 
@@ -130,7 +131,7 @@ impl<'a> Search<'a> {
         let settings = &self.index.settings;
         if !self.others.is_empty() && !finds_by_meaning(settings) {
             return Err(Error::not_implemented(
-                "similar documents where the index has a distinct attribute or a ranking rule that sorts",
+                "similar documents where the index has a distinct attribute, or a ranking rule that sorts before all words",
             ));
         }
         let (planned, primary_key) = self.plan(vectors)?;
@@ -142,28 +143,20 @@ impl<'a> Search<'a> {
         }
         let answers: Vec<Bytes> = near.into_iter().chain(found.concat()).collect();
         let stripped = planned.first().map(|planned| &planned.strip_fields);
-        let strip: Vec<&str> = stripped.into_iter().flatten().map(String::as_str).collect();
+        let sorting = details_of_sorting_rules(settings);
+        let stripped = stripped.into_iter().flatten().chain(&sorting);
+        let strip: Vec<&str> = stripped.map(String::as_str).collect();
         let spec = Spec {
-            paging: Paging::Offset {
-                offset: self.body.offset.unwrap_or(0),
-                limit: self.body.limit.unwrap_or(DEFAULT_LIMIT),
-            },
             max_total_hits: settings.max_total_hits,
             cap_totals: true,
             show_score: self.body.show_ranking_score,
             show_details: self.body.show_ranking_score_details,
-            ranked: true,
-            federated: false,
-            semantic: false,
-            distinct: None,
-            counts: None,
             strip_fields: &strip,
-            strip_formatted: &[],
-            facet_order: &|_| miroir_merge::FacetOrder::Alpha,
-            max_values_per_facet: 0,
-            query: "",
             processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            request_uid: None,
+            ..Spec::of(Paging::Offset {
+                offset: self.body.offset.unwrap_or(0),
+                limit: self.body.limit.unwrap_or(DEFAULT_LIMIT),
+            })
         };
         let similar = Similar {
             id: &self.id,
@@ -321,10 +314,21 @@ fn bodies_of(gathered: Gathered) -> Vec<Bytes> {
     gathered.answers.into_iter().map(|(_, body)| body).collect()
 }
 
-/// Whether a search by a vector lists the nearest documents as `/similar` does, which no rule that sorts takes part in.
+/// Whether a search by a vector lists the nearest documents first, as `/similar` does: milli puts the vector in the place of the
+/// first rule that goes by words.
 fn finds_by_meaning(settings: &SearchSettings) -> bool {
     let mut rules = settings.ranking_rules.iter();
-    settings.distinct_attribute.is_none() && !rules.any(|rule| rule.contains(':'))
+    let first = rules.find(|rule| *rule != "sort");
+    settings.distinct_attribute.is_none() && first.is_some_and(|rule| !rule.contains(':'))
+}
+
+/// Where the details of a search tell of rules that sort, which `/similar` does not know.
+fn details_of_sorting_rules(settings: &SearchSettings) -> Vec<String> {
+    let rules = settings.ranking_rules.iter();
+    let sorting = rules.filter(|rule| rule.contains(':'));
+    sorting
+        .map(|rule| format!("_rankingScoreDetails.{rule}"))
+        .collect()
 }
 
 /// The vectors that a document has for an embedder.

@@ -232,7 +232,7 @@ impl List {
             return List::Several(queries.iter().map(search).collect());
         }
         match (method, path.rsplit('/').next().unwrap_or_default()) {
-            ("GET", "search") => List::Hits(Search {
+            ("GET", "search" | "similar") => List::Hits(Search {
                 path,
                 form: Form::Query(pairs()),
             }),

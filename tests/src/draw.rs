@@ -51,6 +51,7 @@ pub fn corpus(seed: u64, asks: usize) -> Corpus {
         text_ids: rng.gen_bool(0.3),
         even: rng.gen_bool(0.5),
         vectors: rng.gen_bool(0.25),
+        two_embedders: rng.gen_bool(0.3),
         several_vectors: seed.is_multiple_of(2),
         spellings: rng.gen_bool(0.25),
         two: rng.gen_bool(0.3),
@@ -71,7 +72,10 @@ pub fn corpus(seed: u64, asks: usize) -> Corpus {
     let settings = settings::settings(&mut rng, &shape);
     shape.count = documents.len();
     let asks = (0..asks)
-        .map(|_| search::ask(&mut rng, &shape, &settings))
+        .map(|_| {
+            let ask = search::ask(&mut rng, &shape, &settings);
+            sometimes_by_get(&mut rng, ask)
+        })
         .collect();
     Corpus {
         documents,
@@ -79,6 +83,12 @@ pub fn corpus(seed: u64, asks: usize) -> Corpus {
         settings,
         asks,
     }
+}
+
+/// Both forms of a request read their parameters in their own way.
+fn sometimes_by_get(rng: &mut StdRng, ask: Ask) -> Ask {
+    let by_get = rng.gen_bool(0.15);
+    Ask { by_get, ..ask }
 }
 
 /// The first id of the second index.
@@ -104,8 +114,9 @@ struct Shape {
     text_ids: bool,
     /// Every node knows every word, see the module's documentation.
     even: bool,
-    /// Documents have vectors, and there is an embedder for them.
+    /// Documents have vectors, and there are embedders for them: one, or two.
     vectors: bool,
+    two_embedders: bool,
     /// Some documents have two vectors. Then there is no `similar`: it compares the first with the first and the second with the
     /// second, and a search by a vector, which the other nodes are asked, with both.
     several_vectors: bool,
@@ -119,6 +130,10 @@ struct Shape {
 }
 
 impl Shape {
+    fn embedders(&self) -> &'static [&'static str] {
+        &EMBEDDERS[..1 + usize::from(self.two_embedders)]
+    }
+
     fn id(&self, i: usize) -> Value {
         if self.text_ids {
             json!(format!("x-{i}"))
@@ -128,9 +143,9 @@ impl Shape {
     }
 }
 
-/// What the vectors' embedder is called, and how long they are: longer than there are documents, because arroy compares with every
+/// What the vectors' embedders are called, and how long vectors are: longer than there are documents, because arroy compares with every
 /// vector then. With more vectors than dimensions it walks random trees, and no two nodes find the same.
-const EMBEDDER: &str = "vec";
+const EMBEDDERS: [&str; 2] = ["vec", "alt"];
 const DIMENSIONS: usize = 256;
 /// So many of the numbers are not zero.
 const ANGLES: usize = 4;
@@ -368,10 +383,14 @@ fn document(rng: &mut StdRng, shape: &Shape, i: usize) -> Value {
         );
     }
     if shape.vectors {
-        maybe("_vectors", 1.0, &mut |r| match r.gen_range(0..12) {
-            0 | 1 => json!({EMBEDDER: null}),
-            2 if shape.several_vectors => json!({EMBEDDER: [vector(r), vector(r)]}),
-            _ => json!({EMBEDDER: vector(r)}),
+        maybe("_vectors", 1.0, &mut |r| {
+            let mut of = |_| match r.gen_range(0..12) {
+                0 | 1 => Value::Null,
+                2 if shape.several_vectors => json!([vector(r), vector(r)]),
+                _ => json!(vector(r)),
+            };
+            let vectors = shape.embedders().iter();
+            vectors.map(|name| (name.to_string(), of(name))).collect()
         });
     }
     if rng.gen_bool(0.3) {

@@ -5,7 +5,9 @@
 //! with `MIROIR_WRITE_DOCS=1`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::judge::{Found, Verdict, KNOWN};
 
@@ -16,7 +18,7 @@ pub struct Tally {
 }
 
 /// What came of the answers of one cluster about one corpus.
-#[derive(Default)]
+#[derive(Default, Deserialize, Serialize)]
 pub struct Row {
     pub compared: usize,
     pub agreed: usize,
@@ -25,7 +27,7 @@ pub struct Row {
     /// By the cluster's words.
     pub not_yet: BTreeMap<String, usize>,
     /// By [`crate::judge::Known::what`].
-    pub known: BTreeMap<&'static str, usize>,
+    pub known: BTreeMap<String, usize>,
     /// By kind.
     pub failed: BTreeMap<String, usize>,
 }
@@ -40,7 +42,7 @@ impl Row {
             *self.not_yet.entry(words.clone()).or_default() += count;
         }
         for (what, count) in &other.known {
-            *self.known.entry(what).or_default() += count;
+            *self.known.entry(what.clone()).or_default() += count;
         }
         for (kind, count) in &other.failed {
             *self.failed.entry(kind.clone()).or_default() += count;
@@ -73,8 +75,8 @@ impl Tally {
                 row.with_hits += usize::from(*with_hits);
             }
             Verdict::Refused => row.refused += 1,
-            Verdict::NotYet(words) => *row.not_yet.entry(words.clone()).or_default() += 1,
-            Verdict::Known(known) => *row.known.entry(known.what).or_default() += 1,
+            Verdict::NotYet(words) => *row.not_yet.entry(words.to_string()).or_default() += 1,
+            Verdict::Known(known) => *row.known.entry(known.what.to_string()).or_default() += 1,
             Verdict::Differ(found) => *row.failed.entry(found.kind.clone()).or_default() += 1,
         }
         new
@@ -84,6 +86,22 @@ impl Tally {
     pub fn fail(&mut self, corpus: &str, cluster: &str, found: Found) {
         let row = self.rows.entry((corpus.to_string(), cluster.to_string()));
         *row.or_default().failed.entry(found.kind).or_default() += 1;
+    }
+
+    /// Adds what earlier parts of a run left in `file`, and leaves the sum there. Parts are of one run where they have other searches.
+    pub fn add_up(&mut self, file: &Path) -> Result<(), String> {
+        let trouble = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+        if file.exists() {
+            let text = std::fs::read(file).map_err(|e| trouble(&e))?;
+            let rows: Vec<((String, String), Row)> =
+                serde_json::from_slice(&text).map_err(|e| trouble(&e))?;
+            for (of, row) in rows {
+                self.rows.entry(of).or_default().add(&row);
+            }
+        }
+        let rows: Vec<_> = self.rows.iter().collect();
+        let text = serde_json::to_vec(&rows).map_err(|e| trouble(&e))?;
+        std::fs::write(file, text).map_err(|e| trouble(&e))
     }
 
     /// Everything together.
@@ -138,13 +156,14 @@ impl Tally {
 
     fn figures(&self, how: &str) -> String {
         let mut text = format!(
-            "{how}\n\n| corpus | cluster | answers compared | equal up to ties | of them with hits | refused alike | differ as listed | differ otherwise |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+            "{how}\n\n| corpus | cluster | answers compared | equal up to ties | of them with hits | refused alike | differ as listed | not there yet | differ otherwise |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         );
         for ((corpus, cluster), row) in &self.rows {
-            let otherwise: usize = row.failed.values().chain(row.not_yet.values()).sum();
+            let not_yet: usize = row.not_yet.values().sum();
+            let otherwise: usize = row.failed.values().sum();
             text += &format!(
-                "| {corpus} | {cluster} | {} | {} | {} | {} | {} | {otherwise} |\n",
+                "| {corpus} | {cluster} | {} | {} | {} | {} | {} | {not_yet} | {otherwise} |\n",
                 row.compared,
                 row.agreed,
                 row.with_hits,

@@ -114,11 +114,14 @@ pub fn as_scenario(case: &Case, name: &str) -> String {
             lines.join("\n"),
         );
     }
-    let Ask { body, .. } = &case.ask;
-    text + &format!(
-        "      - request: POST {}\n        json: {body}\n",
-        case.ask.path()
-    )
+    text + &match case.ask.get_target() {
+        Some(target) => format!("      - request: GET {target}\n"),
+        None => format!(
+            "      - request: POST {}\n        json: {}\n",
+            case.ask.path(),
+            case.ask.body
+        ),
+    }
 }
 
 /// The searches of a case.
@@ -283,10 +286,10 @@ mod tests {
             .as_object()
             .cloned()
             .unwrap_or_default();
-        let ask = Ask {
-            route: Route::MultiSearch,
-            body: json!({"queries": [{"indexUid": "{index}", "q": "one two three", "limit": 3}, {"indexUid": "{index}", "q": "four"}]}),
-        };
+        let ask = Ask::new(
+            Route::MultiSearch,
+            json!({"queries": [{"indexUid": "{index}", "q": "one two three", "limit": 3}, {"indexUid": "{index}", "q": "four"}]}),
+        );
         let culprit = |case: &Case| {
             let has = |id: i32| {
                 case.documents

@@ -4,7 +4,8 @@
 //! random). A run makes 2,000 searches; `MIROIR_RANDOM_CASES=10000`, for the night, makes more and asks the real corpora on every
 //! cluster of 1, 3 and 8 nodes with one copy and with two. `MIROIR_RANDOM_SEED` moves to other cases; every case is drawn from the seed
 //! printed with it alone, so `MIROIR_RANDOM_SEED=<that> MIROIR_RANDOM_CASES=1 MIROIR_RANDOM_CORPUS=<its corpus>` repeats it.
-//! `MIROIR_RANDOM_SHOW=1` prints the answers that differ as listed, `MIROIR_WRITE_DOCS=1` puts what was counted into docs/exactness.md.
+//! A long run can be made in parts: each of its parts has a corpus and a seed of its own, `MIROIR_RANDOM_NIGHT=1` for the night's
+//! clusters, and `MIROIR_RANDOM_TALLY=FILE`, where the parts add up. `MIROIR_RANDOM_SHOW=1` prints the answers that differ as listed, `MIROIR_WRITE_DOCS=1` puts what was counted into docs/exactness.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +46,12 @@ fn random_searches_agree_with_one_node() {
         };
         bench.play_all(seeds);
     }
-    let tally = tally.into_inner().unwrap_or_else(|e| e.into_inner());
+    let mut tally = tally.into_inner().unwrap_or_else(|e| e.into_inner());
+    if let Some(file) = std::env::var_os("MIROIR_RANDOM_TALLY") {
+        tally
+            .add_up(file.as_ref())
+            .unwrap_or_else(|e| panic!("{e}"));
+    }
     tally.print();
     if std::env::var("MIROIR_WRITE_DOCS").is_ok_and(|v| v == "1") {
         tally.write(&run.how()).unwrap_or_else(|e| panic!("{e}"));
@@ -99,6 +105,8 @@ struct Run {
     seed: u64,
     cases: u64,
     only: Option<String>,
+    /// Ask the real corpora on every cluster.
+    night: bool,
 }
 
 impl Run {
@@ -107,10 +115,12 @@ impl Run {
             let text = std::env::var(name).ok();
             text.and_then(|v| v.parse().ok()).unwrap_or(default)
         };
+        let cases = number("MIROIR_RANDOM_CASES", 2000);
         Run {
             seed: number("MIROIR_RANDOM_SEED", 20_261_121),
-            cases: number("MIROIR_RANDOM_CASES", 2000),
+            cases,
             only: std::env::var("MIROIR_RANDOM_CORPUS").ok(),
+            night: cases >= NIGHTLY || std::env::var_os("MIROIR_RANDOM_NIGHT").is_some(),
         }
     }
 
@@ -133,7 +143,7 @@ impl Run {
     fn clusters_for(&self, kind: Kind) -> Vec<(usize, u8)> {
         match kind {
             Kind::Drawn => vec![(3, 1), (3, 2)],
-            _ if self.cases >= NIGHTLY => vec![(1, 1), (3, 1), (3, 2), (8, 1), (8, 2)],
+            _ if self.night => vec![(1, 1), (3, 1), (3, 2), (8, 1), (8, 2)],
             Kind::Films => vec![(1, 1), (3, 2)],
             Kind::Cities => vec![(3, 1), (8, 2)],
         }

@@ -120,6 +120,12 @@ impl<'a> Hit<'a> {
         Ok(hit)
     }
 
+    /// Reads the hit that stands at `span` of an answer; what orders it within its query is not looked at again.
+    pub fn read_at(bytes: &'a [u8], span: Range<usize>) -> Result<Self, MergeError> {
+        let mut scanner = Scanner::within(bytes, span);
+        Hit::read(&mut scanner, bytes, 0, &|_| Some(false)).map_err(|trouble| trouble.at_node(0))
+    }
+
     fn read_federation(
         mut scanner: Scanner<'a>,
         node: usize,

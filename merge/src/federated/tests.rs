@@ -12,6 +12,7 @@ fn index(uid: &'static str) -> FederatedIndex<'static> {
         facet_order: ALPHA,
         merged_order: ALPHA,
         max_values_per_facet: 100,
+        told_apart_by: None,
     }
 }
 
@@ -49,6 +50,7 @@ impl Setup {
             },
             indexes: &self.indexes,
             queries: &self.queries,
+            semantic: false,
             distinct: None,
             merge_facets: None,
             processing_time_ms: 7,
@@ -77,8 +79,15 @@ fn answer(hits: Vec<Value>, total: u64, more: Value) -> Bytes {
     body.to_string().into()
 }
 
+fn of(lists: &[Bytes]) -> FederatedAnswers<'_> {
+    FederatedAnswers {
+        lists,
+        ..FederatedAnswers::default()
+    }
+}
+
 fn merged(answers: &[Bytes], spec: &FederatedSpec) -> Value {
-    serde_json::from_slice(&merge_federated(answers, spec).unwrap().to_bytes()).unwrap()
+    serde_json::from_slice(&merge_federated(&of(answers), spec).unwrap().to_bytes()).unwrap()
 }
 
 fn ids(merged: &Value) -> String {
@@ -293,7 +302,9 @@ fn facets_are_added_up_by_index() {
             facets(json!({"10": 5}), json!({"Blue": 2, "green": 1})),
         ),
     ];
-    let by_index = merge_federated(&answers, &setup.spec()).unwrap().to_bytes();
+    let by_index = merge_federated(&of(&answers), &setup.spec())
+        .unwrap()
+        .to_bytes();
     let by_index = std::str::from_utf8(&by_index).unwrap();
     let expected = r#""facetsByIndex":{"a":{"distribution":{"n":{"1":1,"10":7,"2":1}},"stats":{"n":{"min":1.0,"max":10.0}}},"b":{"distribution":{"c":{"blue":5,"red":4}},"stats":{}}}"#;
     assert!(by_index.contains(expected), "{by_index}");
@@ -314,7 +325,7 @@ fn facets_of_indexes_are_joined_by_spelling() {
             max_values_per_facet: max,
         });
         let merged = merge_federated(
-            &answers,
+            &of(&answers),
             &FederatedSpec {
                 merge_facets,
                 ..setup.spec()
@@ -363,7 +374,10 @@ fn what_is_no_federated_answer_is_refused() {
     lacking.push(unknown);
     for hit in lacking {
         let answers = [answer(vec![hit.clone()], 1, json!({}))];
-        assert!(merge_federated(&answers, &setup.spec()).is_err(), "{hit}");
+        assert!(
+            merge_federated(&of(&answers), &setup.spec()).is_err(),
+            "{hit}"
+        );
     }
     for text in [
         "",
@@ -374,8 +388,81 @@ fn what_is_no_federated_answer_is_refused() {
         r#"{"hits":[1],"totalHits":1}"#,
     ] {
         assert!(
-            merge_federated(&[Bytes::from(text)], &setup.spec()).is_err(),
+            merge_federated(&of(&[Bytes::from(text)]), &setup.spec()).is_err(),
             "{text}"
         );
     }
+}
+
+/// A hit of a hybrid query alone: found by words with a score, or by meaning with a similarity.
+fn half(id: &str, query: usize, words: bool, score: f64) -> Value {
+    let (rule, detail, value) = if words {
+        let detail = json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 2, "score": score});
+        ("words", detail, "weightedScore")
+    } else {
+        (
+            "vectorSort",
+            json!({"order": 0, "similarity": score}),
+            "vectorSort",
+        )
+    };
+    json!({
+        "id": id, "_rankingScore": score, "_rankingScoreDetails": {rule: detail},
+        "_federation": {"indexUid": "a", "queriesPosition": query, "weightedRankingScore": score,
+                        "weightedScoreValues": [{value: score}]},
+    })
+}
+
+#[test]
+fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
+    let mut setup = Setup::new();
+    setup.indexes[0].told_apart_by = Some("id");
+    let half_answer = |words: bool, hits: &[(&str, f64)]| {
+        let hits = hits.iter().map(|(id, score)| half(id, 2, words, *score));
+        answer(hits.collect(), 50, json!({}))
+    };
+    let lists = [answer(vec![hit("p", 0, 9), hit("q", 0, 5)], 70, json!({}))];
+    let words = [
+        half_answer(true, &[("r", 0.8), ("s", 0.1)]),
+        half_answer(true, &[]),
+    ];
+    let meaning = [
+        half_answer(false, &[("q", 0.85)]),
+        half_answer(false, &[("t", 0.7)]),
+    ];
+    let counted = [answer(vec![], 6, json!({})), answer(vec![], 7, json!({}))];
+    let mixed = |ratio| {
+        [Mixed {
+            query: 2,
+            words: &words,
+            meaning: &meaning,
+            mix: Mix {
+                ratio,
+                primary_key: "id",
+                distinct_again: true,
+            },
+        }]
+    };
+    let spec = FederatedSpec {
+        semantic: true,
+        ..setup.spec()
+    };
+    let merge = |ratio: f32, limit: usize| -> Value {
+        let paging = Paging::Offset { offset: 0, limit };
+        let answers = FederatedAnswers {
+            lists: &lists,
+            mixed: &mixed(ratio),
+            counted: Some(&counted),
+        };
+        let spec = FederatedSpec { paging, ..spec };
+        serde_json::from_slice(&merge_federated(&answers, &spec).unwrap().to_bytes()).unwrap()
+    };
+    let all = merge(0.5, 20);
+    // `q` stands where meaning puts it, which is before its place among the words of the other query.
+    assert_eq!(ids(&all), "pqrts");
+    assert_eq!(all["semanticHitCount"], 2);
+    assert_eq!(all["estimatedTotalHits"], 13);
+    assert_eq!(all["hits"][1]["_federation"]["queriesPosition"], 2);
+    // One hit that is good enough by words is a whole page of one.
+    assert_eq!(ids(&merge(0.25, 1)), "p");
 }

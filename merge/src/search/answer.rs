@@ -133,6 +133,13 @@ impl Answer {
                     (self.facets, self.stats) = (facets.distribution, facets.stats);
                 }
             }
+            // Of the one query that was asked.
+            b"queryVectors" if scanner.peek() == Some(b'{') => {
+                scanner.object(|scanner, _, _| {
+                    self.query_vector = Some(scanner.value()?);
+                    Ok(())
+                })?
+            }
             b"queryVector" => {
                 let list = scanner.peek() == Some(b'[');
                 self.query_vector = Some(scanner.value()?).filter(|_| list);

@@ -28,6 +28,7 @@ use crate::MergeError;
 const GOOD_ENOUGH: f64 = 0.45;
 
 /// How two lists are mixed.
+#[derive(Clone, Copy, Debug)]
 pub struct Mix<'a> {
     /// The client's `hybrid.semanticRatio`, between 0 and 1.
     pub ratio: f32,
@@ -56,50 +57,102 @@ pub fn merge_hybrid(
         .skip
         .saturating_add(window.take)
         .min(spec.max_total_hits);
-    let by_words = scan(keyword)?;
-    let words = Found::take(keyword, &by_words, reach, false, mix, spec)?;
+    let mixture = Mixture::of(keyword, semantic, reach, mix, spec)?;
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
-
-    let by_words_weight = f64::from(1.0 - mix.ratio);
-    if words.hits.len() >= reach
-        && words
-            .hits
-            .iter()
-            .all(|hit| hit.score * by_words_weight >= GOOD_ENOUGH)
-    {
-        for hit in words.hits.iter().skip(window.skip).take(window.take) {
-            writer.write(hit.bytes, hit.node, hit.span.clone())?;
-        }
-        return finish(
-            keyword,
-            &by_words,
-            spec,
-            sum(&by_words).saturating_sub(words.duplicates),
-            Some(0),
-            reply,
-        );
-    }
-
-    let by_meaning = scan(semantic)?;
-    let meaning = Found::take(semantic, &by_meaning, reach, true, mix, spec)?;
-    let weights = (f64::from(mix.ratio), by_words_weight);
     let mut semantic_hits = 0;
-    let mixed = Mixed::new(&meaning.hits, &words.hits, weights, mix, spec);
-    for hit in mixed.skip(window.skip).take(window.take) {
-        let hit = hit?;
+    for hit in mixture.hits.iter().skip(window.skip).take(window.take) {
         semantic_hits += u64::from(hit.semantic);
         writer.write(hit.bytes, hit.node, hit.span.clone())?;
     }
     // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
+    let counted = if mixture.words_suffice {
+        keyword
+    } else {
+        semantic
+    };
+    let found = sum(&mixture.counted).saturating_sub(mixture.duplicates);
     finish(
-        semantic,
-        &by_meaning,
+        counted,
+        &mixture.counted,
         spec,
-        sum(&by_meaning).saturating_sub(meaning.duplicates),
+        found,
         Some(semantic_hits),
         reply,
     )
+}
+
+/// Whether the hits found by words are good enough to be the first `reach` hits of a hybrid search.
+///
+/// # Errors
+/// As [`merge_hybrid`].
+pub fn words_suffice(
+    keyword: &[Bytes],
+    reach: usize,
+    mix: &Mix,
+    spec: &Spec,
+) -> Result<bool, MergeError> {
+    let words = Found::take(keyword, &scan(keyword)?, reach, false, mix, spec)?;
+    Ok(words.suffice(reach, mix))
+}
+
+/// The first hits of a hybrid search.
+pub(crate) struct Mixture<'a> {
+    pub hits: Vec<MixedHit<'a>>,
+    /// The search by meaning was not looked at.
+    words_suffice: bool,
+    /// The answers that count for totals and facets.
+    counted: Vec<Answer>,
+    /// Hits of theirs that repeat another's distinct value.
+    pub duplicates: u64,
+}
+
+/// A hit of a mixed list.
+pub(crate) struct MixedHit<'a> {
+    bytes: &'a Bytes,
+    /// The answer's place in its list.
+    pub node: usize,
+    pub span: Range<usize>,
+    /// Found by its meaning.
+    pub semantic: bool,
+}
+
+impl<'a> Mixture<'a> {
+    pub fn of(
+        keyword: &'a [Bytes],
+        semantic: &'a [Bytes],
+        reach: usize,
+        mix: &Mix,
+        spec: &Spec,
+    ) -> Result<Self, MergeError> {
+        let by_words = scan(keyword)?;
+        let words = Found::take(keyword, &by_words, reach, false, mix, spec)?;
+        if words.suffice(reach, mix) {
+            return Ok(Mixture {
+                hits: words.hits.iter().map(Mixable::hit).collect(),
+                words_suffice: true,
+                counted: by_words,
+                duplicates: words.duplicates,
+            });
+        }
+        let by_meaning = scan(semantic)?;
+        let meaning = Found::take(semantic, &by_meaning, reach, true, mix, spec)?;
+        let weights = (f64::from(mix.ratio), mix.words_weight());
+        let mixed = Mixed::new(&meaning.hits, &words.hits, weights, mix, spec);
+        let hits: Result<_, _> = mixed.take(reach).map(|hit| hit.map(Mixable::hit)).collect();
+        Ok(Mixture {
+            hits: hits?,
+            words_suffice: false,
+            counted: by_meaning,
+            duplicates: meaning.duplicates,
+        })
+    }
+}
+
+impl Mix<'_> {
+    fn words_weight(&self) -> f64 {
+        f64::from(1.0 - self.ratio)
+    }
 }
 
 /// The first hits of one list, merged over the nodes.
@@ -122,7 +175,23 @@ struct Mixable<'a> {
     semantic: bool,
 }
 
+impl<'a> Mixable<'a> {
+    fn hit(&self) -> MixedHit<'a> {
+        MixedHit {
+            bytes: self.bytes,
+            node: self.node,
+            span: self.span.clone(),
+            semantic: self.semantic,
+        }
+    }
+}
+
 impl<'a> Found<'a> {
+    fn suffice(&self, reach: usize, mix: &Mix) -> bool {
+        let good = |hit: &Mixable| hit.score * mix.words_weight() >= GOOD_ENOUGH;
+        self.hits.len() >= reach && self.hits.iter().all(good)
+    }
+
     fn take(
         answers: &'a [Bytes],
         scanned: &[Answer],

@@ -1,31 +1,18 @@
 use super::*;
 use serde_json::{json, Value};
 
-const ALPHA: &dyn Fn(&str) -> FacetOrder = &|_| FacetOrder::Alpha;
 const COUNT: &dyn Fn(&str) -> FacetOrder = &|_| FacetOrder::Count;
 
 fn spec() -> Spec<'static> {
+    let paging = Paging::Offset {
+        offset: 0,
+        limit: 20,
+    };
     Spec {
-        paging: Paging::Offset {
-            offset: 0,
-            limit: 20,
-        },
-        max_total_hits: 1000,
         cap_totals: true,
-        show_score: false,
-        show_details: false,
-        ranked: true,
-        federated: false,
-        semantic: false,
-        distinct: None,
-        counts: None,
-        strip_fields: &[],
-        strip_formatted: &[],
-        facet_order: ALPHA,
-        max_values_per_facet: 100,
         query: "q",
         processing_time_ms: 7,
-        request_uid: None,
+        ..Spec::of(paging)
     }
 }
 

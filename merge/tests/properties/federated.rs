@@ -7,7 +7,8 @@ use serde_json::{json, Value};
 
 use super::json::{damaged, parse};
 use miroir_merge::{
-    merge_federated, FacetOrder, FederatedIndex, FederatedQuery, FederatedSpec, Paging,
+    merge_federated, FacetOrder, FederatedAnswers, FederatedIndex, FederatedQuery, FederatedSpec,
+    MergeError, Merged, Paging,
 };
 
 const QUERIES_MAX: usize = 4;
@@ -171,6 +172,14 @@ fn search() -> impl Strategy<Value = Search> {
     )
 }
 
+fn merge(lists: &[Bytes], spec: &FederatedSpec) -> Result<Merged, MergeError> {
+    let answers = FederatedAnswers {
+        lists,
+        ..FederatedAnswers::default()
+    };
+    merge_federated(&answers, spec)
+}
+
 fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec) -> T) -> T {
     let index = |uid| FederatedIndex {
         uid,
@@ -179,6 +188,7 @@ fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec
         facet_order: &|_| FacetOrder::Alpha,
         merged_order: &|_| FacetOrder::Alpha,
         max_values_per_facet: 100,
+        told_apart_by: None,
     };
     let indexes = [index("i0"), index("i1")];
     let query = |query: &Query| FederatedQuery {
@@ -195,6 +205,7 @@ fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec
         paging,
         indexes: &indexes,
         queries: &queries,
+        semantic: false,
         distinct: None,
         merge_facets: None,
         processing_time_ms: 0,
@@ -224,7 +235,7 @@ proptest! {
         let answers: Vec<Bytes> = (0..nodes)
             .map(|node| answer(&numbered(Some(node)), &search, offset + limit))
             .collect();
-        let merged = with_spec(&search, Paging::Offset { offset, limit }, |spec| merge_federated(&answers, spec));
+        let merged = with_spec(&search, Paging::Offset { offset, limit }, |spec| merge(&answers, spec));
         let merged = parse(&merged.unwrap().to_bytes());
         let hits = merged["hits"].as_array().unwrap();
         let got: Vec<(usize, usize)> = hits
@@ -244,7 +255,7 @@ proptest! {
     fn foreign_bytes_never_panic(broken in damaged(answer_text())) {
         let paging = Paging::Offset { offset: 0, limit: 10 };
         let broken = Bytes::from(broken);
-        let _ = with_spec(&four_queries(), paging, |spec| merge_federated(&[broken.clone(), broken], spec));
+        let _ = with_spec(&four_queries(), paging, |spec| merge(&[broken.clone(), broken], spec));
     }
 }
 

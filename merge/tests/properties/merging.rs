@@ -19,23 +19,9 @@ fn limited(limit: usize) -> DocumentsPage {
 
 fn spec(offset: usize, limit: usize) -> Spec<'static> {
     Spec {
-        paging: Paging::Offset { offset, limit },
-        max_total_hits: 1000,
-        cap_totals: false,
-        show_score: false,
-        show_details: false,
-        ranked: true,
-        federated: false,
-        semantic: false,
-        distinct: None,
-        counts: None,
-        strip_fields: &[],
-        strip_formatted: &[],
         facet_order: &|_| FacetOrder::Count,
-        max_values_per_facet: 100,
         query: "q",
-        processing_time_ms: 0,
-        request_uid: None,
+        ..Spec::of(Paging::Offset { offset, limit })
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 
-use miroir_merge::{merge_hybrid, merge_similar, FacetOrder, Mix, Paging, Similar, Spec};
+use miroir_merge::{merge_hybrid, merge_similar, Mix, Paging, Similar, Spec};
 
 /// A document as a search sees it. Few different values, so that ties are common.
 #[derive(Clone, Debug)]
@@ -163,23 +163,8 @@ fn answer(hits: &[Hit], total: usize) -> Bytes {
 
 fn spec(offset: usize, limit: usize) -> Spec<'static> {
     Spec {
-        paging: Paging::Offset { offset, limit },
-        max_total_hits: 1000,
-        cap_totals: false,
-        show_score: false,
-        show_details: false,
-        ranked: true,
-        federated: false,
-        semantic: false,
-        distinct: None,
-        counts: None,
-        strip_fields: &[],
-        strip_formatted: &[],
-        facet_order: &|_| FacetOrder::Alpha,
-        max_values_per_facet: 100,
         query: "q",
-        processing_time_ms: 0,
-        request_uid: None,
+        ..Spec::of(Paging::Offset { offset, limit })
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 
-use miroir_merge::{merge_search, Counts, DistinctCounts, FacetOrder, Paging, Spec};
+use miroir_merge::{merge_search, Counts, DistinctCounts, Paging, Spec};
 
 #[derive(Clone, Debug)]
 struct Document {
@@ -112,27 +112,13 @@ proptest! {
             lists.push(list);
         }
         let spec = Spec {
-            paging,
-            max_total_hits: 1000,
-            cap_totals: false,
-            show_score: false,
-            show_details: false,
-            ranked: true,
-            federated: false,
-            semantic: false,
             distinct: Some("g"),
             counts: Some(Counts::Distinct(DistinctCounts {
                 universe: &universe,
                 holders: &holders,
                 values_max: 100,
             })),
-            strip_fields: &[],
-            strip_formatted: &[],
-            facet_order: &|_| FacetOrder::Alpha,
-            max_values_per_facet: 100,
-            query: "",
-            processing_time_ms: 0,
-            request_uid: None,
+            ..Spec::of(paging)
         };
         let merged = merge_search(&hits, &spec).unwrap().to_bytes();
         let merged: Value = serde_json::from_slice(&merged).unwrap();

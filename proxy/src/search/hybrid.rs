@@ -8,7 +8,7 @@ use miroir_merge::{Mix, Paging};
 use miroir_router::SearchSettings;
 use serde::{Deserialize, Serialize};
 
-use super::request::{PlannedSearch, SearchBody, Unsupported};
+use super::request::{serialise, Part, PlannedSearch, SearchBody, Unsupported};
 use crate::core::App;
 
 /// What the client says of a search by meaning.
@@ -88,11 +88,6 @@ impl SearchBody {
         }
     }
 
-    /// Whether meaning has any part in it.
-    pub fn goes_by_meaning(&self) -> bool {
-        self.kind(BLANK_IS_NO_QUERY_SINCE) != Kind::Words
-    }
-
     /// A search by meaning ranks even without words.
     pub fn plan_by_meaning(
         mut self,
@@ -159,6 +154,16 @@ impl SearchBody {
 }
 
 impl Halves {
+    /// The half that goes by meaning, as a query of a federated search that counts: not by meaning alone, so that nodes see it
+    /// go together with queries by words as the client's does.
+    pub fn counting_body(&self, part: Part) -> Vec<u8> {
+        let mut body = self.meaning.federated_query(part);
+        if let Some(hybrid) = &mut body.hybrid {
+            hybrid.semantic_ratio = Some(NEARLY_ALL_MEANING);
+        }
+        serialise(&body)
+    }
+
     pub fn mix(&self, app: &App) -> Mix<'_> {
         Mix {
             ratio: self.ratio,

@@ -164,6 +164,15 @@ impl SearchBody {
         })
     }
 
+    /// Whether documents are told apart by a field that their hits cannot show.
+    pub fn hides_distinct(&self, settings: &SearchSettings) -> bool {
+        let distinct = self
+            .distinct
+            .as_ref()
+            .or(settings.distinct_attribute.as_ref());
+        distinct.is_some_and(|field| !is_displayed(settings, field))
+    }
+
     /// What must be asked for because no public answer shows it.
     fn reveal(
         &self,
@@ -394,6 +403,10 @@ impl PlannedSearch {
 
     /// The bytes of this search as a query of a federated one, whose paging is not here.
     pub fn federated_body(&self, part: Part) -> Vec<u8> {
+        serialise(&self.federated_query(part))
+    }
+
+    pub(super) fn federated_query(&self, part: Part) -> SearchBody {
         let mut body = SearchBody {
             limit: None,
             hits_per_page: None,
@@ -402,11 +415,24 @@ impl PlannedSearch {
         };
         let shards: &[Shard] = match part {
             Part::Of(target) if !target.whole => &target.shards,
-            Part::Of(_) | Part::Everything => return serialise(&body),
+            Part::Of(_) | Part::Everything => return body,
             Part::Nothing => &[],
         };
         body.filter = Some(and_shards(body.filter.take(), shards));
-        serialise(&body)
+        body
+    }
+
+    /// The same where the query is asked by itself; and the distinct attribute where it has to stand beside the query.
+    pub fn alone_body(&self, part: Part) -> (Vec<u8>, Option<&str>) {
+        let hidden = self
+            .reveal
+            .as_ref()
+            .and_then(|reveal| reveal.distinct.as_deref());
+        let mut body = self.federated_query(part);
+        if hidden.is_some() {
+            body.distinct = None;
+        }
+        (serialise(&body), hidden)
     }
 
     /// The same as a federated search, which wants paging, facets and `distinct` beside the query.
@@ -508,7 +534,7 @@ pub fn names_reserved_field(filter: &serde_json::Value) -> bool {
 }
 
 /// A struct of strings, numbers and raw JSON always serialises.
-fn serialise(body: &SearchBody) -> Vec<u8> {
+pub(super) fn serialise(body: &SearchBody) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 

@@ -6,7 +6,7 @@ use rand::Rng;
 use serde_json::{json, Map, Value};
 
 use super::search::{can_sort, filter, paging, search, sort};
-use super::{pick, vector, Shape, DIMENSIONS, EMBEDDER, KINDS, TAGS};
+use super::{pick, vector, Shape, DIMENSIONS, KINDS, TAGS};
 use crate::ask::{Ask, Route};
 
 pub(super) fn multi_search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Ask {
@@ -17,10 +17,7 @@ pub(super) fn multi_search(rng: &mut StdRng, shape: &Shape, settings: &Map<Strin
             with_index(rng, shape, drawn)
         })
         .collect();
-    Ask {
-        route: Route::MultiSearch,
-        body: json!({ "queries": queries }),
-    }
+    Ask::new(Route::MultiSearch, json!({ "queries": queries }))
 }
 
 fn with_index(rng: &mut StdRng, shape: &Shape, mut search: Value) -> Value {
@@ -73,10 +70,15 @@ pub(super) fn federated(rng: &mut StdRng, shape: &Shape, settings: &Map<String, 
             federation.insert("mergeFacets".into(), json!(merge.choose(rng)));
         }
     }
-    Ask {
-        route: Route::MultiSearch,
-        body: json!({"federation": federation, "queries": queries}),
+    let alone = queries.iter().all(|query| query["distinct"].is_null());
+    if alone && !settings.contains_key("distinctAttribute") && rng.gen_bool(0.1) {
+        let field = ["kind", "nested.a", "stock"].choose(rng);
+        federation.insert("distinct".into(), json!(field));
     }
+    Ask::new(
+        Route::MultiSearch,
+        json!({"federation": federation, "queries": queries}),
+    )
 }
 
 pub(super) fn facet_search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Value>) -> Ask {
@@ -115,10 +117,7 @@ pub(super) fn facet_search(rng: &mut StdRng, shape: &Shape, settings: &Map<Strin
     if rng.gen_bool(0.2) {
         body.insert("exhaustiveFacetCount".into(), json!(true));
     }
-    Ask {
-        route: Route::FacetSearch,
-        body: body.into(),
-    }
+    Ask::new(Route::FacetSearch, body.into())
 }
 
 pub(super) fn documents(rng: &mut StdRng, shape: &Shape) -> Ask {
@@ -150,16 +149,13 @@ pub(super) fn documents(rng: &mut StdRng, shape: &Shape) -> Ask {
     if shape.vectors && rng.gen_bool(0.3) {
         body.insert("retrieveVectors".into(), json!(true));
     }
-    Ask {
-        route: Route::Documents,
-        body: body.into(),
-    }
+    Ask::new(Route::Documents, body.into())
 }
 
 pub(super) fn similar(rng: &mut StdRng, shape: &Shape) -> Ask {
     let mut body = Map::new();
     body.insert("id".into(), shape.id(rng.gen_range(0..shape.count)));
-    body.insert("embedder".into(), json!(EMBEDDER));
+    body.insert("embedder".into(), json!(shape.embedders().choose(rng)));
     if rng.gen_bool(0.4) {
         body.insert("filter".into(), json!(filter(rng, shape, 1)));
     }
@@ -186,16 +182,13 @@ pub(super) fn similar(rng: &mut StdRng, shape: &Shape) -> Ask {
         let name = pick(rng, &["id", "title", "kind"]);
         body.insert("attributesToRetrieve".into(), json!([name]));
     }
-    Ask {
-        route: Route::Similar,
-        body: body.into(),
-    }
+    Ask::new(Route::Similar, body.into())
 }
 
 /// By meaning, or by both.
-pub(super) fn hybrid(rng: &mut StdRng, s: &mut Map<String, Value>) {
+pub(super) fn hybrid(rng: &mut StdRng, shape: &Shape, s: &mut Map<String, Value>) {
     let ratios = [0.0, 0.1, 0.3, 0.5, 0.5, 0.7, 0.9, 1.0, 1.0];
-    let mut hybrid = json!({ "embedder": EMBEDDER });
+    let mut hybrid = json!({ "embedder": shape.embedders().choose(rng) });
     if rng.gen_bool(0.9) {
         hybrid["semanticRatio"] = json!(ratios.choose(rng));
     }

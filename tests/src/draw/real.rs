@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{json, Map, Value};
 
 use super::query::{prefix, with_typo};
+use super::sometimes_by_get;
 use super::Corpus;
 use crate::ask::{Ask, Route};
 
@@ -23,7 +24,10 @@ pub fn films(seed: u64, asks: usize) -> Corpus {
         serde_json::from_slice(&unpack("movies.json.gz")).expect("data/movies.json.gz is JSON");
     let settings = film_settings(&mut rng);
     let asks = (0..asks)
-        .map(|_| FILMS.ask(&mut rng, &documents, &settings))
+        .map(|_| {
+            let ask = FILMS.ask(&mut rng, &documents, &settings);
+            sometimes_by_get(&mut rng, ask)
+        })
         .collect();
     Corpus {
         documents,
@@ -62,7 +66,10 @@ pub fn cities() -> Corpus {
 pub fn ask_cities(seed: u64, asks: usize, cities: &Corpus) -> Vec<Ask> {
     let mut rng = StdRng::seed_from_u64(seed);
     (0..asks)
-        .map(|_| CITIES.ask(&mut rng, &cities.documents, &cities.settings))
+        .map(|_| {
+            let ask = CITIES.ask(&mut rng, &cities.documents, &cities.settings);
+            sometimes_by_get(&mut rng, ask)
+        })
         .collect()
 }
 
@@ -149,10 +156,7 @@ impl Questions {
                         search
                     })
                     .collect();
-                Ask {
-                    route: Route::MultiSearch,
-                    body: json!({ "queries": queries }),
-                }
+                Ask::new(Route::MultiSearch, json!({ "queries": queries }))
             }
             3 => self.federated(rng, documents, settings),
             _ => Ask::search(self.search(rng, documents, settings)),
@@ -339,10 +343,7 @@ impl Questions {
         if rng.gen_bool(0.3) {
             body["q"] = json!(self.query(rng, documents));
         }
-        Ask {
-            route: Route::FacetSearch,
-            body,
-        }
+        Ask::new(Route::FacetSearch, body)
     }
 
     fn documents(&self, rng: &mut StdRng, documents: &[Value]) -> Ask {
@@ -360,10 +361,7 @@ impl Questions {
         if rng.gen_bool(0.5) {
             body["sort"] = self.sort(rng);
         }
-        Ask {
-            route: Route::Documents,
-            body,
-        }
+        Ask::new(Route::Documents, body)
     }
 
     fn federated(
@@ -387,10 +385,10 @@ impl Questions {
             })
             .collect();
         let federation = json!({"limit": rng.gen_range(0..50), "offset": rng.gen_range(0..20)});
-        Ask {
-            route: Route::MultiSearch,
-            body: json!({"federation": federation, "queries": queries}),
-        }
+        Ask::new(
+            Route::MultiSearch,
+            json!({"federation": federation, "queries": queries}),
+        )
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn search(rng: &mut StdRng, shape: &Shape, settings: &Map<String, Val
         s.insert("facets".into(), facets(rng, settings));
     }
     if shape.vectors && rng.gen_bool(0.4) {
-        other::hybrid(rng, &mut s);
+        other::hybrid(rng, shape, &mut s);
     }
     paging(rng, &mut s, shape);
     if rng.gen_bool(0.2) {

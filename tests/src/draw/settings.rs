@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::Rng;
 use serde_json::{json, Map, Value};
 
-use super::{pick, Shape, DIMENSIONS, EMBEDDER};
+use super::{pick, Shape, DIMENSIONS};
 
 pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     let mut s = Map::new();
@@ -75,7 +75,9 @@ pub(super) fn settings(rng: &mut StdRng, shape: &Shape) -> Map<String, Value> {
     }
     if shape.vectors {
         let embedder = json!({"source": "userProvided", "dimensions": DIMENSIONS});
-        s.insert("embedders".into(), json!({ EMBEDDER: embedder }));
+        let embedders = shape.embedders().iter();
+        let embedders = embedders.map(|name| (name.to_string(), embedder.clone()));
+        s.insert("embedders".into(), embedders.collect());
     }
     if rng.gen_bool(0.3) {
         let count = rng.gen_range(1..=3);

@@ -1,0 +1,155 @@
+//! One answer of the nodes' answers.
+
+use std::time::Instant;
+
+use miroir_api::Error;
+use miroir_merge::{
+    merge_federated, FacetOrder, FederatedAnswers, FederatedIndex, FederatedQuery, FederatedSpec,
+    MergeFacets,
+};
+use miroir_net::Response;
+use miroir_router::{Index, SearchSettings};
+
+use super::asking::Answers;
+use super::plan::{Planned, Search};
+use crate::search::{merge_error, merge_order, sends_request_uid};
+
+impl Search<'_> {
+    /// Errors: 503 for answers that cannot be understood.
+    pub fn respond(&self, answers: Answers, started: Instant) -> Result<Response, Error> {
+        let mixed = answers.mixed(self);
+        let found = FederatedAnswers {
+            lists: &answers.lists,
+            mixed: &mixed,
+            counted: answers.counted.as_deref(),
+        };
+        let merged = self.with_spec(started, |spec| merge_federated(&found, spec));
+        let response = Response::segments(200, merged.map_err(merge_error)?.into_segments());
+        if answers.short.is_empty() {
+            Ok(response)
+        } else {
+            Ok(response.header("X-Miroir-Degraded", answers.short.join(" ")))
+        }
+    }
+
+    /// What the merge must know.
+    fn with_spec<T>(&self, started: Instant, merge: impl FnOnce(&FederatedSpec) -> T) -> T {
+        let version = self.app.shared.control.node_version();
+        let orders: Vec<_> = self
+            .indexes
+            .iter()
+            .map(|index| self.facet_orders(index, version))
+            .collect();
+        let orders: Vec<_> = orders
+            .iter()
+            .map(|orders| {
+                (
+                    |field: &str| orders.own(field),
+                    |field: &str| orders.merged(field),
+                )
+            })
+            .collect();
+        let indexes: Vec<FederatedIndex> = self
+            .indexes
+            .iter()
+            .zip(&orders)
+            .zip(&self.told_apart)
+            .map(|((index, (own, merged)), told_apart)| FederatedIndex {
+                uid: &index.uid,
+                node_uid: &index.node_uid,
+                hits_max: if version < INDEX_HITS_MAX_SINCE {
+                    usize::MAX
+                } else {
+                    index.settings.max_total_hits
+                },
+                told_apart_by: index.primary_key.as_deref().filter(|_| *told_apart),
+                facet_order: own,
+                merged_order: merged,
+                max_values_per_facet: index.settings.max_values_per_facet,
+            })
+            .collect();
+        let strips: Vec<Vec<&str>> = self
+            .queries
+            .iter()
+            .map(|query| {
+                query
+                    .search
+                    .strip_fields
+                    .iter()
+                    .map(String::as_str)
+                    .collect()
+            })
+            .collect();
+        let queries: Vec<FederatedQuery> = self
+            .queries
+            .iter()
+            .zip(&strips)
+            .map(|(Planned { index, search, .. }, strip)| FederatedQuery {
+                index: *index,
+                show_score: search.show_score,
+                show_details: search.show_details,
+                ranked: search.ranked,
+                distinct: search.distinct.as_deref(),
+                strip_fields: strip,
+                strip_formatted: if search.strip_formatted { strip } else { &[] },
+            })
+            .collect();
+        let request_uid = sends_request_uid(self.app).then(|| uuid::Uuid::now_v7().to_string());
+        merge(&FederatedSpec {
+            paging: self.federation.paging(),
+            indexes: &indexes,
+            queries: &queries,
+            semantic: self.queries.iter().any(|query| query.semantic),
+            distinct: self.federation.distinct.as_deref(),
+            merge_facets: self
+                .federation
+                .merge_facets
+                .as_ref()
+                .map(|merging| MergeFacets {
+                    max_values_per_facet: merging.max_values_per_facet,
+                }),
+            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_uid: request_uid.as_deref(),
+        })
+    }
+}
+
+impl Search<'_> {
+    fn facet_orders<'s>(&'s self, index: &'s Index, version: (u32, u32, u32)) -> FacetOrders<'s> {
+        let asked = self.federation.facets_by_index.get(&index.uid);
+        FacetOrders {
+            settings: &index.settings,
+            asked: asked.and_then(Option::as_deref).unwrap_or_default(),
+            by_name: version >= FACET_ORDER_BY_NAME_SINCE,
+        }
+    }
+}
+
+/// In what order an index's facets come. Up to 1.49 patterns had an order of their own.
+struct FacetOrders<'s> {
+    settings: &'s SearchSettings,
+    /// Names and patterns.
+    asked: &'s [String],
+    by_name: bool,
+}
+
+impl FacetOrders<'_> {
+    fn own(&self, field: &str) -> FacetOrder {
+        let all = !self.by_name && self.asked.iter().any(|name| name == "*");
+        merge_order(self.settings.facet_order(if all { "*" } else { field }))
+    }
+
+    fn merged(&self, field: &str) -> FacetOrder {
+        if self.by_name || self.asked.iter().any(|name| name == field) {
+            merge_order(self.settings.facet_order(field))
+        } else {
+            FacetOrder::Alpha
+        }
+    }
+}
+
+/// From this version on an index gives a federated search no more than `maxTotalHits` (1.34: "Enforce index's max total hit").
+const INDEX_HITS_MAX_SINCE: (u32, u32, u32) = (1, 34, 0);
+
+/// From this version on a facet that a pattern names has the order of its own name.
+const FACET_ORDER_BY_NAME_SINCE: (u32, u32, u32) = (1, 50, 0);

@@ -1,0 +1,300 @@
+//! How nodes are asked, and what they answer.
+
+use bytes::Bytes;
+use miroir_api::{Error, PROXY_SEARCH_HEADER};
+use miroir_merge::{spec_of_mixed, words_suffice, Mixed};
+use miroir_net::client::OutRequest;
+use miroir_router::{ReadTarget, RoutingTable};
+use serde_json::json;
+
+use super::plan::{Planned, Search, Way};
+use super::request::{append, Federation};
+use crate::scatter::{multi_search_body, Ask, Gathered, Leg, Wanted};
+use crate::search::{degraded, merge_error, Part, PlannedSearch};
+
+/// What the nodes answered.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// To queries together, and to single ones.
+    pub lists: Vec<Bytes>,
+    /// To hybrid queries, by position: by words, by meaning.
+    pub halves: Vec<(usize, Vec<Bytes>, Vec<Bytes>)>,
+    /// To all queries together, where some were asked apart.
+    pub counted: Option<Vec<Bytes>>,
+    /// What the answer's header says of shards that nobody answered for.
+    pub short: Vec<String>,
+}
+
+impl Answers {
+    pub fn mixed<'a>(&'a self, search: &'a Search) -> Vec<Mixed<'a>> {
+        let halves = self.halves.iter().filter_map(|(query, words, meaning)| {
+            let Way::Halves(halves) = &search.queries.get(*query)?.way else {
+                return None;
+            };
+            Some(Mixed {
+                query: *query,
+                words,
+                meaning,
+                mix: halves.mix(search.app),
+            })
+        });
+        halves.collect()
+    }
+}
+
+/// What a request to a node is for.
+#[derive(Clone, Copy)]
+enum Purpose<'s> {
+    /// Hits of the queries that are asked together.
+    Hits,
+    /// The totals and facets of all queries; of these hybrid ones, by position, the words are good enough.
+    Totals { by_words: &'s [usize] },
+}
+
+impl Search<'_> {
+    /// Asks the nodes. Errors: what they say of the request, 503.
+    pub async fn ask(&self, table: &RoutingTable) -> Result<Answers, Error> {
+        let mut answers = self.ask_for_hits(table).await?;
+        if self.is_asked_together() {
+            return Ok(answers);
+        }
+        let by_words = self.good_enough(&answers)?;
+        let all: Vec<usize> = (0..self.indexes.len()).collect();
+        let purpose = Purpose::Totals {
+            by_words: &by_words,
+        };
+        let gathered = self.run(table, &self.joint_legs(&all, purpose)).await?;
+        let mut counted = Vec::new();
+        for (index, gathered) in all.iter().zip(gathered) {
+            answers.take(self, *index, gathered, &mut counted)?;
+        }
+        answers.counted = Some(counted);
+        Ok(answers)
+    }
+
+    async fn ask_for_hits(&self, table: &RoutingTable) -> Result<Answers, Error> {
+        let together = |index: &usize| {
+            let mut queries = self.queries.iter();
+            queries.any(|query| query.index == *index && query.is_together())
+        };
+        let joint: Vec<usize> = (0..self.indexes.len()).filter(together).collect();
+        let mut legs = self.joint_legs(&joint, Purpose::Hits);
+        for (position, query) in self.queries.iter().enumerate() {
+            let halves = match &query.way {
+                Way::Together => continue,
+                Way::Alone => None,
+                Way::Halves(halves) => Some(&halves.meaning),
+            };
+            let searches = std::iter::once(&query.search).chain(halves);
+            legs.extend(searches.map(|search| self.single_leg(position, query, search)));
+        }
+        let mut gathered = self.run(table, &legs).await?.into_iter();
+        let mut answers = Answers::default();
+        let mut lists = Vec::new();
+        for (index, gathered) in joint.iter().zip(gathered.by_ref()) {
+            answers.take(self, *index, gathered, &mut lists)?;
+        }
+        for (position, query) in self.queries.iter().enumerate() {
+            let mut next = || -> Result<Vec<Bytes>, Error> {
+                let mut bodies = Vec::new();
+                answers.take(
+                    self,
+                    query.index,
+                    gathered.next().unwrap_or_default(),
+                    &mut bodies,
+                )?;
+                Ok(bodies)
+            };
+            match &query.way {
+                Way::Together => {}
+                Way::Alone => lists.extend(next()?),
+                Way::Halves(_) => {
+                    let (words, meaning) = (next()?, next()?);
+                    answers.halves.push((position, words, meaning));
+                }
+            }
+        }
+        answers.lists = lists;
+        Ok(answers)
+    }
+
+    fn is_asked_together(&self) -> bool {
+        self.queries.iter().all(Planned::is_together)
+    }
+
+    async fn run(&self, table: &RoutingTable, legs: &[Leg<'_>]) -> Result<Vec<Gathered>, Error> {
+        let gathered = self.app.run_legs(table, legs).await;
+        gathered.map_err(|(_, error)| error)
+    }
+
+    /// The hybrid queries whose words are good enough, as one node decides it.
+    fn good_enough(&self, answers: &Answers) -> Result<Vec<usize>, Error> {
+        let mut enough = Vec::new();
+        for mixed in answers.mixed(self) {
+            let query = &self.queries[mixed.query].search;
+            let distinct = query.distinct.as_deref();
+            let spec = spec_of_mixed(distinct.or(self.federation.distinct.as_deref()));
+            let suffice = words_suffice(mixed.words, self.federation.last_hit(), &mixed.mix, &spec);
+            if suffice.map_err(merge_error)? {
+                enough.push(mixed.query);
+            }
+        }
+        Ok(enough)
+    }
+
+    /// One leg for each of these indexes; what they ask of one node is one request.
+    fn joint_legs<'s>(&'s self, indexes: &'s [usize], purpose: Purpose<'s>) -> Vec<Leg<'s>> {
+        let seed = self.seed();
+        let leg = |index: &usize| Leg {
+            wanted: Wanted {
+                index: self.indexes[*index],
+                only: None,
+                seed,
+            },
+            ask: Ask::Together(Box::new(move |targets| {
+                let part = |index: usize| {
+                    let target = targets.iter().find(|(leg, _)| indexes[*leg] == index);
+                    target.map_or(Part::Nothing, |(_, target)| Part::Of(target))
+                };
+                let federation = match purpose {
+                    Purpose::Hits if self.is_asked_together() => self.federation.reach(),
+                    Purpose::Hits => self.federation.hits_only(),
+                    Purpose::Totals { .. } => self.federation.counting(self.counted_hits()),
+                };
+                self.request(self.body(federation, purpose, part))
+            })),
+        };
+        indexes.iter().map(leg).collect()
+    }
+
+    /// Up to where nodes look for duplicates that do not count.
+    fn counted_hits(&self) -> usize {
+        let mut queries = self.queries.iter();
+        let distinct = self.federation.distinct.is_some()
+            || queries.any(|query| query.search.distinct.is_some());
+        if distinct {
+            self.federation.last_hit()
+        } else {
+            1
+        }
+    }
+
+    /// One query, or half of one, by itself.
+    fn single_leg<'s>(
+        &'s self,
+        position: usize,
+        query: &'s Planned,
+        search: &'s PlannedSearch,
+    ) -> Leg<'s> {
+        let build = move |target: &ReadTarget| {
+            let (body, distinct) = search.alone_body(Part::Of(target));
+            let mut federation = self.federation.hits_only();
+            if let Some(distinct) = distinct {
+                federation.distinct = Some(distinct.to_owned());
+            }
+            let uid = self.indexes[query.index].node_uid.as_str();
+            let body = with_options(body, query.weight, Some(position));
+            let mut body = multi_search_body(std::iter::once((uid, body)));
+            append(&mut body, "federation", &json!(federation).to_string());
+            self.request(body)
+        };
+        Leg {
+            wanted: Wanted {
+                index: self.indexes[query.index],
+                only: None,
+                seed: self.seed(),
+            },
+            ask: Ask::Request(Box::new(build)),
+        }
+    }
+
+    fn request(&self, body: Vec<u8>) -> OutRequest {
+        let (name, value) = PROXY_SEARCH_HEADER;
+        OutRequest {
+            headers: vec![(name, value.to_owned())],
+            ..self.app.ask("POST", "/multi-search", Some(body), true)
+        }
+    }
+
+    /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.
+    fn seed(&self) -> u64 {
+        let purpose = Purpose::Totals { by_words: &[] };
+        let body = self.body(self.federation.unpaged(), purpose, |_| Part::Everything);
+        xxhash_rust::xxh3::xxh3_64(&body)
+    }
+
+    /// The body for a node; `part` says by an index's position what of it is wanted.
+    fn body<'r>(
+        &self,
+        mut federation: Federation,
+        purpose: Purpose,
+        part: impl Fn(usize) -> Part<'r>,
+    ) -> Vec<u8> {
+        let all_together = self.is_asked_together();
+        let numbered = self.queries.iter().enumerate();
+        let queries = numbered.filter_map(|(position, query)| {
+            let part = part(query.index);
+            let body = match (purpose, &query.way) {
+                (Purpose::Hits, Way::Alone | Way::Halves(_)) => return None,
+                (Purpose::Totals { by_words }, Way::Halves(halves))
+                    if !by_words.contains(&position) =>
+                {
+                    halves.counting_body(part)
+                }
+                _ => query.search.federated_body(part),
+            };
+            // Where queries are left out the others keep their position.
+            let position = (!all_together).then_some(position);
+            let uid = self.indexes[query.index].node_uid.as_str();
+            Some((uid, with_options(body, query.weight, position)))
+        });
+        let mut body = multi_search_body(queries);
+        let facets = std::mem::take(&mut federation.facets_by_index);
+        let facets = facets.into_iter();
+        federation.facets_by_index = facets
+            .map(|(uid, names)| (self.node_uid(uid), names))
+            .collect();
+        append(&mut body, "federation", &json!(federation).to_string());
+        body
+    }
+
+    /// What nodes call an index of `facetsByIndex`, which need not be searched.
+    fn node_uid(&self, uid: String) -> String {
+        let known = self.counted.iter().find(|index| index.uid == uid);
+        known.map_or(uid, |index| index.node_uid.clone())
+    }
+}
+
+impl Answers {
+    /// Takes what came back for a leg.
+    fn take(
+        &mut self,
+        search: &Search,
+        index: usize,
+        gathered: Gathered,
+        bodies: &mut Vec<Bytes>,
+    ) -> Result<(), Error> {
+        if let Some(shards) = degraded(search.app, &gathered, gathered.answers.is_empty())? {
+            let note = format!("{}:{shards}", search.indexes[index].uid);
+            if !self.short.contains(&note) {
+                self.short.push(note);
+            }
+        }
+        for (_, body) in gathered.answers {
+            // An answer may be about several indexes, and stands at each of them.
+            if !bodies.iter().any(|known| known.as_ptr() == body.as_ptr()) {
+                bodies.push(body);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with_options(mut query: Vec<u8>, weight: f64, position: Option<usize>) -> Vec<u8> {
+    let mut options = json!({ "weight": weight });
+    if let Some(position) = position {
+        options["queryPosition"] = json!(position);
+    }
+    append(&mut query, "federationOptions", &options.to_string());
+    query
+}

@@ -1,0 +1,183 @@
+//! What is asked: all queries together, or some of them apart.
+
+use miroir_api::Error;
+use miroir_router::{Index, RoutingTable, SearchSettings};
+
+use super::request::{Federation, Query};
+use crate::core::{visible_index, App};
+use crate::search::{reserved_field, Halves, Kind, PlannedSearch, SearchBody, Unsupported};
+
+/// A federated search that is ready to be asked.
+pub(super) struct Search<'t> {
+    pub app: &'t App,
+    pub federation: Federation,
+    /// Those that are searched, each once, in the order of the request.
+    pub indexes: Vec<&'t Index>,
+    pub queries: Vec<Planned>,
+    /// Those whose facets are asked for.
+    pub counted: Vec<&'t Index>,
+    /// By place among the indexes: where queries are asked apart, so that documents must be told apart here.
+    pub told_apart: Vec<bool>,
+}
+
+pub(super) struct Planned {
+    /// Its index, by position in the search's list.
+    pub index: usize,
+    pub search: PlannedSearch,
+    pub weight: f64,
+    pub way: Way,
+    /// Meaning has a part in it.
+    pub semantic: bool,
+}
+
+/// How a query is asked.
+pub(super) enum Way {
+    /// With the others.
+    Together,
+    /// By itself, so that its distinct attribute can stand where nodes tell its values.
+    Alone,
+    /// By itself, by words (the planned search) and by meaning.
+    Halves(Box<Halves>),
+}
+
+impl Planned {
+    pub fn is_together(&self) -> bool {
+        matches!(self.way, Way::Together)
+    }
+}
+
+impl<'t> Search<'t> {
+    /// Errors: what a client may not ask, with the query's position where it is about a query.
+    pub fn prepare(
+        app: &'t App,
+        table: &'t RoutingTable,
+        federation: Federation,
+        queries: Vec<Query>,
+    ) -> Result<Self, (Option<usize>, Error)> {
+        let counted = federation.facets_by_index.keys();
+        let counted: Result<_, Error> = counted.map(|uid| named(table, uid)).collect();
+        let mut search = Search {
+            app,
+            counted: counted.map_err(|error| (None, error))?,
+            federation,
+            indexes: Vec::new(),
+            queries: Vec::with_capacity(queries.len()),
+            told_apart: Vec::new(),
+        };
+        let mut places = Vec::with_capacity(queries.len());
+        for (position, query) in queries.iter().enumerate() {
+            let place = search.place(table, query);
+            places.push(place.map_err(|error| (Some(position), error))?);
+        }
+        for (position, (place, query)) in places.into_iter().zip(queries).enumerate() {
+            search
+                .add(place, query)
+                .map_err(|error| (Some(position), error))?;
+        }
+        Ok(search)
+    }
+
+    /// The place of a query's index.
+    fn place(&mut self, table: &'t RoutingTable, query: &Query) -> Result<usize, Error> {
+        let index = named(table, &query.uid)?;
+        let place = self.indexes.iter().position(|known| known.uid == index.uid);
+        let place = place.unwrap_or_else(|| {
+            self.indexes.push(index);
+            self.told_apart.push(false);
+            self.indexes.len() - 1
+        });
+        let hides_distinct =
+            self.federation.distinct.is_none() && query.body.hides_distinct(&index.settings);
+        if hides_distinct || matches!(self.kind(&query.body), Kind::Both(_)) {
+            self.told_apart[place] = true;
+        }
+        Ok(place)
+    }
+
+    fn kind(&self, body: &SearchBody) -> Kind {
+        body.kind(self.app.shared.control.node_version())
+    }
+
+    fn add(&mut self, place: usize, query: Query) -> Result<(), Error> {
+        let Query {
+            mut body, options, ..
+        } = query;
+        if body.uses_reserved_field() {
+            return Err(reserved_field("search"));
+        }
+        let index = self.indexes[place];
+        let overridden;
+        let settings: &SearchSettings = match self.federation.distinct {
+            // Overrides the index's own; nodes send its values on the side.
+            Some(_) => {
+                overridden = SearchSettings {
+                    distinct_attribute: None,
+                    ..(*index.settings).clone()
+                };
+                &overridden
+            }
+            None => &index.settings,
+        };
+        let unsupported = |unsupported: Unsupported| Error::not_implemented(unsupported.0);
+        let kind = self.kind(&body);
+        let semantic = kind != Kind::Words;
+        let (search, way) = match kind {
+            Kind::Both(ratio) => {
+                let (words, halves) = body
+                    .plan_by_both(ratio, index.primary_key.as_deref(), settings)
+                    .map_err(unsupported)?;
+                (words, Way::Halves(Box::new(halves)))
+            }
+            Kind::Words | Kind::Meaning => {
+                let needed = match &index.primary_key {
+                    Some(primary_key) if self.told_apart[place] => {
+                        body.need(primary_key, settings).map_err(unsupported)?
+                    }
+                    _ => Default::default(),
+                };
+                let mut search = if semantic {
+                    body.plan_by_meaning(settings)
+                } else {
+                    body.plan(settings)
+                }
+                .map_err(unsupported)?;
+                search.strip(&needed);
+                let way = if search.hides_distinct() {
+                    Way::Alone
+                } else {
+                    Way::Together
+                };
+                (search, way)
+            }
+        };
+        self.queries.push(Planned {
+            index: place,
+            search,
+            weight: options.weight,
+            way,
+            semantic,
+        });
+        Ok(())
+    }
+
+    /// Facets are merged here, so no node sees that two indexes order them differently; and without queries no node is asked.
+    pub fn needs_a_judge(&self) -> bool {
+        let order = |index: &Index| index.settings.sort_facet_values_by.clone();
+        let differ = self
+            .counted
+            .windows(2)
+            .any(|two| order(two[0]) != order(two[1]));
+        self.queries.is_empty() || (self.federation.merge_facets.is_some() && differ)
+    }
+}
+
+/// The index that a query names. The resource that the URL names is there, so the status is not 404 (as Meilisearch has it).
+fn named<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Index, Error> {
+    match visible_index(table, uid) {
+        Ok(index) => Ok(index),
+        Err(error) => Err(Error {
+            status: 400,
+            ..error
+        }),
+    }
+}

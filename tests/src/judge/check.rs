@@ -1,0 +1,286 @@
+//! What must hold although two answers differ as listed: shown by asking both sides once more, in other words.
+
+use std::collections::HashMap;
+
+use serde_json::{json, Map, Value};
+
+use super::answers;
+use crate::agree::Search;
+use crate::ask::{second, Ask};
+use crate::compare::canonical;
+use crate::http::Target;
+
+/// Two answers to one question.
+pub(super) struct Compared<'a> {
+    pub index: &'a str,
+    pub ask: &'a Ask,
+    /// The node's answer.
+    pub left: &'a Value,
+    /// The cluster's.
+    pub right: &'a Value,
+    pub node: &'a Target,
+    pub cluster: &'a Target,
+}
+
+/// More hits than any index here lists.
+const ALL: usize = 10_000;
+
+impl<'a> Compared<'a> {
+    /// The answers to each search on both sides.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a Value, &'a Value)> {
+        answers(self.left).zip(answers(self.right))
+    }
+
+    /// Whether, of all documents that both find, the ranking details differ in this rule, and in no other.
+    pub fn only_differs_in(&self, rule: &str) -> bool {
+        let mut differs = false;
+        for search in self.ask.searches() {
+            let detailed = with(
+                search,
+                json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true}),
+            );
+            let (Some(left), Some(right)) = (
+                self.hits(self.node, search, &detailed),
+                self.hits(self.cluster, search, &detailed),
+            ) else {
+                return false;
+            };
+            let details = |hits: &[Value]| -> HashMap<String, Map<String, Value>> {
+                hits.iter()
+                    .map(|hit| (content(hit), rules(&hit["_rankingScoreDetails"])))
+                    .collect()
+            };
+            let (left, right) = (details(&left), details(&right));
+            for (document, ours) in &left {
+                let Some(theirs) = right.get(document).filter(|theirs| *theirs != ours) else {
+                    continue;
+                };
+                let others = |rules: &Map<String, Value>| {
+                    let mut rules = rules.clone();
+                    rules.remove(rule);
+                    rules
+                };
+                if others(ours) != others(theirs) {
+                    return false;
+                }
+                differs = true;
+            }
+        }
+        differs
+    }
+
+    /// Whether the cluster counts no fewer documents than pass the threshold, and no more than there are without one; facets too.
+    pub fn counts_what_passes(&self) -> bool {
+        let searches = self.ask.searches();
+        if self.ask.is_federated() {
+            let everything = searches.iter().filter_map(|search| {
+                total(&self.answer(self.node, search, &without_threshold(search))?)
+            });
+            return total(self.right) <= Some(everything.sum());
+        }
+        searches
+            .iter()
+            .zip(answers(self.right))
+            .all(|(search, theirs)| {
+                let all = self.answer(self.node, search, &without_threshold(search));
+                let passing = self.hits(self.node, search, &with(search, json!({"limit": ALL})));
+                let (Some(all), Some(passing)) = (all, passing) else {
+                    return false;
+                };
+                let least = Some(passing.len() as u64) <= total(theirs);
+                least && total(theirs) <= total(&all) && facets_within(theirs, &all)
+            })
+    }
+
+    /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.
+    pub fn is_a_choice_of_groups(&self) -> bool {
+        let searches = self.ask.searches();
+        let in_order = |search: &Value, theirs: &Value| {
+            let Some(hits) = theirs["hits"]
+                .as_array()
+                .filter(|_| search["distinct"].is_string())
+            else {
+                return true;
+            };
+            let mut undistinct = with(
+                search,
+                json!({"limit": ALL, "showRankingScoreDetails": true}),
+            );
+            undistinct.remove("distinct");
+            let Some(all) = self.hits(self.node, search, &undistinct) else {
+                return false;
+            };
+            let mut ranks: HashMap<String, usize> = HashMap::new();
+            let mut last = (0, String::new());
+            for (rank, hit) in all.iter().enumerate() {
+                // what ties has the rank of its first
+                let details = hit["_rankingScoreDetails"].to_string();
+                if details != last.1 {
+                    last = (rank, details);
+                }
+                ranks.entry(content(hit)).or_insert(last.0);
+            }
+            let found: Option<Vec<usize>> = hits
+                .iter()
+                .map(|hit| ranks.get(&content(hit)).copied())
+                .collect();
+            found.is_some_and(|ranks| ranks.is_sorted())
+        };
+        let ordered = || {
+            let mut pairs = searches.iter().zip(answers(self.right));
+            pairs.all(|(search, theirs)| in_order(search, theirs))
+        };
+        (self.ask.is_federated() || ordered()) && self.has_each_group_once()
+    }
+
+    /// Whether no two of the cluster's hits for a search with `distinct` share a value.
+    pub fn has_each_group_once(&self) -> bool {
+        self.ask.searches().into_iter().all(|search| {
+            let Some(field) = search["distinct"].as_str() else {
+                return true;
+            };
+            let whole = with(search, json!({"limit": ALL, "attributesToRetrieve": ["*"]}));
+            let Some(hits) = self.hits(self.cluster, search, &whole) else {
+                return false;
+            };
+            let mut seen = Vec::new();
+            hits.iter().all(|hit| {
+                let mut values = Vec::new();
+                leaves(hit, field, &mut values);
+                let fresh = values.iter().all(|value| !seen.contains(value));
+                seen.extend(values);
+                fresh
+            })
+        })
+    }
+
+    /// All hits of `body`, asked of the index that `search` is about.
+    fn hits(
+        &self,
+        target: &Target,
+        search: &Value,
+        body: &Map<String, Value>,
+    ) -> Option<Vec<Value>> {
+        let answer = self.answer(target, search, body)?;
+        answer["hits"].as_array().cloned()
+    }
+
+    fn answer(&self, target: &Target, search: &Value, body: &Map<String, Value>) -> Option<Value> {
+        let index = match search["indexUid"].as_str() {
+            Some("{index2}") => second(self.index),
+            _ => self.index.to_string(),
+        };
+        let call = Search::post(&index, &Value::Object(body.clone())).call();
+        let answer = target.call(&call).ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+}
+
+/// A search by itself, unpaged, that shows nothing of its matches, with these members.
+fn with(search: &Value, members: Value) -> Map<String, Value> {
+    let mut body = search.as_object().cloned().unwrap_or_default();
+    for name in [
+        "indexUid",
+        "federationOptions",
+        "offset",
+        "limit",
+        "page",
+        "hitsPerPage",
+        "facets",
+        "attributesToHighlight",
+        "attributesToCrop",
+        "cropLength",
+        "showMatchesPosition",
+    ] {
+        body.remove(name);
+    }
+    body.extend(members.as_object().cloned().unwrap_or_default());
+    body
+}
+
+/// All that a search finds without its threshold, counted as the search counts.
+fn without_threshold(search: &Value) -> Map<String, Value> {
+    let mut body = with(search, json!({}));
+    for name in ["hitsPerPage", "page", "facets"] {
+        if let Some(value) = search.get(name) {
+            body.insert(name.to_string(), value.clone());
+        }
+    }
+    body.remove("rankingScoreThreshold");
+    body.remove("distinct");
+    body
+}
+
+fn total(answer: &Value) -> Option<u64> {
+    let total = &answer["totalHits"];
+    total.as_u64().or(answer["estimatedTotalHits"].as_u64())
+}
+
+/// Whether no facet value is counted more often than in `all`, where that lists it.
+fn facets_within(answer: &Value, all: &Value) -> bool {
+    let facets = answer["facetDistribution"].as_object();
+    facets.into_iter().flatten().all(|(name, values)| {
+        let values = values.as_object();
+        values.into_iter().flatten().all(|(value, count)| {
+            let most = all["facetDistribution"][name][value].as_u64();
+            most.is_none_or(|most| count.as_u64() <= Some(most))
+        })
+    })
+}
+
+/// A hit without what depends on the words that a node knows.
+fn content(hit: &Value) -> String {
+    let mut hit = hit.clone();
+    if let Some(members) = hit.as_object_mut() {
+        for name in [
+            "_rankingScore",
+            "_rankingScoreDetails",
+            "_formatted",
+            "_matchesPosition",
+        ] {
+            members.remove(name);
+        }
+    }
+    canonical(&hit)
+}
+
+/// The rules of a hit's details, without the numbers that rest on maxima.
+fn rules(details: &Value) -> Map<String, Value> {
+    let mut rules = details.as_object().cloned().unwrap_or_default();
+    if let Some(typo) = rules.get_mut("typo") {
+        *typo = typo["typoCount"].clone();
+    }
+    rules
+}
+
+/// The values at a dotted path, as facets compare them.
+fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, path, found)),
+        Value::Object(members) if !path.is_empty() => {
+            let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+            if let Some(value) = members.get(name) {
+                leaves(value, rest, found);
+            }
+        }
+        Value::Null | Value::Object(_) => {}
+        Value::String(text) if text.is_empty() => {}
+        Value::String(text) if path.is_empty() => found.push(text.trim().to_lowercase()),
+        Value::Number(number) if path.is_empty() => found.push(format!("#{number}")),
+        Value::Bool(flag) if path.is_empty() => found.push(flag.to_string()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_through_arrays() {
+        let mut found = Vec::new();
+        let hit = json!({"crew": [{"role": " Old"}, {"role": ["new", 3, null, ""]}, {"x": 1}]});
+        leaves(&hit, "crew.role", &mut found);
+        assert_eq!(found, ["old", "new", "#3"]);
+    }
+}

@@ -1,0 +1,340 @@
+//! The list of differences that only the engine could undo.
+
+use serde_json::{Map, Value};
+
+use super::check::Compared;
+use super::{answers, any_search};
+use crate::ask::{Ask, Route};
+
+/// An effect of the engine.
+pub struct Known {
+    /// What may differ, for readers of docs/exactness.md.
+    pub what: &'static str,
+    /// Why no proxy can undo it.
+    pub why: &'static str,
+    /// Whether an index with these settings, asked this, can show it.
+    pub(super) applies: fn(&Map<String, Value>, &Ask) -> bool,
+    /// What it may change.
+    pub(super) ignoring: &'static [&'static str],
+    /// The rule from which on it may change the order.
+    pub(super) ties_from: Option<&'static str>,
+    /// What must hold between the node's answer and the cluster's all the same.
+    pub(super) holds: fn(&Compared) -> bool,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+/// The list in docs/exactness.md is made of this one.
+pub const KNOWN: &[Known] = &[
+    Known {
+        what: "`_rankingScore`; `score` and `maxTypoCount` in the details",
+        why: "ratios to a maximum that depends on the words which a node knows (MEILISEARCH C.5); the order does not rest on them",
+        applies: |_, ask| any_search(ask, |s| s["q"].is_string() && (s["showRankingScore"] == true || s["showRankingScoreDetails"] == true)),
+        ignoring: &[
+            "**._rankingScore",
+            "**._rankingScoreDetails.typo.score",
+            "**._rankingScoreDetails.typo.maxTypoCount",
+            "**._rankingScoreDetails.proximity.score",
+        ],
+        ties_from: None,
+        holds: |_| true,
+    },
+    Known {
+        what: "facets under `distinct`",
+        why: "one node counts one document of each group, the one stored first (MEILISEARCH B.6)",
+        applies: |settings, ask| {
+            let has_facets = ask.route == Route::FacetSearch || ask.is_federated() || any_search(ask, |s| s["facets"].is_array());
+            is_distinct(settings, ask) && has_facets
+        },
+        ignoring: FACETS,
+        ties_from: None,
+        holds: |_| true,
+    },
+    Known {
+        what: "everything under `distinct` on an attribute with several values in one document",
+        why: "each node drops duplicates by itself first, also those of a document that another node's hit then drops",
+        applies: |settings, ask| is_distinct_on(settings, ask, &["tags", "grades", "crew.role"]),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.is_a_choice_of_groups(),
+    },
+    Known {
+        what: "totals under `distinct`",
+        why: "each node counts its own groups, so the sum is an upper bound (MEILISEARCH B.6)",
+        applies: is_distinct,
+        ignoring: TOTALS,
+        ties_from: None,
+        holds: |compared| compared.pairs().all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
+    },
+    Known {
+        what: "hits and totals of a hybrid search under `distinct`",
+        why: "which document stands for a group is decided in the list of words and in that of meaning, by each node for itself",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object()),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.has_each_group_once(),
+    },
+    Known {
+        what: "federated queries under a `distinct` of their own",
+        why: "a document that one query drops as a duplicate may be another query's; each node drops for itself",
+        applies: |settings, ask| ask.is_federated() && is_distinct(settings, ask) && !ask.body["federation"]["distinct"].is_string(),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_| true,
+    },
+    Known {
+        what: "how much a word with very many typos or endings finds",
+        why: "the engine follows 150 words with one typo, 50 with two and 1,000 endings; each node's dictionary is smaller, so a cluster finds more (MEILISEARCH D.6)",
+        applies: |_, ask| any_search(ask, |s| s["q"].is_string()),
+        ignoring: TOTALS_AND_FACETS,
+        ties_from: None,
+        holds: |compared| {
+            let total = |answer: &Value| answer["totalHits"].as_u64().or_else(|| answer["estimatedTotalHits"].as_u64());
+            let more = |(a, b): (&Value, &Value)| total(a) > Some(150) && total(a) < total(b);
+            compared.pairs().any(more) && compared.pairs().all(|(a, b)| total(a) == total(b) || more((a, b)))
+        },
+    },
+    Known {
+        what: "which numbers of a facet are listed, with more of them than `maxValuesPerFacet`",
+        why: "with over 3,000 candidates the engine cuts them in the order of numbers, with fewer in that of their texts, and each node has fewer",
+        applies: |settings, ask| !settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
+        ignoring: &["facetDistribution", "results.*.facetDistribution"],
+        ties_from: None,
+        holds: |compared| compared.pairs().all(|(a, b)| full_lists(a) == full_lists(b) && full_lists(a) > 0),
+    },
+    Known {
+        what: "which typos of a word are marked in `_formatted` and `_matchesPosition`",
+        why: "depends on the words that a node knows and on how far its rules had to look (milli's derivations)",
+        applies: |_, ask| {
+            let marks = ["attributesToHighlight", "attributesToCrop", "showMatchesPosition"];
+            any_search(ask, |s| s["q"].is_string() && marks.iter().any(|m| !s[*m].is_null()))
+        },
+        ignoring: &["**._formatted!", "**._matchesPosition"],
+        ties_from: None,
+        holds: |_| true,
+    },
+    Known {
+        what: "order from the `proximity` rule on, with two or more words",
+        why: "the engine walks the paths of the rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
+        applies: |_, ask| any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' '))),
+        ignoring: &[],
+        ties_from: Some("proximity"),
+        holds: |compared| compared.only_differs_in("proximity"),
+    },
+    Known {
+        what: "order from the `exactness` rule on, with two or more words",
+        why: "a node whose documents do not hold a query's last words passes them over when it looks for attributes that begin with the query (MEILISEARCH D.22)",
+        applies: |settings, ask| {
+            let rules = settings.get("rankingRules").and_then(Value::as_array);
+            rules.is_none_or(|rules| rules.iter().any(|rule| rule == "exactness"))
+                && any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' ')))
+        },
+        ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore"],
+        ties_from: Some("exactness"),
+        holds: |compared| compared.only_differs_in("exactness"),
+    },
+    Known {
+        what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
+        why: "not cured yet: with scores or a threshold, matches shown, five words or more, other than plain words, federated, in a facet search",
+        applies: |settings, ask| {
+            let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
+            any_search(ask, |s| {
+                s["matchingStrategy"] == "frequency"
+                    && s["q"].as_str().is_some_and(|q| q.trim().contains(|c: char| !c.is_alphanumeric()))
+                    && !(searches && is_decided_for_all(settings, s))
+            })
+        },
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |_| true,
+    },
+    Known {
+        what: "totals and facets under `rankingScoreThreshold`",
+        why: "the engine takes documents below it out of its count only as far as it had to walk for the page, and each node walks for itself",
+        applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number()),
+        ignoring: TOTALS_AND_FACETS,
+        ties_from: None,
+        holds: |compared| compared.counts_what_passes(),
+    },
+    Known {
+        what: "which spelling stands for a facet value that is written in several ways",
+        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal",
+        applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
+        ignoring: FACETS,
+        ties_from: None,
+        holds: |compared| spelled_alike(compared.left) == spelled_alike(compared.right),
+    },
+    Known {
+        what: "which of several facet values with *equal* counts `maxValuesPerFacet` cuts off",
+        why: "depends on the shape of a node's tree of values (MEILISEARCH B.5)",
+        applies: |settings, ask| settings.contains_key("faceting") && (ask.is_federated() || any_search(ask, |s| s["facets"].is_array())),
+        ignoring: &["facetDistribution", "facetsByIndex", "results.*.facetDistribution"],
+        ties_from: None,
+        holds: |compared| {
+            let alike = |(a, b): (&Value, &Value)| counts(&a["facetDistribution"]) == counts(&b["facetDistribution"]);
+            compared.pairs().all(alike) && counts_by_index(compared.left) == counts_by_index(compared.right)
+        },
+    },
+];
+
+const FACETS: &[&str] = &[
+    "facetHits",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "results.*.facetDistribution",
+    "results.*.facetStats",
+];
+
+const TOTALS_AND_FACETS: &[&str] = &[
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "results.*.facetDistribution",
+    "results.*.facetStats",
+];
+
+const EVERYTHING: &[&str] = &[
+    "hits",
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "facetsByIndex",
+    "facetDistribution",
+    "facetStats",
+    "facetHits",
+    "results",
+];
+
+const TOTALS: &[&str] = &[
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
+];
+
+/// How often each facet's values occur, without the values.
+fn counts(distribution: &Value) -> Vec<(&String, Vec<u64>)> {
+    let facets = distribution.as_object();
+    let mut all: Vec<(&String, Vec<u64>)> = facets
+        .into_iter()
+        .flatten()
+        .map(|(name, values)| {
+            (
+                name,
+                values
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(_, n)| n.as_u64())
+                    .collect(),
+            )
+        })
+        .collect();
+    all.iter_mut().for_each(|(_, counts)| counts.sort());
+    all.sort();
+    all
+}
+
+/// The same for each index of a federated search.
+fn counts_by_index(answer: &Value) -> Vec<(&String, Vec<u64>)> {
+    let indexes = answer["facetsByIndex"].as_object();
+    let parts = indexes.into_iter().flat_map(|indexes| indexes.values());
+    parts
+        .flat_map(|part| counts(&part["distribution"]))
+        .collect()
+}
+
+/// How many facets list as many values as a node may list by default.
+fn full_lists(answer: &Value) -> usize {
+    let facets = answer["facetDistribution"].as_object();
+    let lists = facets.into_iter().flat_map(|facets| facets.values());
+    lists
+        .filter(|values| values.as_object().is_some_and(|values| values.len() == 100))
+        .count()
+}
+
+/// All facet parts of an answer with every value in one spelling.
+fn spelled_alike(body: &Value) -> Value {
+    fn alike(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut members: Vec<(String, Value)> = map
+                    .iter()
+                    .map(|(name, v)| (name.trim().to_lowercase(), alike(v)))
+                    .collect();
+                members.sort_by(|a, b| a.0.cmp(&b.0));
+                Value::Object(members.into_iter().collect())
+            }
+            Value::Array(items) => items.iter().map(alike).collect(),
+            Value::String(text) => text.trim().to_lowercase().into(),
+            other => other.clone(),
+        }
+    }
+    let parts = [
+        "facetDistribution",
+        "facetStats",
+        "facetsByIndex",
+        "facetHits",
+    ];
+    let of = |answer: &Value| -> Value { parts.iter().map(|part| alike(&answer[*part])).collect() };
+    answers(body).map(of).collect()
+}
+
+fn is_distinct(settings: &Map<String, Value>, ask: &Ask) -> bool {
+    settings.contains_key("distinctAttribute")
+        || any_search(ask, |s| s["distinct"].is_string())
+        || ask.body["federation"]["distinct"].is_string()
+}
+
+fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> bool {
+    let names = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .is_some_and(|name| fields.contains(&name))
+    };
+    names(settings.get("distinctAttribute")) || any_search(ask, |s| names(s.get("distinct")))
+}
+
+/// Whether a search by `frequency` is one in which nodes need not decide.
+fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
+    let words: Vec<&str> = search["q"]
+        .as_str()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() && c <= '\u{24F}');
+    let shown = [
+        "showRankingScore",
+        "showRankingScoreDetails",
+        "rankingScoreThreshold",
+        "attributesToHighlight",
+        "attributesToCrop",
+        "showMatchesPosition",
+        "hybrid",
+    ];
+    let words_settings = [
+        "stopWords",
+        "dictionary",
+        "separatorTokens",
+        "nonSeparatorTokens",
+    ];
+    words.iter().all(plain)
+        && words.iter().filter(|word| !word.is_empty()).count() <= 4
+        && shown.iter().all(|name| search[*name].is_null())
+        && !words_settings
+            .iter()
+            .any(|name| settings.contains_key(*name))
+}
