@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::hint::black_box;
 
 use bytes::Bytes;
-use miroir_merge::{merge_search, split, FacetOrder, Format, Paging, Route, Spec};
+use miroir_merge::{merge_search, split, Format, Paging, Route, Spec};
 use miroir_net::head::{parse_request_head, HeadScanner};
 use miroir_router::{shard_code, shard_of};
 use serde_json::{json, Map, Value};

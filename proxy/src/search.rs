@@ -208,7 +208,11 @@ impl<'t> Search<'t> {
         searches
             .map(move |planned| planned.ask(app, self.index))
             .chain(levels.into_iter().flatten())
-            .chain(self.counting().into_iter().flat_map(Counting::asks))
+            .chain(
+                self.counting()
+                    .into_iter()
+                    .flat_map(move |counting| counting.asks(caps_totals(app))),
+            )
             .map(move |ask| Leg {
                 wanted: Wanted {
                     index: self.index,

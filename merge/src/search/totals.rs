@@ -11,11 +11,16 @@
 //! **Threshold.** Documents whose score is too low are counted until one node comes across them, which it does only when it
 //! has not filled the page before.
 
-use bytes::Bytes;
+use std::ops::Range;
 
+use bytes::Bytes;
+use miroir_api::SHARD_FIELD;
+
+use super::answer::Answer;
 use super::distinct::Seen;
 use super::facets::{Facets, Rules};
-use super::{scan, sum, unreadable, Paging, Spec, Window};
+use super::{scan, unreadable, Paging, Spec, Window};
+use crate::scan::{Malformed, Scanner};
 use crate::MergeError;
 
 /// Answers that say how many documents there are.
@@ -68,7 +73,19 @@ pub(super) fn distinct(
             .add(bytes, answer.facets.clone(), answer.stats.clone(), rules)
             .map_err(|error| unreadable(node, error))?;
     }
-    let (all, with_value) = (sum(&universe), sum(&holders));
+    let documents = |answers: &[Bytes], scanned: &[Answer]| {
+        let counted = answers.iter().zip(scanned).map(|(bytes, answer)| {
+            let by_shard = answer
+                .facets
+                .clone()
+                .and_then(|facets| count_by_shard(bytes, facets));
+            let whole = by_shard.filter(|(shards, _)| *shards < counts.values_max);
+            whole.map_or(answer.total, |(_, documents)| documents)
+        });
+        counted.fold(0, u64::saturating_add)
+    };
+    let all = documents(counts.universe, &universe);
+    let with_value = documents(counts.holders, &holders);
     let by_offset = matches!(spec.paging, Paging::Offset { .. });
     if by_offset && is_past(all, spec) {
         return Ok(Some(all));
@@ -94,6 +111,27 @@ pub(super) fn distinct(
             })
         }),
     })
+}
+
+/// How many shards the facet of the hidden field lists, and how many documents; nodes that cut totals do not cut these.
+fn count_by_shard(bytes: &[u8], facets: Range<usize>) -> Option<(usize, u64)> {
+    let mut counted = None;
+    Scanner::within(bytes, facets)
+        .object(|scanner, name, _| {
+            if !name.is(SHARD_FIELD) {
+                return scanner.value().map(|_| ());
+            }
+            let (mut shards, mut documents) = (0, 0u64);
+            scanner.object(|scanner, _, _| {
+                shards += 1;
+                documents = documents.saturating_add(scanner.unsigned()?.unwrap_or(0));
+                Ok::<(), Malformed>(())
+            })?;
+            counted = Some((shards, documents));
+            Ok(())
+        })
+        .ok()?;
+    counted
 }
 
 /// Whether the page lies past everything: milli does not even begin to look for hits then. Nodes since 1.47 look from the start.

@@ -62,6 +62,15 @@ fn walk<'d>(documents: &[&'d Document], reach: usize, pages: bool) -> (Vec<&'d D
     (hits, total as u64)
 }
 
+/// An answer for no hits by a node that cuts its total and tells it by the facet of shards as well.
+fn counted(documents: u64, cut_at: u64, facet: Option<&BTreeMap<u32, u64>>) -> Bytes {
+    let answer = answer(&[], documents.min(cut_at), facet);
+    let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+    let (some, rest) = (documents / 2, documents - documents / 2);
+    answer["facetDistribution"]["_miroir_shard"] = json!({"⸀⸁": some, "⸀⸂": rest});
+    Bytes::from(answer.to_string())
+}
+
 fn answer(hits: &[&Document], total: u64, facet: Option<&BTreeMap<u32, u64>>) -> Bytes {
     let hits: Vec<Value> = hits
         .iter()
@@ -90,6 +99,7 @@ proptest! {
         offset in 0..6usize,
         limit in 1..8usize,
         pages: bool,
+        cut_at in 1..40u64,
     ) {
         let (reach, paging) = if pages {
             (limit, Paging::Pages { page: 1, hits_per_page: limit })
@@ -107,8 +117,8 @@ proptest! {
             for group in own.iter().filter_map(|document| document.group) {
                 *counts.entry(group).or_insert(0) += 1;
             }
-            universe.push(answer(&[], own.len() as u64, Some(&counts)));
-            holders.push(answer(&[], counts.values().sum(), None));
+            universe.push(counted(own.len() as u64, cut_at, Some(&counts)));
+            holders.push(counted(counts.values().sum(), cut_at, None));
             lists.push(list);
         }
         let spec = Spec {

@@ -3,6 +3,7 @@
 //! These questions are searches for no hits, which nodes answer without ranking anything, and they travel with the search
 //! itself.
 
+use miroir_api::SHARD_FIELD;
 use miroir_merge::{Counts, DistinctCounts, Paging};
 use miroir_router::{ReadTarget, SearchSettings};
 use serde_json::value::{to_raw_value, RawValue};
@@ -69,11 +70,21 @@ impl Counting {
         })
     }
 
-    /// How nodes are asked; [`Counting::counts`] wants the answers in this order.
-    pub fn asks(&self) -> impl Iterator<Item = Ask<'_>> {
+    /// How nodes are asked; [`Counting::counts`] wants the answers in this order. `capped`: nodes cut their totals, so that these
+    /// are told by a facet.
+    pub fn asks(&self, capped: bool) -> impl Iterator<Item = Ask<'_>> {
+        let by_facet = capped && self.holders.is_some();
         std::iter::once(&self.universe)
             .chain(&self.holders)
-            .map(|body| Ask::Search(Box::new(move |target: &ReadTarget| bytes_for(body, target))))
+            .map(move |body| {
+                let mut body = body.clone();
+                if by_facet {
+                    body.facets = body.with_facet(SHARD_FIELD);
+                }
+                Ask::Search(Box::new(move |target: &ReadTarget| {
+                    bytes_for(&body, target)
+                }))
+            })
     }
 
     pub(super) fn searches_mut(&mut self) -> impl Iterator<Item = &mut SearchBody> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{to_raw_value, RawValue};
 
 use super::hybrid::Hybrid;
 use miroir_api::SHARD_FIELD;
@@ -278,6 +278,13 @@ impl SearchBody {
                 .flatten()
                 .any(|rule| rule.starts_with(SHARD_FIELD))
             || self.filter.as_ref().is_some_and(names_reserved_field)
+    }
+
+    /// The facets that are asked for, and this one.
+    pub(super) fn with_facet(&self, field: &str) -> Option<Box<RawValue>> {
+        let mut facets = names(self.facets.as_deref());
+        facets.push(field.to_owned());
+        to_raw_value(&facets).ok()
     }
 
     /// Makes hits carry a field that the merge needs, before the search is planned; see [`PlannedSearch::strip`].

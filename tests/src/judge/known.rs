@@ -206,6 +206,7 @@ const TOTALS_AND_FACETS: &[&str] = &[
 
 const EVERYTHING: &[&str] = &[
     "hits",
+    "semanticHitCount",
     "estimatedTotalHits",
     "totalHits",
     "totalPages",
