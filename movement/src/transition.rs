@@ -29,7 +29,7 @@ impl Transition {
         self.moves.iter().fold(layout.clone(), changed)
     }
 
-    /// The end of a fill: its target's copies are in sync, and what was leaving for their sake is left over.
+    /// The end of a fill: its target's copies are in sync. What was leaving for their sake is [`Transition::due`] to go.
     ///
     /// # Errors
     /// When the job no longer fits the layout: another version, a source that no longer serves, a target that is no
@@ -55,30 +55,29 @@ impl Transition {
             .shards
             .iter()
             .map(|shard| (*shard, job.target, Some(CopyState::InSync)));
-        let mut switch = Transition {
+        Ok(Transition {
             moves: filled.collect(),
-        };
-        let retired = Transition::retire(&switch.apply(layout));
-        switch.moves.extend(retired.moves);
-        Ok(switch)
+        })
     }
 
     /// What needs no work but a change of states: leaving copies that may go, copies on nodes that are gone.
     pub fn due(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState) -> Transition {
-        let mut due = Transition::gone(layout, state);
+        let mut due = Transition::gone(layout, &state);
         due.moves
-            .extend(Transition::retire(&due.apply(layout)).moves);
+            .extend(Transition::retire(&due.apply(layout), &state).moves);
         due
     }
 
     /// Leaving copies whose successors are complete: they are left over.
     ///
-    /// A copy's successors are in its group. Where the group itself goes, every other group must be complete.
-    pub fn retire(layout: &Layout) -> Transition {
+    /// A copy's successors are in its group. Where the group itself goes, every other group must be complete. Copies on
+    /// nodes that are down do not count: the one that leaves may be the only one that answers.
+    pub fn retire(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState) -> Transition {
         let in_sync = |shard: Shard, group: u16| {
             let copies = layout.copies_of(shard).iter();
-            let complete = copies.filter(|copy| {
-                copy.state == CopyState::InSync && layout.group_of(copy.node) == Some(group)
+            let in_group = copies.filter(|copy| layout.group_of(copy.node) == Some(group));
+            let complete = in_group.filter(|copy| {
+                copy.state == CopyState::InSync && state(copy.node) == NodeState::Usable
             });
             complete.count()
         };

@@ -175,18 +175,28 @@ proptest! {
             let left: Vec<Fate> =
                 serving().filter(|copy| !gone.contains(&(shard, copy.node))).filter_map(|copy| fate(copy.node)).collect();
             prop_assert_eq!(left.is_empty(), serving().next().is_none());
-            prop_assert!(left.len() <= 1 || left.iter().all(|fate| *fate == left[0] && *fate != Fate::Unknown));
-            let sure = |wanted: Fate| serving().any(|copy| fate(copy.node) == Some(wanted));
-            prop_assert!(!sure(Fate::Taken) || left[0] == Fate::Taken);
-            if serving().all(|copy| fate(copy.node) == Some(Fate::NotTaken)) {
+            let nobody = |fate: Fate| matches!(fate, Fate::NotTaken | Fate::Unreachable);
+            if writers(&layout, shard).filter_map(|copy| fate(copy.node)).all(nobody) {
                 prop_assert_eq!(left.len(), serving().count());
+                continue;
             }
+            prop_assert!(left.len() <= 1 || left.iter().all(|fate| *fate == left[0] && *fate != Fate::Unknown));
+            let any = |wanted: Fate| serving().any(|copy| fate(copy.node) == Some(wanted));
+            prop_assert!(!any(Fate::Taken) || left[0] == Fate::Taken);
+            // Never only what cannot be reached, while another may serve.
+            let reachable = serving().any(|copy| fate(copy.node) != Some(Fate::Unreachable));
+            prop_assert!(!reachable || left[0] != Fate::Unreachable);
         }
     }
 }
 
 fn any_fate() -> impl Strategy<Value = Fate> {
-    prop::sample::select(vec![Fate::Taken, Fate::NotTaken, Fate::Unknown])
+    prop::sample::select(vec![
+        Fate::Taken,
+        Fate::NotTaken,
+        Fate::Unreachable,
+        Fate::Unknown,
+    ])
 }
 
 fn nodes_of(plan: &ReadPlan) -> Vec<u16> {

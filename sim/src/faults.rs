@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use miroir_router::{LayoutNode, NodeIdx, Shard};
+use miroir_router::{CopyState, LayoutNode, NodeIdx, Shard};
 
 use crate::node::Node;
 use crate::runtime::{Time, OUTSIDE};
@@ -50,7 +50,8 @@ impl World {
             .any(|(node, row)| !row.gone && node.created != row.created)
     }
 
-    /// Whether every shard of the node has another copy that serves and can be reached, and no write is undecided.
+    /// Whether every shard of the node has another copy that serves, is to stay and can be reached, and no write is
+    /// undecided.
     fn can_be_lost(&self, at: usize) -> bool {
         let Some(proxy) = self.proxy.borrow().clone() else {
             return false;
@@ -62,7 +63,7 @@ impl World {
             copies.any(|copy| {
                 let node = &nodes[usize::from(copy.node.0)];
                 usize::from(copy.node.0) != at
-                    && copy.state.serves()
+                    && copy.state == CopyState::InSync
                     && node.alive
                     && !node.cut_off
                     && !node.paused

@@ -46,14 +46,15 @@ pub fn found(
 }
 
 /// 3, for each layout that is published.
-pub fn published(layout: &Layout, is_gone: impl Fn(NodeIdx) -> bool) -> Result<(), String> {
-    for shard in layout.all_shards() {
-        let serves = |copy: &&miroir_router::Placement| copy.state.serves() && !is_gone(copy.node);
-        if !layout.copies_of(shard).iter().any(|copy| serves(&copy)) {
-            return Err(format!("no copy of shard {shard} serves"));
-        }
-    }
-    Ok(())
+pub fn published(layout: &Layout) -> Result<(), String> {
+    let mut shards = layout.all_shards();
+    let unserved = shards.find(|shard| {
+        let mut copies = layout.copies_of(*shard).iter();
+        !copies.any(|copy| copy.state.serves())
+    });
+    unserved.map_or(Ok(()), |shard| {
+        Err(format!("no copy of shard {shard} serves"))
+    })
 }
 
 /// 3, once faults have ended.

@@ -463,9 +463,7 @@ impl World {
 
     /// Called with each layout that requests see from now on.
     pub fn published(&self, layout: &Layout) {
-        let store = self.store.borrow();
-        let gone = |node: NodeIdx| store.nodes[usize::from(node.0)].gone;
-        self.check(invariants::published(layout, gone));
+        self.check(invariants::published(layout));
     }
 
     /// What the node list in the store asks for.

@@ -208,7 +208,8 @@ impl Sent {
         match self {
             Sent::Accepted(_) => Fate::Taken,
             Sent::Failed { unknown: true, .. } => Fate::Unknown,
-            Sent::Refused(..) | Sent::Failed { .. } => Fate::NotTaken,
+            Sent::Refused(..) => Fate::NotTaken,
+            Sent::Failed { unknown: false, .. } => Fate::Unreachable,
         }
     }
 }

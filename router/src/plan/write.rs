@@ -91,7 +91,10 @@ pub fn judge(layout: &Layout, targets: &[WriteTarget], took: &[bool]) -> Verdict
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     Taken,
+    /// It said so.
     NotTaken,
+    /// No connection could be made: it has not got it.
+    Unreachable,
     /// It may have it.
     Unknown,
 }
@@ -100,8 +103,9 @@ pub enum Fate {
 /// must be recorded as such before the client is answered. `fates` says of each of `targets`, in the same order, what it
 /// made of the write.
 ///
-/// Of each shard those copies stay that took it, where any that serves did; else those that surely did not; and where
-/// nothing is sure, one. So a copy that serves always stays.
+/// Where nobody can have it, nothing differs. Else, of each shard, those copies stay that took it, where any that serves
+/// did; else those that refused it; and where nothing is sure, one that may have it, rather than those that cannot be
+/// reached. So a copy that serves always stays.
 pub fn diverged(layout: &Layout, targets: &[WriteTarget], fates: &[Fate]) -> Vec<(Shard, NodeIdx)> {
     let mut copies: Vec<(Shard, NodeIdx, Fate)> = Vec::new();
     for (target, fate) in targets.iter().zip(fates) {
@@ -119,13 +123,19 @@ pub fn diverged(layout: &Layout, targets: &[WriteTarget], fates: &[Fate]) -> Vec
             let mut copies = copies.iter();
             copies.find(|(shard, node, own)| *own == fate && serves(layout, *shard, *node))
         };
+        let nobody_has_it = |fate: Fate| matches!(fate, Fate::NotTaken | Fate::Unreachable);
+        if copies.iter().all(|(_, _, fate)| nobody_has_it(*fate)) {
+            continue;
+        }
         let stays = |node: NodeIdx, fate: Fate| {
             if serving(Fate::Taken).is_some() {
                 fate == Fate::Taken
             } else if serving(Fate::NotTaken).is_some() {
                 fate == Fate::NotTaken
+            } else if let Some((_, first, _)) = serving(Fate::Unknown) {
+                *first == node
             } else {
-                serving(Fate::Unknown).is_some_and(|(_, first, _)| *first == node)
+                fate == Fate::Unreachable
             }
         };
         let gone = copies.iter().filter(|(_, node, fate)| !stays(*node, *fate));

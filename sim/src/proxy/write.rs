@@ -71,7 +71,7 @@ impl Proxy {
             async move {
                 match reachable {
                     true => self.send(node, task).await,
-                    false => (Fate::NotTaken, 0),
+                    false => (Fate::Unreachable, 0),
                 }
             }
         });
@@ -121,10 +121,11 @@ impl Proxy {
             Ok(Answer::Accepted(uid)) if self.world.rules.identity && uid <= last => {
                 // An emptied node begins to count anew.
                 self.replaced(node).await;
-                (Fate::NotTaken, 0)
+                (Fate::Unreachable, 0)
             }
             Ok(Answer::Accepted(uid)) => (Fate::Taken, uid),
-            Ok(_) | Err(Lost::NotSent) => (Fate::NotTaken, 0),
+            Ok(_) => (Fate::NotTaken, 0),
+            Err(Lost::NotSent) => (Fate::Unreachable, 0),
             Err(Lost::Unknown) => {
                 self.unsure_of(node);
                 (Fate::Unknown, 0)
