@@ -1,6 +1,7 @@
 //! One core's side of the program: a request comes in, its route is found, its key is checked, and it is either served
 //! here (searches, document reads and writes) or handed to the control plane.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use miroir_control::Control;
 use miroir_net::client::Pools;
 use miroir_net::head::RequestHead;
 use miroir_net::{Coding, Handler, Request, Response};
-use miroir_router::{Index, Reader, RoutingTable};
+use miroir_router::{Index, Reader, Replicas, RoutingTable};
+use miroir_rt::Instant;
 
 use crate::auth::{admit, Gate};
 use crate::config::Config;
@@ -28,6 +30,9 @@ pub struct App {
     pub shared: Arc<Shared>,
     reader: Reader,
     pub pools: Pools,
+    /// What this core has seen of the nodes, with times since `began`.
+    pub replicas: RefCell<Replicas>,
+    pub began: Instant,
     pub node_key: Option<Rc<str>>,
 }
 
@@ -39,6 +44,8 @@ impl App {
             shared,
             reader,
             pools,
+            replicas: RefCell::default(),
+            began: Instant::now(),
             node_key,
         }
     }

@@ -14,7 +14,7 @@ use crate::core::App;
 use crate::{scatter, search};
 
 /// All counters, in the order in which they are shown.
-const ALL: [&Counter; 8] = [
+const ALL: [&Counter; 11] = [
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
     &search::NARROWED_SEARCHES,
@@ -23,6 +23,9 @@ const ALL: [&Counter; 8] = [
     &scatter::LEGS,
     &scatter::NODE_REQUESTS,
     &scatter::NODE_FAILURES,
+    &scatter::HEDGES,
+    &scatter::REPLACED,
+    &scatter::FAILOVERS,
 ];
 
 /// Threads beyond so many share lines, which costs them time and loses nothing.

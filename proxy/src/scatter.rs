@@ -4,24 +4,29 @@
 //! Legs that are searches share their way: what a node is asked in one round travels in one `POST /multi-search`, and is
 //! taken apart again here, so that what merges answers does not know how they travelled.
 //!
-//! A copy that fails costs one more round: the shards it was asked for are planned again without it. What no copy could
-//! answer is named in the result; the caller decides whether that is an error or a partial answer.
+//! A copy that fails costs one more round: the shards it was asked for are planned again without it. One that is late is
+//! raced by others (`race`). What no copy could answer is named in the result; the caller decides whether that is an error
+//! or a partial answer.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_net::client::{ClientError, ErrorKind, OutRequest, Reply};
-use miroir_router::{read_plan, Index, NodeIdx, ReadTarget, RoutingTable, Shard};
+use miroir_net::client::OutRequest;
+use miroir_router::{read_plan, Index, NodeIdx, ReadPlan, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
 use crate::metrics::Counter;
 
 mod parcel;
+mod race;
 
 pub use parcel::{alone, multi_search_body};
 use parcel::{parcels, Outcome};
+use race::{Part, Round};
+pub use race::{FAILOVERS, HEDGES, REPLACED};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.
 pub const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -117,29 +122,33 @@ impl App {
     ) -> Result<Vec<Gathered>, (usize, Error)> {
         LEGS.add(legs.len());
         let mut progress: Vec<Progress> = legs.iter().map(|_| Progress::new()).collect();
+        let hedged = Cell::new(0);
+        let explores = self.replicas.borrow_mut().explores();
         loop {
-            let asked = self.plan_round(table, legs, &mut progress);
+            let asked = self.plan_round(table, legs, &mut progress, explores);
             if asked.is_empty() {
                 break;
             }
             let parcels = parcels(self, legs, &asked);
             NODE_REQUESTS.add(parcels.len());
-            let sent = parcels.iter().map(|parcel| {
-                let address = &table.nodes[usize::from(parcel.node.0)].address;
-                async move {
-                    self.pools
-                        .send(address, &parcel.request, READ_DEADLINE)
-                        .await
-                }
-            });
-            let replies = join_all(sent).await;
-            let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(asked.len());
-            for (parcel, reply) in parcels.iter().zip(replies) {
-                note_unreachable(table, parcel.node, &reply);
-                outcomes.extend(parcel.judge(legs, &asked, reply));
-            }
-            outcomes.sort_unstable_by_key(|(place, _)| *place);
-            for ((leg, target), (_, outcome)) in asked.into_iter().zip(outcomes) {
+            self.replicas.borrow_mut().save(parcels.len());
+            let round = Round {
+                app: self,
+                table,
+                legs,
+                asked: &asked,
+                progress: &progress,
+                hedged: &hedged,
+            };
+            let parts = join_all(parcels.iter().map(|parcel| round.run(parcel))).await;
+            let mut parts: Vec<Part> = parts.into_iter().flatten().collect();
+            parts.sort_by_key(|part| part.leg);
+            for Part {
+                leg,
+                target,
+                outcome,
+            } in parts
+            {
                 let node = &table.nodes[usize::from(target.node.0)];
                 progress[leg]
                     .note(target, &node.id, outcome)
@@ -155,6 +164,7 @@ impl App {
         table: &RoutingTable,
         legs: &[Leg<'_>],
         progress: &mut [Progress],
+        explores: bool,
     ) -> Vec<(usize, ReadTarget)> {
         let mut asked = Vec::new();
         for (position, (leg, progress)) in legs.iter().zip(progress).enumerate() {
@@ -162,36 +172,41 @@ impl App {
                 continue;
             };
             let only = pending.as_deref().or(leg.wanted.only);
-            let plan = self.plan(
-                table,
-                leg.wanted.index,
-                only,
-                leg.wanted.seed,
-                &progress.failed,
-            );
+            let plan = self.plan(table, &leg.wanted, only, &progress.failed, explores);
             progress.gathered.missing.extend(&plan.uncovered);
             asked.extend(plan.targets.into_iter().map(|target| (position, target)));
         }
         asked
     }
 
-    /// Prefers nodes that are up; where that leaves a shard uncovered a node that was down is tried all the same.
+    /// Prefers nodes that are up and not slow; only for shards that these leave uncovered the others are tried as well.
     fn plan(
         &self,
         table: &RoutingTable,
-        index: &Index,
+        wanted: &Wanted,
         only: Option<&[Shard]>,
-        seed: u64,
         failed: &[NodeIdx],
-    ) -> miroir_router::ReadPlan {
+        explores: bool,
+    ) -> ReadPlan {
+        let replicas = self.replicas.borrow();
+        let layout = &wanted.index.layout;
         let not_failed = |node: NodeIdx| !failed.contains(&node);
         let up = |node: NodeIdx| not_failed(node) && table.nodes[usize::from(node.0)].is_up();
-        let plan = read_plan(&index.layout, only, seed, up);
-        if plan.uncovered.is_empty() {
-            plan
-        } else {
-            read_plan(&index.layout, only, seed, not_failed)
+        let quick = |node: NodeIdx| up(node) && (explores || !replicas.is_shunned(node));
+        let mut plan = read_plan(layout, only, wanted.seed, quick);
+        let tiers: [&dyn Fn(NodeIdx) -> bool; 2] = [&up, &not_failed];
+        for usable in tiers {
+            if plan.uncovered.is_empty() {
+                break;
+            }
+            // None of these nodes is in the plan already: it would have covered the shard.
+            let more = read_plan(layout, Some(&plan.uncovered), wanted.seed, usable);
+            plan.targets.extend(more.targets);
+            plan.uncovered = more.uncovered;
+            plan.targets
+                .sort_by_key(|target| target.shards.first().copied());
         }
+        plan
     }
 }
 
@@ -237,7 +252,7 @@ impl Progress {
             }
             Outcome::Refused(error) => return Err(error),
             Outcome::Held => {}
-            Outcome::Failed { reason, fault } => {
+            Outcome::Failed { reason, fault, .. } => {
                 NODE_FAILURES.add(1);
                 tracing::warn!(%node, %reason, "a node failed a read");
                 self.gathered.fault = fault;
@@ -259,14 +274,5 @@ impl Progress {
             .answers
             .sort_by_key(|(target, _)| target.shards.first().copied());
         gathered
-    }
-}
-
-/// The health check notices only each second; other searches should not run into a dead node meanwhile.
-fn note_unreachable(table: &RoutingTable, node: NodeIdx, reply: &Result<Reply, ClientError>) {
-    if let Err(error) = reply {
-        if matches!(error.kind, ErrorKind::Connect | ErrorKind::BackingOff) {
-            table.nodes[usize::from(node.0)].state.doubt();
-        }
     }
 }

@@ -9,7 +9,7 @@
 //!   plane learns that nobody works on an old one any more;
 //! - [`read_plan`], [`write_plan`], [`judge`], [`diverged`]: whom to ask, whom to write to, whether enough of them took it,
 //!   and what differs where not;
-//! - [`Health`]: whether a node is to be asked at all;
+//! - [`Health`]: whether a node is to be asked at all; [`Replicas`]: which copies are slow, and when to ask a second one;
 //! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index;
 //! - [`Ids::reach`]: which shards can hold what a filter lets through.
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod health;
 mod layout;
 mod plan;
 mod publish;
+mod replicas;
 mod shard;
 mod sync;
 mod table;
@@ -32,5 +33,6 @@ pub use plan::{
     diverged, judge, read_plan, write_plan, Fate, ReadPlan, ReadTarget, Verdict, WriteTarget,
 };
 pub use publish::{Pinned, Publisher, Quiesced, Reader};
+pub use replicas::{Ended, Replicas};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
 pub use table::{FacetOrder, FilterableRule, Index, Node, RoutingTable, SearchSettings};

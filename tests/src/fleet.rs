@@ -81,6 +81,11 @@ impl Node {
         }
     }
 
+    /// Throws its data away: it must not run.
+    pub fn forget(&self) {
+        std::fs::remove_dir_all(self.dir.join("data")).expect("the data of a node that has run");
+    }
+
     /// How to speak to it directly.
     pub fn target(&self, name: &str) -> Target {
         Target {

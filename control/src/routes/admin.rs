@@ -113,6 +113,7 @@ fn node_view(layout: &Layout, client: &crate::nodes::NodeClient) -> Value {
         "address": client.node.address,
         "group": client.node.group,
         "up": client.node.is_up(),
+        "state": client.node.state.load().as_str(),
         "federates": client.node.federates(),
         "version": about.as_ref().map(|(_, body)| &body["pkgVersion"]),
         "shards": shards,

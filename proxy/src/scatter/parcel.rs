@@ -16,7 +16,7 @@ pub(super) struct Parcel {
     pub node: NodeIdx,
     pub request: OutRequest,
     /// Places in the round's list of what it asks for, in the order of the queries.
-    places: SmallVec<[usize; 4]>,
+    pub places: SmallVec<[usize; 4]>,
     /// Whether it is a multi-search, whose answer is a list.
     shared: bool,
 }
@@ -32,6 +32,8 @@ pub(super) enum Outcome {
         reason: String,
         /// What it said, where that may be told to the client.
         fault: Option<Error>,
+        /// It does not have what it must have, or not our key: it is not the node that we know.
+        lost: bool,
     },
     /// Not answered because of another leg in the same parcel: to be asked again.
     Held,
@@ -201,6 +203,7 @@ impl Parcel {
                 Outcome::Failed {
                     reason: format!("it answered {} {}", reply.status, error.code),
                     fault: Some(error.clone()).filter(|_| !own_fault),
+                    lost: own_fault,
                 }
             } else {
                 Outcome::Refused(error.clone())
@@ -229,6 +232,7 @@ impl Parcel {
         self.each(|_| Outcome::Failed {
             reason: reason.clone(),
             fault: None,
+            lost: false,
         })
     }
 
