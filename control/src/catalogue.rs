@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_router::{CopyState, Ids, Index, Layout, NodeIdx, SearchSettings, Shard};
+use miroir_movement::Transition;
+use miroir_router::{CopyState, Ids, Index, Layout, NodeIdx, Placement, SearchSettings, Shard};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
@@ -119,6 +120,8 @@ pub(crate) struct Entry {
     pub layout: Arc<Layout>,
     /// What the layout will be once it is on disk (see `layouts.rs`).
     pub coming: Option<Arc<Layout>>,
+    /// Joining copies that get writes: those whose fill has begun.
+    pub opened: BTreeSet<(Shard, NodeIdx)>,
     pub visible: Option<IndexState>,
     pub planned: Option<IndexState>,
     pub settings: Arc<SearchSettings>,
@@ -141,6 +144,7 @@ impl Entry {
             updated_at: now,
             layout,
             coming: None,
+            opened: BTreeSet::new(),
             visible: None,
             planned: None,
             settings: Arc::new(SearchSettings::default()),
@@ -151,11 +155,49 @@ impl Entry {
         }
     }
 
+    /// These copies missed a write, differ from others or lost their data: they do not serve any more, whatever else is on
+    /// its way to the layout. Returns the states that are to be stored.
+    pub(crate) fn distrust(
+        &mut self,
+        copies: &[(Shard, NodeIdx)],
+    ) -> Vec<(Shard, NodeIdx, CopyState)> {
+        let moves = Transition::distrust(&self.layout, copies).moves;
+        let states = moves
+            .into_iter()
+            .filter_map(|(shard, node, state)| Some((shard, node, state?)));
+        let states: Vec<(Shard, NodeIdx, CopyState)> = states.collect();
+        for layout in std::iter::once(&mut self.layout).chain(&mut self.coming) {
+            let distrusted = Transition::distrust(layout, copies);
+            if !distrusted.is_empty() {
+                *layout = Arc::new(distrusted.apply(layout));
+            }
+        }
+        states
+    }
+
     /// A copy that takes writes is in another state from now on, whatever else is on its way to the layout.
     pub(crate) fn mark(&mut self, shard: Shard, node: NodeIdx, state: CopyState) {
         for layout in std::iter::once(&mut self.layout).chain(&mut self.coming) {
             mark(layout, shard, node, state);
         }
+    }
+
+    /// The layout as requests may see it: a joining copy gets no writes before its fill begins, as if it were left over.
+    /// What it holds until then does not matter, and an index may be missing there.
+    pub(crate) fn shown(&self) -> Arc<Layout> {
+        let joining = |copy: &Placement| copy.state == CopyState::Joining;
+        if !self.layout.copies.iter().flatten().any(joining) {
+            return Arc::clone(&self.layout);
+        }
+        let mut shown = Layout::clone(&self.layout);
+        for (shard, copies) in shown.copies.iter_mut().enumerate() {
+            for copy in copies.iter_mut().filter(|copy| joining(copy)) {
+                if !self.opened.contains(&(Shard(shard as u16), copy.node)) {
+                    copy.state = CopyState::LeftOver;
+                }
+            }
+        }
+        Arc::new(shown)
     }
 
     /// A task was accepted: it will do `effect`, if nothing goes wrong.
@@ -237,7 +279,7 @@ impl Entry {
                 .and_then(|state| state.primary_key.clone()),
             ids: self.ids(),
             visible,
-            layout: Arc::clone(&self.layout),
+            layout: self.shown(),
             settings: Arc::clone(&self.settings),
             settings_version: self.settings_version,
         }))

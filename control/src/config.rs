@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that [`crate::start`] needs. It holds secrets, so it has no `Debug`.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct ControlConfig {
     pub own_address: String,
     /// The largest body that clients may send, in bytes.
     pub body_bytes_max: usize,
+    /// How often all copies are compared; zero: never.
+    pub anti_entropy_interval: Duration,
     /// Which I/O driver the cores run on, for the status page only.
     pub driver: String,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, BoxFuture};
 use futures_util::FutureExt;
-use miroir_router::{CopyState, Shard};
+use miroir_router::{NodeIdx, Shard};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::clock::now;
 use crate::flights::Flight;
 use crate::plane::Plane;
 use crate::settings::{read_back, typed, ReadBack};
-use crate::store::{CopyRow, FinishedTask, IndexRow, SettingsVersion, StoreError};
+use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
 use crate::tasks::{merge, progress, Kind, Merged, Status, Task, TaskUid};
 
 /// Ends that are on their way to the store.
@@ -232,12 +232,7 @@ async fn end(
             merged.created,
             task.finished_at.unwrap_or_else(now),
         );
-        replanned = entry.planned != planned || !merged.canceled_copies.is_empty();
-        for (shard, node) in &merged.canceled_copies {
-            if let Some(node) = plane.fleet().member(node) {
-                entry.mark(*shard, node.idx, CopyState::OutOfSync);
-            }
-        }
+        replanned = entry.planned != planned;
         if let (Some(settings), Some(visible)) = (settings, entry.visible.as_ref()) {
             entry.settings = Arc::new(typed(&settings, &visible.faceting));
             entry.settings_version += 1;
@@ -251,6 +246,9 @@ async fn end(
             catalogue.remove(&uid);
         }
     }
+    let missed = missed(plane, &catalogue, &uid, merged);
+    let missed = plane.distrust(&mut catalogue, &uid, &missed);
+    replanned |= !missed.is_empty();
     catalogue.settle_names(task.uid, &task.effect.names);
     rows.extend(
         task.indexes()
@@ -269,7 +267,7 @@ async fn end(
         task,
         indexes: rows,
         gone,
-        missed: missed(&flight.task, merged),
+        missed,
         settings: version,
     });
     let end = async move {
@@ -281,16 +279,36 @@ async fn end(
     true
 }
 
-fn missed(task: &Task, merged: &Merged) -> Vec<CopyRow> {
-    let row = |(shard, node): &(Shard, String)| {
-        Some(CopyRow {
-            index_uid: task.node_uid.clone()?,
-            shard: shard.0,
-            node: node.clone(),
-            state: CopyState::OutOfSync,
-        })
+/// The copies on which the task was not run although it has run on others. The last copy of a shard that serves is not
+/// among them.
+fn missed(
+    plane: &Plane,
+    catalogue: &Catalogue,
+    node_uid: &str,
+    merged: &Merged,
+) -> Vec<(Shard, NodeIdx)> {
+    let Some(entry) = catalogue.get(node_uid) else {
+        return Vec::new();
     };
-    merged.canceled_copies.iter().filter_map(row).collect()
+    let fleet = plane.fleet();
+    let copies = merged.missed.iter();
+    let copies = copies.filter_map(|(shard, node)| Some((*shard, fleet.member(node)?.idx)));
+    let missed: Vec<(Shard, NodeIdx)> = copies.collect();
+    let replaceable = |(shard, node): &(Shard, NodeIdx)| {
+        let mut others = entry.layout.copies_of(*shard).iter();
+        let found =
+            others.any(|copy| copy.state.serves() && !missed.contains(&(*shard, copy.node)));
+        if !found {
+            tracing::error!(
+                index = entry.name,
+                shard = shard.0,
+                node = node.0,
+                "the last copy that serves has missed a write"
+            );
+        }
+        found
+    };
+    missed.iter().copied().filter(replaceable).collect()
 }
 
 /// Gives a succeeding task's indexes their new names; where one of them is gone meanwhile, the task fails instead.

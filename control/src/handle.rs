@@ -22,7 +22,7 @@ use crate::config::{ControlConfig, StartError};
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::types::{BeginWrite, Outcome, TaskSummary, Turn};
-use crate::{dumps, finish, health, poll, routes};
+use crate::{dumps, finish, health, movements, poll, routes};
 
 /// Starts the control plane on a thread of its own and waits until it is ready: the store is open, every node was
 /// checked, the first routing table is published.
@@ -102,6 +102,12 @@ fn run(
         });
         let of_plane = Arc::clone(&plane);
         keep_running("dumps", move || dumps::run(Arc::clone(&of_plane)));
+        let of_plane = Arc::clone(&plane);
+        keep_running("movements", move || movements::run(Arc::clone(&of_plane)));
+        let (of_plane, interval) = (Arc::clone(&plane), config.anti_entropy_interval);
+        keep_running("anti-entropy", move || {
+            movements::run_anti_entropy(Arc::clone(&of_plane), interval)
+        });
         let control = Control {
             router: routes::router(Arc::clone(&plane)),
             plane,

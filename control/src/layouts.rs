@@ -1,7 +1,6 @@
 //! Changing where indexes lie: on disk first, then published, with everything else that changes layouts meanwhile.
 //!
-//! A copy that is new in a layout gets writes as soon as the layout is published. Were that to happen before the layout
-//! is on disk, a crash in between would leave documents on a node of which nobody knows any more; and a copy that gets
+//! A copy that is new in a layout gets writes once its fill has begun. Were that to happen before the layout is on disk, a crash in between would leave documents on a node of which nobody knows any more; and a copy that gets
 //! no writes any more must not come back as one that serves. So a change is *staged* in the catalogue and queued for the
 //! store under one lock, and shown only once it is durable. Copies that miss a write in between are marked in both.
 
@@ -9,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_router::{CopyState, Layout};
+use miroir_router::Layout;
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::plane::Plane;
@@ -31,8 +30,6 @@ impl Plane {
     ///
     /// # Errors
     /// The store failed, and nothing has changed.
-    // The executor of movements calls this.
-    #[allow(dead_code)]
     pub(crate) async fn change_layouts(
         &self,
         change: impl Fn(&Entry) -> Option<Layout>,
@@ -54,7 +51,7 @@ impl Plane {
             self.forget_staged();
             return Err(error.into());
         }
-        self.show().await;
+        self.show();
         Ok(())
     }
 
@@ -96,25 +93,13 @@ impl Plane {
             self.publish(&self.catalogue());
             return Err(error.into());
         }
-        self.show().await;
+        self.show();
         Ok(())
     }
 
-    /// Publishes what was staged, in two steps. A search that works on an older table may ask a node without a shard
-    /// filter, and must not find documents of a shard that the node does not have in that table: so new copies are first
-    /// shown as something that a node has documents of and gets no writes for, and get writes once nobody uses an older
-    /// table.
-    async fn show(&self) {
-        let epoch = {
-            let mut catalogue = self.catalogue();
-            for entry in catalogue.iter_mut() {
-                if let Some(coming) = &entry.coming {
-                    entry.layout = Arc::new(announced(&entry.layout, coming));
-                }
-            }
-            self.publish(&catalogue)
-        };
-        self.publisher.quiesced(epoch).await;
+    /// Publishes what was staged. A copy that is new gets no writes yet ([`Entry::shown`]): a search that works on an
+    /// older table may ask its node without a shard filter.
+    fn show(&self) {
         let mut catalogue = self.catalogue();
         for entry in catalogue.iter_mut() {
             if let Some(coming) = entry.coming.take() {
@@ -130,23 +115,6 @@ impl Plane {
             .iter_mut()
             .for_each(|entry| entry.coming = None);
     }
-}
-
-/// `coming` without writes to copies that `now` does not have.
-fn announced(now: &Layout, coming: &Layout) -> Layout {
-    let mut layout = coming.clone();
-    for (shard, copies) in coming.all_shards().zip(&mut layout.copies) {
-        for copy in copies {
-            let known = now
-                .copies_of(shard)
-                .iter()
-                .any(|other| other.node == copy.node);
-            if !known {
-                copy.state = CopyState::LeftOver;
-            }
-        }
-    }
-    layout
 }
 
 /// Stages what `choose` returns; returns what is to be stored.

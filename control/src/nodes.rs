@@ -160,25 +160,44 @@ impl NodeClient {
         request: &NodeRequest,
         limit: Duration,
     ) -> Result<Reply, NoAnswer> {
-        let url = format!("http://{}{}", self.node.address, request.path);
-        let mut call = self
-            .http
-            .request(request.method.clone(), url)
-            .timeout(limit);
-        if let Some(key) = &self.key {
-            call = call.bearer_auth(key);
-        }
+        let mut call = self.call(request.method.clone(), &request.path, limit);
         if let Some((name, value)) = request.header {
             call = call.header(name, value);
         }
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let answer = call.send().await.map_err(no_answer)?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(no_answer)?;
-        Ok(Reply { status, body })
+        reply_to(call).await
     }
+
+    /// Sends a body that is JSON already.
+    pub(crate) async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        limit: Duration,
+    ) -> Result<Reply, NoAnswer> {
+        let call = self.call(method, path, limit);
+        let json = (reqwest::header::CONTENT_TYPE, "application/json");
+        reply_to(call.header(json.0, json.1).body(body)).await
+    }
+
+    fn call(&self, method: Method, path: &str, limit: Duration) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{path}", self.node.address);
+        let call = self.http.request(method, url).timeout(limit);
+        match &self.key {
+            Some(key) => call.bearer_auth(key),
+            None => call,
+        }
+    }
+}
+
+async fn reply_to(call: reqwest::RequestBuilder) -> Result<Reply, NoAnswer> {
+    let answer = call.send().await.map_err(no_answer)?;
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.map_err(no_answer)?;
+    Ok(Reply { status, body })
 }
 
 impl NodeRequest {
@@ -225,7 +244,7 @@ impl Reply {
         by_client && !matches!(self.status, 401 | 403 | 408 | 429)
     }
 
-    fn task_uid(&self) -> Option<u32> {
+    pub(crate) fn task_uid(&self) -> Option<u32> {
         if self.status != 202 {
             return None;
         }

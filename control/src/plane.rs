@@ -48,6 +48,7 @@ impl Plane {
     /// the changes that they show. Returns the table's epoch.
     pub(crate) fn publish(&self, catalogue: &Catalogue) -> u64 {
         let keys = self.keys.ring();
+        self.movements.wake.notify_one();
         self.publisher
             .publish(table(&self.fleet(), catalogue, keys))
     }

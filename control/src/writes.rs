@@ -182,7 +182,7 @@ impl Plane {
     fn can_share(&self, index: &str) -> bool {
         let catalogue = self.catalogue();
         catalogue.planned(index).is_some_and(|entry| {
-            entry.layout.writes_once()
+            entry.shown().writes_once()
                 && entry
                     .planned
                     .as_ref()
@@ -237,19 +237,21 @@ impl Plane {
             mut inner,
             ..
         } = turn;
-        self.movements.touch(&inner.node_uid, &outcome.touched);
+        self.movements
+            .touch(&inner.node_uid, &outcome.touched, &outcome.missed);
         let doom = outcome.error.or(doomed);
         let mut parts: Vec<Part> = Vec::with_capacity(outcome.parts.len());
         for part in outcome.parts {
             let client = self
                 .node(part.node)
                 .ok_or_else(|| Error::internal(format!("no node {:?}", part.node)))?;
-            parts.push(Part::new(
-                client.id(),
-                part.task_uid,
-                Role::Counted,
-                part.shards,
-            ));
+            // A copy that is being filled says nothing about the others: it holds other documents.
+            let serves = |shard: &Shard| {
+                let mut copies = index.layout.copies_of(*shard).iter();
+                copies.any(|copy| copy.node == part.node && copy.state.serves())
+            };
+            let shards = part.shards.iter().copied().filter(serves).collect();
+            parts.push(Part::new(client.id(), part.task_uid, Role::Counted, shards));
         }
         let effect = Effect {
             creates: inner.creation.is_some(),
@@ -281,18 +283,16 @@ impl Plane {
             custom_metadata: outcome.custom_metadata,
             canceled_by: None,
         };
-        let missed = self.copy_rows(&inner.node_uid, &outcome.missed, CopyState::OutOfSync);
-        let task = self.accept(task, parts, missed).await?;
-        if !outcome.missed.is_empty() {
+        // Shown at once, and durable with the task, before the client is answered.
+        let missed = {
             let mut catalogue = self.catalogue();
-            let missed = &outcome.missed;
-            self.show_copies(
-                &mut catalogue,
-                &inner.node_uid,
-                missed,
-                CopyState::OutOfSync,
-            );
-        }
+            let rows = self.distrust(&mut catalogue, &inner.node_uid, &outcome.missed);
+            if !rows.is_empty() {
+                self.publish(&catalogue);
+            }
+            rows
+        };
+        let task = self.accept(task, parts, missed).await?;
         // What was created is the task's business from here on.
         inner.creation = None;
         Ok(summary(&task))
@@ -306,28 +306,10 @@ impl Plane {
         touched: Touched,
     ) -> Result<(), Error> {
         let node_uid = turn.index.node_uid.clone();
-        self.movements.touch(&node_uid, &touched);
+        self.movements.touch(&node_uid, &touched, &diverged);
         self.put_out_of_sync(&node_uid, &diverged).await?;
         drop(turn);
         Ok(())
-    }
-
-    /// Copies of an index as rows of the store.
-    pub(crate) fn copy_rows(
-        &self,
-        node_uid: &str,
-        copies: &[(Shard, NodeIdx)],
-        state: CopyState,
-    ) -> Vec<CopyRow> {
-        let row = |(shard, node): &(Shard, NodeIdx)| {
-            Some(CopyRow {
-                index_uid: node_uid.to_owned(),
-                shard: shard.0,
-                node: self.node(*node)?.id().to_owned(),
-                state,
-            })
-        };
-        copies.iter().filter_map(row).collect()
     }
 
     /// Stores a task, moves the plan, publishes it and starts waiting for its parts. The caller holds the lane.
@@ -396,41 +378,47 @@ impl Plane {
         node_uid: &str,
         copies: &[(Shard, NodeIdx)],
     ) -> Result<(), Error> {
-        if copies.is_empty() {
-            return Ok(());
-        }
-        let rows = self.copy_rows(node_uid, copies, CopyState::OutOfSync);
         let stored = {
             let mut catalogue = self.catalogue();
-            self.show_copies(&mut catalogue, node_uid, copies, CopyState::OutOfSync);
+            let rows = self.distrust(&mut catalogue, node_uid, copies);
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.publish(&catalogue);
             // Queued while the catalogue is locked: the store gets changes in the order in which they were made.
             self.store.put_copies(rows)
         };
         Ok(stored.await?)
     }
 
-    /// Changes copies in the catalogue and publishes it.
-    fn show_copies(
+    /// Takes copies out of service in the catalogue, which the caller publishes; returns what is to be stored.
+    pub(crate) fn distrust(
         &self,
         catalogue: &mut Catalogue,
         node_uid: &str,
         copies: &[(Shard, NodeIdx)],
-        state: CopyState,
-    ) {
-        let Some(entry) = catalogue.get_mut(node_uid) else {
-            return;
+    ) -> Vec<CopyRow> {
+        let Some(entry) = catalogue.get_mut(node_uid).filter(|_| !copies.is_empty()) else {
+            return Vec::new();
         };
-        for (shard, node) in copies {
-            entry.mark(*shard, *node, state);
+        let fleet = self.fleet();
+        let row = |(shard, node, state): (Shard, NodeIdx, CopyState)| {
+            let node = fleet.seats().get(usize::from(node.0))?.id().to_owned();
             tracing::warn!(
                 index = node_uid,
                 shard = shard.0,
-                node = node.0,
+                node,
                 ?state,
-                "a copy changes its state"
+                "a copy does not serve any more"
             );
-        }
-        self.publish(catalogue);
+            Some(CopyRow {
+                index_uid: node_uid.to_owned(),
+                shard: shard.0,
+                node,
+                state,
+            })
+        };
+        entry.distrust(copies).into_iter().filter_map(row).collect()
     }
 }
 
@@ -442,7 +430,7 @@ fn index_for(uid: &str, node_uid: &str, entry: Option<&Entry>, layout: &Arc<Layo
         primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
         ids: entry.and_then(Entry::ids),
         visible: entry.is_some_and(|entry| entry.visible.is_some()),
-        layout: entry.map_or_else(|| Arc::clone(layout), |entry| Arc::clone(&entry.layout)),
+        layout: entry.map_or_else(|| Arc::clone(layout), Entry::shown),
         settings: entry
             .map(|entry| Arc::clone(&entry.settings))
             .unwrap_or_default(),

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use miroir_router::{Layout, LayoutNode, LayoutSpec};
 use miroir_rt::DriverChoice;
@@ -38,6 +39,8 @@ pub struct Config {
     /// Largest request body after decompression, in bytes.
     pub body_bytes_max: usize,
     pub unavailable_shards: UnavailableShards,
+    /// How often all copies are compared; zero: never.
+    pub anti_entropy_interval: Duration,
 }
 
 /// A node as the configuration names it.
@@ -92,6 +95,13 @@ struct File {
     admin: FileAdmin,
     server: FileServer,
     unavailable_shard_policy: Option<UnavailableShards>,
+    anti_entropy: FileAntiEntropy,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileAntiEntropy {
+    interval: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -281,6 +291,10 @@ impl File {
             unavailable_shards: self
                 .unavailable_shard_policy
                 .unwrap_or(UnavailableShards::Error),
+            anti_entropy_interval: match self.anti_entropy.interval {
+                None => DEFAULT_ANTI_ENTROPY_INTERVAL,
+                Some(value) => interval(&value)?,
+            },
         })
     }
 }
@@ -358,6 +372,32 @@ fn byte_count(value: &Value) -> Result<usize, ConfigError> {
     number.checked_mul(unit).ok_or_else(bad)
 }
 
+/// `21600`, `"90s"`, `"30m"`, `"6h"`.
+fn interval(value: &Value) -> Result<Duration, ConfigError> {
+    let bad = || {
+        ConfigError::Invalid(format!(
+            "anti_entropy.interval is `{value}`; write seconds as a number, or \"90s\", \"30m\" or \"6h\"; 0 turns it off"
+        ))
+    };
+    if let Some(seconds) = value.as_u64() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let text = value.as_str().ok_or_else(bad)?.trim();
+    let (digits, unit) = text.split_at(text.len() - usize::from(text.ends_with(['s', 'm', 'h'])));
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        _ => 1,
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(bad)
+}
+
+const DEFAULT_ANTI_ENTROPY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
 /// Meilisearch's default: 100 MB, in decimal units.
 pub const DEFAULT_BODY_BYTES_MAX: usize = 100_000_000;
 
@@ -399,6 +439,30 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
             !summary.contains("dev-key") && !summary.contains("dev-node-key"),
             "{summary}"
         );
+    }
+
+    #[test]
+    fn intervals_are_read() {
+        let parsed = |text: &str| {
+            let file = format!("{FULL}\nanti_entropy: {{ interval: {text} }}");
+            parse(&file, &[]).map(|config| config.anti_entropy_interval.as_secs())
+        };
+        assert_eq!(
+            parse(FULL, &[]).unwrap().anti_entropy_interval.as_secs(),
+            21600
+        );
+        for (text, seconds) in [
+            ("0", 0),
+            ("90", 90),
+            ("90s", 90),
+            ("30m", 1800),
+            ("6h", 21600),
+        ] {
+            assert_eq!(parsed(text), Ok(seconds));
+        }
+        for text in ["6d", "h", "-1", "\"\"", "[1]"] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
     }
 
     #[test]

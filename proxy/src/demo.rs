@@ -159,6 +159,7 @@ impl Arguments {
                 .collect(),
             store_path: folder.join("miroir.db"),
             dumps_path: None,
+            anti_entropy_interval: std::time::Duration::ZERO,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
             cores: 0,
             driver: std::env::var("MIROIR_DRIVER")

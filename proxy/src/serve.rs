@@ -182,6 +182,7 @@ fn control_config(config: &Config) -> ControlConfig {
         dumps_path: config.dumps_path.clone(),
         body_bytes_max: config.body_bytes_max,
         own_address: format!("http://{}", reachable(config.listen)),
+        anti_entropy_interval: config.anti_entropy_interval,
         driver: match miroir_rt::probe(config.driver) {
             Ok((driver, _)) => format!("{driver:?}"),
             Err(_) => "none".to_owned(),

@@ -2,6 +2,9 @@
 //!
 //! It runs as soon as any part runs, and ends when every part has ended: failed if any counted part failed (with the
 //! error of the lowest shard) or any auxiliary part failed for another reason than that the index was there already.
+//!
+//! A write of documents that failed on one copy of a shard and succeeded on another one has succeeded: the first node
+//! lost its data, has no disk left, or the like. The copy missed a write.
 
 use std::collections::HashSet;
 
@@ -21,8 +24,9 @@ pub(crate) struct Merged {
     pub finished_at: Option<Nanos>,
     pub details: Value,
     pub error: Option<Value>,
-    /// Copies on which the task was cancelled although another copy of the shard has run it: they missed a write.
-    pub canceled_copies: Vec<(Shard, String)>,
+    /// Copies on which the task failed or was cancelled although another copy of the shard has run it: they missed a
+    /// write.
+    pub missed: Vec<(Shard, String)>,
     /// The index exists on every node, whatever became of the rest.
     pub created: bool,
 }
@@ -58,7 +62,7 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
             finished_at: None,
             details: running_details(task),
             error: None,
-            canceled_copies: Vec::new(),
+            missed: Vec::new(),
             created: false,
         };
     }
@@ -84,9 +88,9 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
             Kind::IndexCompaction => compaction_details(parts, status),
             _ => final_details(task, parts, status),
         },
-        canceled_copies: match status {
-            Status::Canceled => canceled_copies(parts),
-            _ => Vec::new(),
+        missed: match task.kind.writes_documents() {
+            true => missed(parts),
+            false => Vec::new(),
         },
         created: match task.kind {
             Kind::IndexCreation => error.is_none(),
@@ -114,37 +118,46 @@ fn dump(task: &Task, now: Nanos) -> Merged {
         finished_at: status.is_finished().then_some(now),
         details: task.details.clone(),
         error: task.doom.clone(),
-        canceled_copies: Vec::new(),
+        missed: Vec::new(),
         created: false,
     }
 }
 
-fn canceled_copies(parts: &[Part]) -> Vec<(Shard, String)> {
-    let of = |status: Status| {
-        parts
-            .iter()
-            .filter(move |part| part.role == Role::Counted && part.status == status)
-            .flat_map(|part| {
-                part.shards
-                    .iter()
-                    .map(move |shard| (*shard, part.node.clone()))
-            })
-    };
-    let ran: HashSet<Shard> = of(Status::Succeeded).map(|(shard, _)| shard).collect();
-    of(Status::Canceled)
+fn missed(parts: &[Part]) -> Vec<(Shard, String)> {
+    let ran = ran(parts);
+    let counted = parts.iter().filter(|part| part.role == Role::Counted);
+    counted
+        .filter(|part| matches!(part.status, Status::Failed | Status::Canceled))
+        .flat_map(|part| part.shards.iter().map(|shard| (*shard, part.node.clone())))
         .filter(|(shard, _)| ran.contains(shard))
         .collect()
+}
+
+/// The shards of which some copy has run the task.
+fn ran(parts: &[Part]) -> HashSet<Shard> {
+    let ran = parts
+        .iter()
+        .filter(|part| part.role == Role::Counted && part.status == Status::Succeeded);
+    ran.flat_map(|part| part.shards.iter().copied()).collect()
 }
 
 fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
     let some_created = task.kind == Kind::IndexCreation
         && parts.iter().any(|part| part.status == Status::Succeeded);
+    let ran = match task.kind.writes_documents() {
+        true => Some(ran(parts)),
+        false => None,
+    };
+    let ran_elsewhere = |part: &Part| {
+        let ran = ran.as_ref();
+        ran.is_some_and(|ran| part.shards.iter().all(|shard| ran.contains(shard)))
+    };
     let mut failed: Vec<&Part> = parts
         .iter()
         .filter(|part| part.status == Status::Failed)
         .filter(|part| match part.role {
             // An earlier creation that reached only some nodes is completed by this one.
-            Role::Counted => !(some_created && harmless(part)),
+            Role::Counted => !(ran_elsewhere(part) || some_created && harmless(part)),
             Role::AuxiliaryCreation | Role::Auxiliary => !harmless(part),
         })
         .collect();
@@ -333,12 +346,12 @@ mod tests {
         let merged = merge(&task, &[ran.clone(), canceled.clone()], 99);
         assert_eq!(merged.status, Status::Canceled);
         assert_eq!(merged.details["indexedDocuments"], 0);
-        assert_eq!((merged.error, merged.canceled_copies), (None, vec![]));
+        assert_eq!((merged.error, merged.missed), (None, vec![]));
         let mut other = ran;
         other.shards = vec![Shard(1)];
         other.node = "other".into();
         let merged = merge(&task, &[other, canceled], 99);
-        assert_eq!(merged.canceled_copies, [(Shard(1), "n".to_owned())]);
+        assert_eq!(merged.missed, [(Shard(1), "n".to_owned())]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub const KNOWN: &[&str] = &[
     "server.driver",
     "server.http_payload_size_limit",
     "unavailable_shard_policy",
+    "anti_entropy",
+    "anti_entropy.interval",
 ];
 
 /// Refuses a tree that holds an unknown key.
