@@ -92,11 +92,11 @@ impl From<Malformed> for RankError {
 
 impl<'a> RankKey<'a> {
     /// Reads the `_rankingScoreDetails` object at `span`; `values` are the hit's `weightedScoreValues`, where its node was
-    /// asked for what details hide.
+    /// asked for what details hide. Without any at all hits tie under hidden rules.
     pub fn read(
         bytes: &'a [u8],
         span: Range<usize>,
-        values: &[Value<'a>],
+        values: Option<&[Value<'a>]>,
     ) -> Result<Self, RankError> {
         let mut steps: SmallVec<[(u64, Step<'a>); 6]> = SmallVec::new();
         let mut scanner = Scanner::within(bytes, span);
@@ -111,7 +111,9 @@ impl<'a> RankKey<'a> {
             steps.sort_by_key(|(order, _)| *order);
         }
         let mut key = RankKey { steps };
-        key.reveal(values)?;
+        if let Some(values) = values {
+            key.reveal(values)?;
+        }
         Ok(key)
     }
 
@@ -455,7 +457,7 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> RankKey<'_> {
-        RankKey::read(text.as_bytes(), 0..text.len(), &[]).unwrap()
+        RankKey::read(text.as_bytes(), 0..text.len(), Some(&[])).unwrap()
     }
 
     /// Asserts that each of the details comes before the next.
@@ -566,7 +568,7 @@ mod tests {
             {"sort":{"asc":true,"value":null}},{"weightedScore":1.0}]"#;
         let values = crate::weighted::Weighted::read_values(&mut Scanner::new(values.as_bytes()));
         let values = values.unwrap();
-        let read = |values| RankKey::read(text.as_bytes(), 0..text.len(), values);
+        let read = |values| RankKey::read(text.as_bytes(), 0..text.len(), Some(values));
         assert_eq!(read(&values), Ok(key(shown)));
         let hidden = Err(RankError::Hidden("<hidden-rule-3>".into()));
         assert_eq!(read(&values[..3]), hidden, "too few");
@@ -577,9 +579,9 @@ mod tests {
         let text = r#"{"<hidden-rule-0>":{"order":0,"value":"<hidden>"}}"#;
         let hidden = RankError::Hidden("<hidden-rule-0>".into());
         assert_eq!(
-            RankKey::read(text.as_bytes(), 0..text.len(), &[]),
+            RankKey::read(text.as_bytes(), 0..text.len(), Some(&[])),
             Err(hidden)
         );
-        assert_eq!(RankKey::read(b"[]", 0..2, &[]), Err(RankError::Malformed));
+        assert_eq!(RankKey::read(b"[]", 0..2, None), Err(RankError::Malformed));
     }
 }

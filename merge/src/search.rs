@@ -120,6 +120,7 @@ impl Spec<'_> {
         Carried {
             details: self.ranked,
             federation: self.federated,
+            hides: false,
         }
     }
 

@@ -16,8 +16,8 @@ use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    degraded, merge_error, merge_order, names_reserved_field, reserved_field, rewrite_filter,
-    with_shards,
+    bodies, degraded, merge_error, merge_order, names_reserved_field, reserved_field, respond,
+    rewrite_filter, with_shards,
 };
 
 /// One copy of each shard is asked; counts are summed.
@@ -57,9 +57,13 @@ pub async fn handle(
             };
             app.ask("POST", &path, Some(asked.body_with(filter)), true)
         })
-        .await?;
+        .await;
+    let gathered = match gathered {
+        Ok(gathered) => gathered,
+        Err(error) => return Err(app.retell(table, request, error).await),
+    };
     let degraded = degraded(app, &gathered, gathered.answers.is_empty())?;
-    let answers: Vec<_> = gathered.answers.into_iter().map(|(_, body)| body).collect();
+    let answers = bodies(gathered);
     let spec = FacetSearch {
         query: asked.query.as_deref(),
         order: merge_order(index.settings.facet_order(&asked.name)),
@@ -67,11 +71,7 @@ pub async fn handle(
         processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     let merged = merge_facet_search(&answers, &spec).map_err(merge_error)?;
-    let response = Response::segments(200, merged.into_segments());
-    Ok(match degraded {
-        Some(shards) => response.header("X-Miroir-Degraded", shards),
-        None => response,
-    })
+    Ok(respond(merged, degraded))
 }
 
 /// The client's request, and of it what is needed here.

@@ -90,6 +90,16 @@ impl App {
         ))
     }
 
+    /// A refusal in the words for the client's own request: nodes were asked in other ones.
+    pub async fn retell(&self, table: &RoutingTable, request: &Request, error: Error) -> Error {
+        let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
+        if !nodes_words {
+            return error;
+        }
+        let said = self.judge(table, request, Shown::Whole).await;
+        said.ok().flatten().unwrap_or(error)
+    }
+
     /// For a request that this program does not understand: the node's refusal, or 501 when the node understands it.
     pub async fn judged_refusal(
         &self,

@@ -14,12 +14,13 @@ use crate::core::App;
 use crate::{scatter, search};
 
 /// All counters, in the order in which they are shown.
-const ALL: [&Counter; 11] = [
+const ALL: [&Counter; 12] = [
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
     &search::NARROWED_SEARCHES,
     &search::REVEALING_SEARCHES,
     &search::HYBRID_SEARCHES,
+    &search::FREQUENCY_SEARCHES,
     &scatter::LEGS,
     &scatter::NODE_REQUESTS,
     &scatter::NODE_FAILURES,

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::core::{json_object, visible_index, App};
-use crate::judge::Shown;
 use crate::search::{run, Answer, Search, SearchBody};
 
 mod federated;
@@ -60,12 +59,11 @@ pub async fn handle(
     let uids: Vec<String> = queries.iter().map(|(uid, _)| uid.clone()).collect();
     let answers = match search_all(app, table, queries, started).await {
         Ok(answers) => answers,
-        // A node's words for the whole request, with its own numbering, where it is the request that is wrong.
-        Err((position, error)) if error.status < 500 && !error.code.starts_with("miroir_") => {
-            let said = app.judge(table, request, Shown::Whole).await;
-            return Err(said.ok().flatten().unwrap_or(inside(position, error)));
+        // A node's words for the whole request have its own numbering.
+        Err((position, error)) => {
+            let error = inside(position, error);
+            return Err(app.retell(table, request, error).await);
         }
-        Err((position, error)) => return Err(inside(position, error)),
     };
     Ok(respond(uids.into_iter().zip(answers)))
 }

@@ -12,7 +12,6 @@ use miroir_router::{Index, RoutingTable, Shard};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
-use crate::judge::Shown;
 use crate::metrics::Counter;
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
 
@@ -53,6 +52,10 @@ pub static HYBRID_SEARCHES: Counter = Counter::new(
     "miroir_searches_hybrid_total",
     "Searches that were asked twice, by words and by meaning.",
 );
+pub static FREQUENCY_SEARCHES: Counter = Counter::new(
+    "miroir_searches_frequency_total",
+    "Searches whose frequent words may be missing, which was decided for the whole cluster.",
+);
 
 /// `GET` and `POST /indexes/{uid}/search`.
 pub async fn handle(
@@ -79,14 +82,10 @@ pub async fn handle(
     let answers = run(app, table, &mut searches, started).await;
     let mut answers = match answers {
         Ok(answers) => answers,
-        Err((_, error)) => return Err(refusal(app, table, request, error).await),
+        Err((_, error)) => return Err(app.retell(table, request, error).await),
     };
     let answer = answers.pop().unwrap_or_default();
-    let response = Response::segments(200, answer.merged.into_segments());
-    Ok(match answer.degraded {
-        Some(shards) => response.header("X-Miroir-Degraded", shards),
-        None => response,
-    })
+    Ok(respond(answer.merged, answer.degraded))
 }
 
 /// A search of one index that is ready to be asked.
@@ -124,12 +123,11 @@ pub async fn run(
 ) -> Result<Vec<Answer>, (usize, Error)> {
     frequency::decide(app, table, searches).await;
     searches.iter().for_each(Search::count);
-    let legs: Vec<(usize, Leg)> = searches
+    let (positions, legs): (Vec<usize>, Vec<Leg>) = searches
         .iter()
         .enumerate()
         .flat_map(|(position, search)| search.legs(app).map(move |leg| (position, leg)))
-        .collect();
-    let (positions, legs): (Vec<usize>, Vec<Leg>) = legs.into_iter().unzip();
+        .unzip();
     let gathered = app.run_legs(table, &legs).await;
     let mut gathered = gathered
         .map_err(|(leg, error)| {
@@ -141,7 +139,8 @@ pub async fn run(
     let merged = searches.iter().enumerate();
     merged
         .map(|(position, search)| {
-            let legs = gathered.by_ref().take(search.legs(app).count());
+            let legs = positions.iter().filter(|of| **of == position).count();
+            let legs = gathered.by_ref().take(legs);
             let answer = search.merge(app, legs, started);
             answer.map_err(|error| (position, error))
         })
@@ -192,6 +191,7 @@ impl<'t> Search<'t> {
         REVEALING_SEARCHES.add(usize::from(self.planned.reveal.is_some()));
         NARROWED_SEARCHES.add(usize::from(self.shards.is_some()));
         HYBRID_SEARCHES.add(usize::from(matches!(self.by, By::Both(_))));
+        FREQUENCY_SEARCHES.add(usize::from(self.levels() > 0));
     }
 
     /// What nodes are asked: the search, or the two halves of a hybrid one; then what counts for its totals.
@@ -254,7 +254,7 @@ impl<'t> Search<'t> {
         let mut answers: Vec<Vec<Bytes>> = Vec::with_capacity(2);
         for gathered in legs {
             missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
-            answers.push(gathered.answers.into_iter().map(|(_, body)| body).collect());
+            answers.push(bodies(gathered));
         }
         let levels = self.levels();
         let counts = self
@@ -322,14 +322,18 @@ impl App {
     }
 }
 
-/// The error for the client: what a node says of the client's own request, since nodes were asked in other words.
-async fn refusal(app: &App, table: &RoutingTable, request: &Request, error: Error) -> Error {
-    let nodes_words = error.status < 500 && !error.code.starts_with("miroir_");
-    if !nodes_words {
-        return error;
+/// The response to a search of one index, with a header where some shard could not be asked.
+pub fn respond(merged: Merged, degraded: Option<String>) -> Response {
+    let response = Response::segments(200, merged.into_segments());
+    match degraded {
+        Some(shards) => response.header("X-Miroir-Degraded", shards),
+        None => response,
     }
-    let said = app.judge(table, request, Shown::Whole).await;
-    said.ok().flatten().unwrap_or(error)
+}
+
+/// The bodies that came back for a leg.
+pub fn bodies(gathered: Gathered) -> Vec<Bytes> {
+    gathered.answers.into_iter().map(|(_, body)| body).collect()
 }
 
 /// Whether hidden values can be had. Errors: 501.

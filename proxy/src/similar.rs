@@ -23,11 +23,11 @@ use serde_json::value::{to_raw_value, RawValue};
 use serde_json::Value;
 
 use crate::core::{json_object, visible_index, App};
-use crate::scatter::{Ask, Gathered, Leg, Wanted};
+use crate::scatter::{Ask, Leg, Wanted};
 use crate::search::{
-    degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, not_null,
-    reserved_field, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody,
-    DEFAULT_LIMIT,
+    bodies, degraded, filter_parameter, list_parameter, merge_error, names_reserved_field,
+    not_null, reserved_field, respond, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch,
+    Ratio, SearchBody, DEFAULT_LIMIT,
 };
 
 /// Body of `POST /indexes/{uid}/similar` (MEILISEARCH B.9), and of what the document's own shard is asked.
@@ -164,11 +164,7 @@ impl<'a> Search<'a> {
             ranking_score_threshold: self.body.ranking_score_threshold,
         };
         let merged = merge_similar(&answers, &similar, candidates, &spec).map_err(merge_error)?;
-        let response = Response::segments(200, merged.into_segments());
-        Ok(match missing {
-            Some(shards) => response.header("X-Miroir-Degraded", shards),
-            None => response,
-        })
+        Ok(respond(merged, missing))
     }
 
     /// Up to which neighbour the page reaches.
@@ -199,15 +195,15 @@ impl<'a> Search<'a> {
         ];
         let gathered = self.app.run_legs(self.table, &legs).await;
         let gathered = gathered.map_err(|(_, refusal)| refusal)?;
-        let mut bodies = Vec::with_capacity(2);
+        let mut answers = Vec::with_capacity(2);
         for gathered in gathered {
             degraded(self.app, &gathered, true)?;
-            bodies.push(bodies_of(gathered));
+            answers.push(bodies(gathered));
         }
-        let stored = bodies.pop().and_then(|mut bodies| bodies.pop());
+        let stored = answers.pop().and_then(|mut bodies| bodies.pop());
         let vectors = stored.map(|stored| vectors(&stored, &self.body.embedder));
         Ok((
-            bodies.pop().unwrap_or_default(),
+            answers.pop().unwrap_or_default(),
             vectors.unwrap_or_default(),
         ))
     }
@@ -304,14 +300,10 @@ impl<'a> Search<'a> {
         let mut found = Vec::with_capacity(gathered.len());
         for gathered in gathered {
             missing = missing.or(degraded(self.app, &gathered, false)?);
-            found.push(bodies_of(gathered));
+            found.push(bodies(gathered));
         }
         Ok((found, missing))
     }
-}
-
-fn bodies_of(gathered: Gathered) -> Vec<Bytes> {
-    gathered.answers.into_iter().map(|(_, body)| body).collect()
 }
 
 /// Whether a search by a vector lists the nearest documents first, as `/similar` does: milli puts the vector in the place of the
@@ -326,8 +318,12 @@ fn finds_by_meaning(settings: &SearchSettings) -> bool {
 fn details_of_sorting_rules(settings: &SearchSettings) -> Vec<String> {
     let rules = settings.ranking_rules.iter();
     let sorting = rules.filter(|rule| rule.contains(':'));
-    sorting
-        .map(|rule| format!("_rankingScoreDetails.{rule}"))
+    // Where their values are hidden so are their names, by their place behind the vector.
+    let names = sorting
+        .enumerate()
+        .flat_map(|(place, rule)| [rule.clone(), format!("<hidden-rule-{}>", place + 1)]);
+    names
+        .map(|name| format!("_rankingScoreDetails.{name}"))
         .collect()
 }
 

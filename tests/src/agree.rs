@@ -253,6 +253,32 @@ impl List {
     }
 }
 
+/// Compares two answers whose list `name` may come in another order inside ties; what ties, `rank` asks when it must be known.
+fn agree_on_list(
+    name: &str,
+    [a, b]: [&mut Value; 2],
+    rank: impl FnOnce(&Value) -> Result<Ranking, String>,
+) -> Result<Vec<Difference>, String> {
+    let (list, other) = (a[name].take(), b[name].take());
+    let mut found = diff(a, b);
+    found.extend(facet_orders(a, b));
+    if diff(&list, &other).is_empty() {
+        return Ok(found);
+    }
+    let (Some(mine), Some(theirs)) = (list.as_array(), other.as_array()) else {
+        found.extend(diff(&json!({ name: list }), &json!({ name: other })));
+        return Ok(found);
+    };
+    if let Err(reason) = rank(a)?.allows(first_rank(a), mine.len(), theirs) {
+        found.push(Difference {
+            path: format!("{name} ({reason})"),
+            left: Some(list),
+            right: Some(other),
+        });
+    }
+    Ok(found)
+}
+
 fn agree_on_hits(
     search: &Search,
     a: &mut Value,
@@ -260,28 +286,11 @@ fn agree_on_hits(
     leniency: &Leniency,
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
-    let (hits, others) = (a["hits"].take(), b["hits"].take());
-    let mut found = diff(a, b);
-    found.extend(facet_orders(a, b));
-    if diff(&hits, &others).is_empty() {
-        return Ok(found);
-    }
-    let from = first_rank(a);
-    let (Some(hits), Some(others)) = (hits.as_array(), others.as_array()) else {
-        found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
-        return Ok(found);
-    };
-    let wanted = a["limit"].as_u64().or(a["hitsPerPage"].as_u64());
-    let end = from + wanted.unwrap_or(0) as usize;
-    let ranking = Ranking::ask(search, end, leniency, node)?;
-    if let Err(reason) = ranking.allows(from, hits.len(), others) {
-        found.push(Difference {
-            path: format!("hits ({reason})"),
-            left: Some(hits.clone().into()),
-            right: Some(others.clone().into()),
-        });
-    }
-    Ok(found)
+    agree_on_list("hits", [a, b], |a| {
+        let wanted = a["limit"].as_u64().or(a["hitsPerPage"].as_u64());
+        let end = first_rank(a) + wanted.unwrap_or(0) as usize;
+        Ranking::ask(search, end, leniency, node)
+    })
 }
 
 /// The rank of a page's first hit.
@@ -301,39 +310,23 @@ fn agree_on_federated(
     leniency: &Leniency,
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
-    let (hits, others) = (a["hits"].take(), b["hits"].take());
-    let mut found = diff(a, b);
-    found.extend(facet_orders(a, b));
-    if diff(&hits, &others).is_empty() {
-        return Ok(found);
-    }
-    let (Some(hits), Some(others)) = (hits.as_array(), others.as_array()) else {
-        found.extend(diff(&json!({ "hits": hits }), &json!({ "hits": others })));
-        return Ok(found);
-    };
-    let queries = search.member("queries");
-    // What ties: hits of one query that are equal in the details. Which query ranks a document is never open.
-    let position = |hit: &Value| hit["_federation"]["queriesPosition"].as_u64().unwrap_or(0);
-    let key_of = |hit: &Value| format!("{} {}", position(hit), key(hit, leniency.ties_from));
-    let mut ranking = Ranking::default();
-    for hit in federated_hits(search, true, node)? {
-        ranking.keys.push(key_of(&hit));
-    }
-    for hit in federated_hits(search, false, node)? {
-        let query = &queries[position(&hit) as usize];
-        let shows_details = query["showRankingScoreDetails"] == json!(true);
-        let content = leniency.keep(&hit, shows_details);
-        ranking.pools.entry(key_of(&hit)).or_default().push(content);
-    }
-    let from = first_rank(a);
-    if let Err(reason) = ranking.allows(from, hits.len(), others) {
-        found.push(Difference {
-            path: format!("hits ({reason})"),
-            left: Some(hits.clone().into()),
-            right: Some(others.clone().into()),
-        });
-    }
-    Ok(found)
+    agree_on_list("hits", [a, b], |_| {
+        let queries = search.member("queries");
+        // What ties: hits of one query that are equal in the details. Which query ranks a document is never open.
+        let position = |hit: &Value| hit["_federation"]["queriesPosition"].as_u64().unwrap_or(0);
+        let key_of = |hit: &Value| format!("{} {}", position(hit), key(hit, leniency.ties_from));
+        let mut ranking = Ranking::default();
+        for hit in federated_hits(search, true, node)? {
+            ranking.keys.push(key_of(&hit));
+        }
+        for hit in federated_hits(search, false, node)? {
+            let query = &queries[position(&hit) as usize];
+            let shows_details = query["showRankingScoreDetails"] == json!(true);
+            let content = leniency.keep(&hit, shows_details);
+            ranking.pools.entry(key_of(&hit)).or_default().push(content);
+        }
+        Ok(ranking)
+    })
 }
 
 /// All hits of a federated search with their details. Any document of a group may stand for it where several tie, so what could stand
@@ -401,37 +394,23 @@ fn agree_on_documents(
     leniency: &Leniency,
     node: &Target,
 ) -> Result<Vec<Difference>, String> {
-    let (list, other) = (a["results"].take(), b["results"].take());
-    let mut found = diff(a, b);
-    if diff(&list, &other).is_empty() {
-        return Ok(found);
-    }
-    let all = search.unpaged();
-    let mut ranking = Ranking::default();
-    let results = |answer: Value| answer["results"].as_array().cloned().unwrap_or_default();
-    let documents = results(ask(&all, node)?);
-    let keys: Vec<String> = if search.has("sort") {
-        let keyed = results(ask_as_proxy(&all, node)?);
-        let values = |d: &Value| d["_federation"]["weightedScoreValues"].to_string();
-        keyed.iter().map(values).collect()
-    } else {
-        vec![String::new(); documents.len()]
-    };
-    for (document, key) in documents.iter().zip(keys) {
-        ranking.push(key, leniency.keep(document, true));
-    }
-    let (Some(list), Some(other)) = (list.as_array(), other.as_array()) else {
-        return Ok(diff(&list, &other));
-    };
-    let from = a["offset"].as_u64().unwrap_or(0) as usize;
-    if let Err(reason) = ranking.allows(from, list.len(), other) {
-        found.push(Difference {
-            path: format!("results ({reason})"),
-            left: Some(list.clone().into()),
-            right: Some(other.clone().into()),
-        });
-    }
-    Ok(found)
+    agree_on_list("results", [a, b], |_| {
+        let all = search.unpaged();
+        let mut ranking = Ranking::default();
+        let results = |answer: Value| answer["results"].as_array().cloned().unwrap_or_default();
+        let documents = results(ask(&all, node)?);
+        let keys: Vec<String> = if search.has("sort") {
+            let keyed = results(ask_as_proxy(&all, node)?);
+            let values = |d: &Value| d["_federation"]["weightedScoreValues"].to_string();
+            keyed.iter().map(values).collect()
+        } else {
+            vec![String::new(); documents.len()]
+        };
+        for (document, key) in documents.iter().zip(keys) {
+            ranking.push(key, leniency.keep(document, true));
+        }
+        Ok(ranking)
+    })
 }
 
 impl Leniency {

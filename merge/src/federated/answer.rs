@@ -115,7 +115,7 @@ impl<'a> Hit<'a> {
         let mut hit = Hit::read_federation(Scanner::within(bytes, federation), node, span)?;
         if ranked(hit.query).ok_or(Trouble::Lacks("a query that was asked"))? {
             let details = details.ok_or(Trouble::Lacks("_rankingScoreDetails"))?;
-            hit.key = RankKey::read(bytes, details, &hit.weighted.values)?;
+            hit.key = RankKey::read(bytes, details, Some(&hit.weighted.values))?;
         }
         Ok(hit)
     }

@@ -50,6 +50,8 @@ pub(super) struct Carried {
     pub details: bool,
     /// `_federation`
     pub federation: bool,
+    /// Rules that the details hide do not matter.
+    pub hides: bool,
 }
 
 impl Answer {

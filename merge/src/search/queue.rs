@@ -87,8 +87,11 @@ impl<'a> Queue<'a> {
             None => Default::default(),
         };
         let mut key = match &hit.details {
-            Some(details) => RankKey::read(bytes, details.clone(), &values)
-                .map_err(|error| error.at_node(node))?,
+            Some(details) => {
+                let values = (!self.carried.hides).then_some(&values[..]);
+                RankKey::read(bytes, details.clone(), values)
+                    .map_err(|error| error.at_node(node))?
+            }
             None => RankKey::default(),
         };
         if let Some(marks) = self.marks {

@@ -7,6 +7,7 @@ use std::hash::BuildHasherDefault;
 use ahash::AHasher;
 use bytes::Bytes;
 
+use super::answer::Carried;
 use super::mix::score;
 use super::queue::{Head, Queue};
 use super::{scan, HitWriter, Spec, Window};
@@ -40,7 +41,11 @@ pub fn merge_similar(
     let window = Window::of(spec.paging);
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
-    let mut queue = Queue::new(answers, &scanned, spec.carried())?;
+    let carried = Carried {
+        hides: true,
+        ..spec.carried()
+    };
+    let mut queue = Queue::new(answers, &scanned, carried)?;
     let mut ids: HashSet<Cow<[u8]>, BuildHasherDefault<AHasher>> = HashSet::default();
     let (mut passed, mut candidates) = (0, candidates);
     while writer.written < window.take {

@@ -112,7 +112,11 @@ pub async fn list(
     uid: &str,
 ) -> Result<Response, Error> {
     match from_query(request.query()).filter(|_| is_index_uid(uid)) {
-        Some(fetch) => page(app, table, uid, fetch).await,
+        Some(fetch) => match page(app, table, uid, fetch).await {
+            // Nodes were asked by another filter.
+            Err(error) => Err(app.retell(table, request, error).await),
+            listed => listed,
+        },
         None => Err(app
             .judged_refusal(table, request, "a parameter of this request")
             .await),
@@ -128,7 +132,11 @@ pub async fn fetch(
 ) -> Result<Response, Error> {
     let body: Option<Fetch> = json_object(request);
     match body.filter(|_| is_index_uid(uid)) {
-        Some(fetch) => page(app, table, uid, fetch).await,
+        Some(fetch) => match page(app, table, uid, fetch).await {
+            // Nodes were asked by another filter.
+            Err(error) => Err(app.retell(table, request, error).await),
+            listed => listed,
+        },
         None => Err(app
             .judged_refusal(table, request, "a parameter of this request")
             .await),

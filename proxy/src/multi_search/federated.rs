@@ -122,11 +122,7 @@ async fn retold(
         Some(position) => inside(position, error),
         None => error,
     };
-    if ours.status >= 500 || ours.code.starts_with("miroir_") {
-        return ours;
-    }
-    let said = app.judge(table, request, Shown::Whole).await;
-    said.ok().flatten().unwrap_or(ours)
+    app.retell(table, request, ours).await
 }
 
 /// What a node without the feature calls our header, and a client's `remote`.
