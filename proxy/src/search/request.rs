@@ -164,6 +164,11 @@ impl SearchBody {
         })
     }
 
+    /// Whether some attribute lets each value through only once.
+    pub fn is_distinct(&self, settings: &SearchSettings) -> bool {
+        self.distinct.is_some() || settings.distinct_attribute.is_some()
+    }
+
     /// Whether documents are told apart by a field that their hits cannot show.
     pub fn hides_distinct(&self, settings: &SearchSettings) -> bool {
         let distinct = self
@@ -560,7 +565,8 @@ fn covers(name: &str, field: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
+/// Whether hits may show a field.
+pub fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
     match &settings.displayed_attributes {
         None => true,
         Some(names) => names.iter().any(|name| name == "*" || covers(name, field)),

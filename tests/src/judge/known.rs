@@ -79,10 +79,10 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.has_each_group_once(),
     },
     Known {
-        what: "federated queries under a `distinct` of their own",
-        why: "a document that one query drops as a duplicate may be another query's; each node drops for itself",
+        what: "totals and facets of federated queries under a `distinct` of their own",
+        why: "a document that one query drops as a duplicate may be another query's, and each node counts its own groups",
         applies: |settings, ask| ask.is_federated() && is_distinct(settings, ask) && !ask.body["federation"]["distinct"].is_string(),
-        ignoring: EVERYTHING,
+        ignoring: TOTALS_AND_FACETS,
         ties_from: None,
         holds: |_| true,
     },
@@ -120,7 +120,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "order from the `proximity` rule on, with two or more words",
         why: "the engine walks the paths of the rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
-        applies: |_, ask| any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' '))),
+        applies: |_, ask| any_search(ask, |s| has_words(s)),
         ignoring: &[],
         ties_from: Some("proximity"),
         holds: |compared| compared.only_differs_in("proximity"),
@@ -131,7 +131,7 @@ pub const KNOWN: &[Known] = &[
         applies: |settings, ask| {
             let rules = settings.get("rankingRules").and_then(Value::as_array);
             rules.is_none_or(|rules| rules.iter().any(|rule| rule == "exactness"))
-                && any_search(ask, |s| s["q"].as_str().is_some_and(|q| q.trim().contains(' ')))
+                && any_search(ask, |s| has_words(s))
         },
         ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore"],
         ties_from: Some("exactness"),
@@ -144,7 +144,7 @@ pub const KNOWN: &[Known] = &[
             let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
             any_search(ask, |s| {
                 s["matchingStrategy"] == "frequency"
-                    && s["q"].as_str().is_some_and(|q| q.trim().contains(|c: char| !c.is_alphanumeric()))
+                    && has_words(s)
                     && !(searches && is_decided_for_all(settings, s))
             })
         },
@@ -338,4 +338,10 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         && !words_settings
             .iter()
             .any(|name| settings.contains_key(*name))
+}
+
+/// Whether something parts words in the query.
+fn has_words(search: &Value) -> bool {
+    let query = search["q"].as_str().unwrap_or_default();
+    query.trim().contains(|c: char| !c.is_alphanumeric())
 }

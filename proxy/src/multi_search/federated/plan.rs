@@ -5,7 +5,9 @@ use miroir_router::{Index, RoutingTable, SearchSettings};
 
 use super::request::{Federation, Query};
 use crate::core::{visible_index, App};
-use crate::search::{reserved_field, Halves, Kind, PlannedSearch, SearchBody, Unsupported};
+use crate::search::{
+    is_displayed, reserved_field, Halves, Kind, PlannedSearch, SearchBody, Unsupported,
+};
 
 /// A federated search that is ready to be asked.
 pub(super) struct Search<'t> {
@@ -34,7 +36,8 @@ pub(super) struct Planned {
 pub(super) enum Way {
     /// With the others.
     Together,
-    /// By itself, so that its distinct attribute can stand where nodes tell its values.
+    /// By itself: its distinct attribute is hidden, and stands where nodes tell its values; or the index is asked several times,
+    /// and a document that a node shows under another query would not count as seen in this one.
     Alone,
     /// By itself, by words (the planned search) and by meaning.
     Halves(Box<Halves>),
@@ -69,6 +72,10 @@ impl<'t> Search<'t> {
             let place = search.place(table, query);
             places.push(place.map_err(|error| (Some(position), error))?);
         }
+        for (place, query) in places.iter().zip(&queries) {
+            let apart = search.goes_apart(&places, *place, &query.body);
+            search.told_apart[*place] |= apart;
+        }
         for (position, (place, query)) in places.into_iter().zip(queries).enumerate() {
             search
                 .add(place, query)
@@ -86,12 +93,22 @@ impl<'t> Search<'t> {
             self.told_apart.push(false);
             self.indexes.len() - 1
         });
-        let hides_distinct =
-            self.federation.distinct.is_none() && query.body.hides_distinct(&index.settings);
-        if hides_distinct || matches!(self.kind(&query.body), Kind::Both(_)) {
-            self.told_apart[place] = true;
-        }
         Ok(place)
+    }
+
+    /// Whether a query is not asked with the others; `places` are those of all queries.
+    fn goes_apart(&self, places: &[usize], place: usize, body: &SearchBody) -> bool {
+        let index = self.indexes[place];
+        let settings = &index.settings;
+        let distinct = self.federation.distinct.is_none() && body.is_distinct(settings);
+        let several = || places.iter().filter(|other| **other == place).count() > 1;
+        // Documents of an index that is asked several times must be told apart.
+        let told = || {
+            let primary_key = index.primary_key.as_deref();
+            primary_key.is_some_and(|field| is_displayed(settings, field))
+        };
+        matches!(self.kind(body), Kind::Both(_))
+            || (distinct && (body.hides_distinct(settings) || (several() && told())))
     }
 
     fn kind(&self, body: &SearchBody) -> Kind {
@@ -142,11 +159,9 @@ impl<'t> Search<'t> {
                 }
                 .map_err(unsupported)?;
                 search.strip(&needed);
-                let way = if search.hides_distinct() {
-                    Way::Alone
-                } else {
-                    Way::Together
-                };
+                let alone = search.hides_distinct()
+                    || (search.distinct.is_some() && self.told_apart[place]);
+                let way = if alone { Way::Alone } else { Way::Together };
                 (search, way)
             }
         };
