@@ -120,7 +120,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "order from the `proximity` rule on, with two or more words",
         why: "the engine walks the paths of the rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
-        applies: |_, ask| any_search(ask, |s| has_words(s)),
+        applies: |_, ask| any_search(ask, has_words),
         ignoring: &[],
         ties_from: Some("proximity"),
         holds: |compared| compared.only_differs_in("proximity"),
@@ -131,7 +131,7 @@ pub const KNOWN: &[Known] = &[
         applies: |settings, ask| {
             let rules = settings.get("rankingRules").and_then(Value::as_array);
             rules.is_none_or(|rules| rules.iter().any(|rule| rule == "exactness"))
-                && any_search(ask, |s| has_words(s))
+                && any_search(ask, has_words)
         },
         ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore"],
         ties_from: Some("exactness"),
