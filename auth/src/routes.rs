@@ -157,6 +157,18 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/chats/{}/chat/completions", One(ChatCompletions)),
 ];
 
+/// Every route: its method, and its path with `{index}` and `{}` for what varies.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES
+        .iter()
+        .map(|(method, pattern, _)| (*method, *pattern))
+}
+
+/// Whether a path, without the query string, has such a pattern.
+pub fn has_pattern(path: &str, pattern: &str) -> bool {
+    matching(pattern, path).is_some()
+}
+
 /// Finds the route; `path` without the query string. HEAD is GET without its body, and may see no more.
 pub fn find<'p>(method: &str, path: &'p str) -> Found<'p> {
     if path == "/_miroir" || path.starts_with("/_miroir/") {

@@ -5,11 +5,14 @@
 //! with `MIROIR_WRITE_DOCS=1`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{Found, Verdict, KNOWN};
+use crate::page::Page;
+
+const PAGE: &str = "exactness.md";
 
 /// Counts by corpus and cluster.
 #[derive(Default)]
@@ -196,23 +199,18 @@ impl Tally {
 
     /// Puts the numbers into the page; `how` says what they were measured on.
     pub fn write(&self, how: &str) -> Result<(), String> {
-        let mut page = read_page()?;
-        for (name, text) in [
-            ("figures", self.figures(how)),
-            ("exceptions", self.exceptions()),
-        ] {
-            let (from, to) = part(&page, name)?;
-            page.replace_range(from..to, &format!("\n{text}"));
-        }
-        std::fs::write(path(), page).map_err(|e| format!("{}: {e}", path().display()))
+        let mut page = Page::read(PAGE)?;
+        page.set("figures", &self.figures(how))?;
+        page.set("exceptions", &self.exceptions())?;
+        page.write()
     }
 }
 
 /// Whether the page lists exactly what [`KNOWN`] lists; the error says what to do.
 pub fn check_page() -> Result<(), String> {
-    let page = read_page()?;
-    let (from, to) = part(&page, "exceptions")?;
-    let listed: Vec<(&str, &str)> = page[from..to]
+    let page = Page::read(PAGE)?;
+    let listed: Vec<(&str, &str)> = page
+        .part("exceptions")?
         .lines()
         .skip_while(|line| !line.starts_with("| --- "))
         .skip(1)
@@ -228,23 +226,4 @@ pub fn check_page() -> Result<(), String> {
     Err(format!(
         "docs/exactness.md lists other exceptions than tests/src/judge.rs; run this test with MIROIR_WRITE_DOCS=1\n  page: {listed:#?}\n  code: {known:#?}"
     ))
-}
-
-fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/exactness.md")
-}
-
-fn read_page() -> Result<String, String> {
-    std::fs::read_to_string(path()).map_err(|e| format!("{}: {e}", path().display()))
-}
-
-/// What stands between `<!-- NAME: ... -->` and `<!-- end of NAME -->`.
-fn part(page: &str, name: &str) -> Result<(usize, usize), String> {
-    let missing = || format!("docs/exactness.md has no part `{name}`");
-    let start = page.find(&format!("<!-- {name}:")).ok_or_else(missing)?;
-    let from = start + page[start..].find("-->\n").ok_or_else(missing)? + 4;
-    let to = page
-        .find(&format!("<!-- end of {name} -->"))
-        .ok_or_else(missing)?;
-    (from <= to).then_some((from, to)).ok_or_else(missing)
 }

@@ -9,6 +9,8 @@
 //!   down by [`shrink`] when they disagree;
 //! - the test files themselves, for what one node cannot show: killed processes, broken framing, the command line.
 //!
+//! The official SDKs are driven through a [`record`]er, and what they called becomes the table of [`routes`].
+//!
 //! The programs under test are built beforehand (`cargo build --release`) and found at `target/release/miroir`, or where `MIROIR_BIN`
 //! says. `MEILISEARCH_BIN=FILE` makes every node a released Meilisearch instead of the embedded one. `MIROIR_DRIVER` is passed on.
 
@@ -20,9 +22,12 @@ pub mod figures;
 pub mod fleet;
 pub mod http;
 pub mod judge;
+pub mod page;
 pub mod play;
 pub mod process;
+pub mod record;
 pub mod relay;
+pub mod routes;
 pub mod scenario;
 pub mod shrink;
 pub mod volatile;
