@@ -63,6 +63,34 @@ fn a_node_that_comes_back_empty_is_filled_again() {
 }
 
 #[test]
+fn a_copy_that_went_wrong_is_found_and_mended() {
+    let mut fleet = Fleet::start(plan());
+    let proxy = filled(&fleet);
+    let deleted = documents(&fleet.nodes[0])[&1].clone();
+    missed_writes(&proxy);
+    fleet.kill_proxy();
+    // Of four copies the one on this node loses a document, changes one, and has a deleted one again.
+    let node = fleet.nodes[0].target("node");
+    let whole = documents(&fleet.nodes[0]);
+    let mut changed = whole[&20].clone();
+    changed["color"] = json!("blue");
+    let write = |method: &str, path: &str, body: &Value| {
+        let path = format!("/indexes/things/documents{path}");
+        let task = node.write(method, &path, body).expect("a write");
+        assert_eq!(task["status"], "succeeded", "{task}");
+    };
+    write("DELETE", "/6", &Value::Null);
+    write("POST", "", &json!([changed, deleted]));
+    assert_ne!(documents(&fleet.nodes[0]), whole);
+    // All copies are compared at the start.
+    fleet.start_proxy();
+    until("the copy to be mended", PATIENCE, || {
+        documents(&fleet.nodes[0]) == whole && not_serving(&proxy).is_empty()
+    });
+    compare(&fleet, &proxy, &BTreeMap::new());
+}
+
+#[test]
 fn a_killed_proxy_goes_on_with_repairs() {
     let mut fleet = Fleet::start(plan());
     let proxy = filled(&fleet);

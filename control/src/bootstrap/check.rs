@@ -11,8 +11,8 @@ use tokio::time::{sleep, Instant};
 use crate::config::StartError;
 use crate::nodes::{parse_version, NodeClient, Version};
 
-/// The oldest node that is supported: documents can be fetched by filter and search details are complete since then.
-pub(crate) const VERSION_MIN: Version = (1, 13, 0);
+/// The oldest node that is supported: documents can be fetched by their ids since then, which repairs need.
+pub(crate) const VERSION_MIN: Version = (1, 14, 0);
 /// How long a node may take to come up beside us.
 const PATIENCE: Duration = Duration::from_secs(5);
 
