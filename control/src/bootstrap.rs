@@ -31,9 +31,10 @@ use crate::plane::{holders, table, Plane};
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
 
-pub(crate) use check::{check_node, VERSION_MIN};
+pub(crate) use check::{check_node, node_indexes, VERSION_MIN};
 use check::{check_nodes, refuse_foreign_indexes};
 pub(crate) use federation::learn_federation;
+pub(crate) use members::routing_node;
 use members::{first_nodes, fleet, known_nodes};
 
 impl From<StoreError> for StartError {
@@ -100,6 +101,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         flights: Arc::new(Flights::new()),
         store,
         fleet: std::sync::Mutex::new(Arc::new(fleet)),
+        changing_fleet: tokio::sync::Mutex::default(),
         relayout: tokio::sync::Mutex::default(),
         publisher,
         lanes: Lanes::default(),

@@ -3,6 +3,12 @@
 //! A node's position ([`NodeIdx`]) means the same node for as long as the store lives: added nodes come at the end, and a
 //! removed one keeps its place as a tombstone. So a layout, a turn or a request of before can always be read.
 
+pub(crate) mod admission;
+mod apply;
+pub(crate) mod changes;
+mod diff;
+mod plan;
+
 use std::sync::Arc;
 
 use miroir_router::{Layout, NodeIdx};

@@ -11,17 +11,23 @@ use miroir_api::Error;
 use miroir_router::Layout;
 
 use crate::catalogue::{Catalogue, Entry};
+use crate::fleet::changes::Change;
+use crate::fleet::Fleet;
 use crate::plane::Plane;
-use crate::store::{LayoutChange, NodeRow};
+use crate::store::{IndexLayout, LayoutChange, NodeRow};
+use crate::writes::Hold;
 
 /// A layout for new indexes, with the nodes that it brings or takes.
 pub(crate) struct NewFleet {
-    /// Settled: all copies are in sync.
-    pub layout: Arc<Layout>,
-    /// Rows that change.
     pub nodes: Vec<NodeRow>,
-    /// Makes the new fleet once the change is queued; it is published with the old layouts of indexes.
-    pub fleet: crate::fleet::Fleet,
+    /// With that layout; published at once, with the old layouts of indexes.
+    pub fleet: Fleet,
+    /// What led here, for the history.
+    pub changes: Vec<Change>,
+    /// By the nodes' name.
+    pub indexes: Vec<(String, Arc<Layout>)>,
+    /// Held until the new nodes are among those to which changes of indexes are sent.
+    pub lanes: Vec<Hold>,
 }
 
 impl Plane {
@@ -62,33 +68,34 @@ impl Plane {
     /// `plan` refuses, or the store failed; in both cases nothing has changed.
     pub(crate) async fn change_fleet(
         &self,
-        plan: impl FnOnce(&Catalogue) -> Result<(NewFleet, Vec<(String, Arc<Layout>)>), Error>,
+        plan: impl FnOnce(&Catalogue) -> Result<NewFleet, Error>,
     ) -> Result<(), Error> {
         let _one_at_a_time = self.relayout.lock().await;
         let before = self.fleet();
-        let stored = {
+        let (stored, lanes) = {
             let mut catalogue = self.catalogue();
-            let (new, planned) = plan(&catalogue)?;
-            let mut planned: HashMap<String, Arc<Layout>> = planned.into_iter().collect();
+            let new = plan(&catalogue)?;
+            let mut planned: HashMap<String, Arc<Layout>> = new.indexes.into_iter().collect();
             let staged = stage(&mut catalogue, |entry| planned.remove(&entry.node_uid));
             let stored = self.store.change_layouts(LayoutChange {
-                current: Some(Arc::clone(&new.layout)),
+                current: Some((Arc::clone(&new.fleet.layout), new.changes)),
                 nodes: new.nodes,
                 indexes: staged,
             });
             // Whatever refers to the new nodes or to the new layout is stored after this change.
-            extend(&mut catalogue, &new.layout);
+            extend(&mut catalogue, &new.fleet.layout);
             self.set_fleet(new.fleet);
             self.publish(&catalogue);
-            stored
+            (stored, new.lanes)
         };
+        // With the catalogue unlocked, which the end of a turn needs.
+        drop(lanes);
         if let Err(error) = stored.await {
             self.forget_staged();
             // Positions stay: a new index may have been made over the new nodes. They hold nothing, and are not stored.
             let seats = self.fleet().seats().to_vec();
             let layout = before.layout.with_nodes(self.fleet().layout.nodes.clone());
-            let fleet =
-                crate::fleet::Fleet::new(seats, Arc::new(layout), |idx| !before.is_member(idx));
+            let fleet = Fleet::new(seats, Arc::new(layout), |idx| !before.is_member(idx));
             self.set_fleet(fleet);
             self.publish(&self.catalogue());
             return Err(error.into());
@@ -121,13 +128,13 @@ impl Plane {
 fn stage(
     catalogue: &mut Catalogue,
     mut choose: impl FnMut(&Entry) -> Option<Arc<Layout>>,
-) -> Vec<crate::store::IndexLayout> {
+) -> Vec<IndexLayout> {
     let mut staged = Vec::new();
     for entry in catalogue.iter_mut() {
         let Some(layout) = choose(entry) else {
             continue;
         };
-        staged.push(crate::store::IndexLayout {
+        staged.push(IndexLayout {
             index_uid: entry.node_uid.clone(),
             mended: mended(&entry.layout, &layout),
             layout: Arc::clone(&layout),

@@ -37,7 +37,6 @@ mod identity;
 mod indexes;
 mod keys;
 mod lane;
-#[allow(dead_code)] // its callers come next
 mod layouts;
 #[allow(dead_code)] // until the admin API shows and steers them
 mod movements;

@@ -96,13 +96,11 @@ impl NodeClient {
     }
 
     /// The same node at another place of the fleet's life: with the same client and key.
-    #[allow(dead_code)] // its callers come next
     pub(crate) fn successor(&self, idx: NodeIdx, node: Arc<Node>) -> NodeClient {
         NodeClient::new(idx, node, self.http.clone(), self.key.clone())
     }
 
     /// Ends the node's background jobs; it is not asked any more.
-    #[allow(dead_code)] // its callers come next
     pub(crate) fn retire(&self) {
         self.node.set_state(NodeState::Down);
         self.retired.send_replace(true);

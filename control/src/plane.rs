@@ -21,6 +21,8 @@ pub(crate) struct Plane {
     pub store: Store,
     /// Replaced whole; see [`Plane::change_layouts`].
     pub fleet: Mutex<Arc<Fleet>>,
+    /// Held while a change of the fleet is staged or made.
+    pub changing_fleet: tokio::sync::Mutex<()>,
     /// Held while layouts change: one change at a time.
     pub relayout: tokio::sync::Mutex<()>,
     pub publisher: Publisher,
@@ -59,7 +61,6 @@ impl Plane {
     }
 
     /// Publishing is the caller's business.
-    #[allow(dead_code)] // its callers come next
     pub(crate) fn set_fleet(&self, fleet: Fleet) {
         *self.fleet.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
     }

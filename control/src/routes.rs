@@ -45,7 +45,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(settings::router())
         .merge(tasks::router())
         .merge(keys::router())
-        .merge(admin::router())
+        .merge(admin::router(&plane))
         .merge(features::router())
         .merge(later::router())
         .merge(dumps::router())

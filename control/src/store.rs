@@ -25,7 +25,7 @@ use std::thread;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-pub(crate) use cluster::{IndexLayout, LayoutChange, NodeRow};
+pub(crate) use cluster::{IndexLayout, LayoutChange, NodeRow, Version};
 pub(crate) use identities::Identity;
 pub(crate) use indexes::{CopyRow, IndexRow};
 pub(crate) use tasks::{FinishedTask, NewTask, SettingsVersion};

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "control/fake.rs"]
 mod fake;
+#[path = "control/fleet.rs"]
+mod fleet;
 #[path = "control/keys.rs"]
 mod keys;
 #[path = "control/managing.rs"]

@@ -152,7 +152,7 @@ pub(super) async fn refuse_foreign_indexes(nodes: &[Arc<NodeClient>]) -> Result<
     }
 }
 
-async fn node_indexes(client: &NodeClient) -> Result<Vec<String>, StartError> {
+pub(crate) async fn node_indexes(client: &NodeClient) -> Result<Vec<String>, StartError> {
     let reply = client.get("/indexes?limit=1000").await;
     let body = reply.map(|reply| reply.json()).map_err(|error| {
         StartError::one(format!("node `{}`: GET /indexes: {error}", client.id()))

@@ -1,121 +1,160 @@
-//! `/_miroir/`: what an operator asks. Guarded by the admin key.
+//! `/_miroir/`: what an operator asks and changes, all of it behind the admin key. docs/admin-api.md has it for people,
+//! `openapi.json` for programs.
+
+mod layout;
+mod nodes;
+mod shards;
+mod state;
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{header, HeaderMap};
-use axum::routing::get;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::{from_fn_with_state, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, MethodRouter};
 use axum::Router;
 use miroir_api::Error;
 use miroir_auth::check_single_key;
-use miroir_router::{read_plan, Layout, NodeIdx};
-use serde_json::{json, Value};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use super::{json_response, ok, Answer, Shared};
+use super::{dumps, respond, Failure, Shared};
 use crate::plane::Plane;
 
-pub(super) fn router() -> Router<Arc<Plane>> {
-    Router::new()
-        .route("/_miroir/ready", get(ready))
-        .route("/_miroir/topology", get(topology))
+/// The description of these routes, which a test compares with them.
+const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// A path and what is done there by which method.
+type Route = (
+    &'static str,
+    &'static [&'static str],
+    MethodRouter<Arc<Plane>>,
+);
+
+fn routes() -> Vec<Route> {
+    vec![
+        ("/_miroir/ready", &["get"], get(state::ready)),
+        ("/_miroir/topology", &["get"], get(state::topology)),
+        ("/_miroir/openapi.json", &["get"], get(openapi)),
+        ("/_miroir/shards", &["get"], get(shards::list)),
+        ("/_miroir/shards/where", &["get"], get(shards::locate)),
+        (
+            "/_miroir/nodes",
+            &["get", "post"],
+            get(nodes::list).post(nodes::add),
+        ),
+        ("/_miroir/nodes/{id}", &["delete"], delete(nodes::remove)),
+        ("/_miroir/nodes/{id}/drain", &["post"], post(nodes::drain)),
+        (
+            "/_miroir/nodes/{id}/replace",
+            &["post"],
+            post(nodes::replace),
+        ),
+        ("/_miroir/layout", &["get"], get(layout::show)),
+        (
+            "/_miroir/layout/staged",
+            &["get", "post", "delete"],
+            get(layout::staged)
+                .post(layout::stage)
+                .delete(layout::revert),
+        ),
+        ("/_miroir/layout/diff", &["get"], get(layout::diff)),
+        ("/_miroir/layout/apply", &["post"], post(layout::apply)),
+        (
+            "/_miroir/dumps/import",
+            &["get", "post"],
+            get(dumps::import_state).post(dumps::import),
+        ),
+        ("/_miroir/layout/history", &["get"], get(layout::history)),
+    ]
 }
 
-pub(super) fn authorise(plane: &Plane, headers: &HeaderMap) -> Result<(), Error> {
-    let header = headers.get(header::AUTHORIZATION);
+pub(super) fn router(plane: &Arc<Plane>) -> Router<Arc<Plane>> {
+    let all = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, _, methods)| {
+            router.route(path, methods)
+        });
+    all.route_layer(from_fn_with_state(Arc::clone(plane), authorise))
+}
+
+async fn authorise(State(plane): Shared, request: Request, next: Next) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION);
     let header = header.map(|value| value.to_str().unwrap_or_default());
-    check_single_key(plane.admin_key.as_deref(), header)
+    match check_single_key(plane.admin_key.as_deref(), header) {
+        Ok(()) => next.run(request).await,
+        Err(error) => Failure(error).into_response(),
+    }
 }
 
-/// 200 when every shard can be searched, else 503 with what cannot.
-async fn ready(State(plane): Shared, headers: HeaderMap) -> Answer {
-    authorise(&plane, &headers)?;
-    let table = plane.publisher.current();
-    let usable = |node: NodeIdx| {
-        table
-            .nodes
-            .get(usize::from(node.0))
-            .is_some_and(|node| node.is_up())
+async fn openapi() -> Response {
+    respond(200, OPENAPI.into())
+}
+
+/// A body as the type that the route takes.
+fn read<T: DeserializeOwned>(body: Value) -> Result<T, Error> {
+    serde_json::from_value(body)
+        .map_err(|error| Error::bad_request(format!("Invalid request: {error}.")))
+}
+
+/// A query as the type that the route takes: `true` and `false` are what they look like, the rest is text.
+fn read_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Error> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let value = |text: &str| match text {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        text => Value::String(text.to_owned()),
     };
-    let layouts = table
-        .indexes
-        .values()
-        .map(|index| (index.uid.as_str(), &index.layout));
-    for (name, layout) in std::iter::once(("new indexes", &table.layout)).chain(layouts) {
-        let uncovered = read_plan(layout, None, 0, usable).uncovered;
-        if !uncovered.is_empty() {
-            let body = json!({ "status": "degraded", "index": name, "shards": uncovered });
-            return Ok(json_response(503, &body));
+    let members: Map<String, Value> = pairs
+        .map(|(name, text)| (name.into_owned(), value(&text)))
+        .collect();
+    read(Value::Object(members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The core that gets it answers these.
+    const ON_CORES: [(&str, &str); 1] = [("/_miroir/metrics", "get")];
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut there = BTreeSet::new();
+        for (path, methods) in described["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                assert!(
+                    operation["summary"].is_string(),
+                    "{method} {path} has no summary"
+                );
+                assert!(
+                    operation["responses"].is_object(),
+                    "{method} {path} has no responses"
+                );
+                there.insert((path.clone(), method.clone()));
+            }
+        }
+        let served = routes()
+            .into_iter()
+            .flat_map(|(path, methods, _)| methods.iter().map(move |method| (path, *method)));
+        let served: BTreeSet<(String, String)> = served
+            .chain(ON_CORES)
+            .map(|(path, method)| (path.to_owned(), method.to_owned()))
+            .collect();
+        assert_eq!(there, served);
+    }
+
+    #[test]
+    fn everything_that_the_description_refers_to_is_in_it() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let references: Vec<&str> = OPENAPI.split("\"#").skip(1).collect();
+        assert!(references.len() > 20);
+        for reference in references {
+            let (path, _) = reference.split_once('"').unwrap();
+            assert!(described.pointer(path).is_some(), "{path} is missing");
         }
     }
-    ok(&json!({ "status": "ready" }))
-}
-
-async fn topology(State(plane): Shared, headers: HeaderMap) -> Answer {
-    authorise(&plane, &headers)?;
-    let table = plane.publisher.current();
-    let layout = plane.layout();
-    let nodes: Vec<Value> = plane
-        .nodes()
-        .iter()
-        .map(|client| node_view(&layout, client))
-        .collect();
-    let indexes: Vec<Value> = table
-        .indexes
-        .values()
-        .map(|index| {
-            let troubled: Vec<Value> = (0..index.layout.shards)
-                .map(miroir_router::Shard)
-                .flat_map(|shard| index.layout.copies_of(shard).iter().map(move |copy| (shard, copy)))
-                .filter(|(_, copy)| !copy.state.serves())
-                .map(|(shard, copy)| json!({ "shard": shard, "node": plane.node(copy.node).map(|node| node.id().to_owned()), "state": copy.state }))
-                .collect();
-            json!({
-                "uid": index.uid,
-                "visible": index.visible,
-                "primaryKey": index.primary_key,
-                "layoutVersion": index.layout.version,
-                "settingsVersion": index.settings_version,
-                "notServing": troubled,
-            })
-        })
-        .collect();
-    ok(&json!({
-        "cluster": plane.cluster_id,
-        "epoch": table.epoch,
-        "driver": plane.driver,
-        "layout": {
-            "version": layout.version,
-            "shards": layout.shards,
-            "replicationFactor": layout.replication_factor,
-            "replicaGroups": layout.replica_groups,
-        },
-        "nodes": nodes,
-        "indexes": indexes,
-        "tasksInFlight": plane.flights.lock().len(),
-    }))
-}
-
-fn node_view(layout: &Layout, client: &crate::nodes::NodeClient) -> Value {
-    let shards: Vec<Value> = layout
-        .shards_of(client.idx)
-        .into_iter()
-        .map(|shard| {
-            let copy = layout
-                .copies_of(shard)
-                .iter()
-                .find(|copy| copy.node == client.idx);
-            json!({ "shard": shard, "state": copy.map(|copy| copy.state) })
-        })
-        .collect();
-    let about = client.about();
-    json!({
-        "id": client.id(),
-        "address": client.node.address,
-        "group": client.node.group,
-        "up": client.node.is_up(),
-        "state": client.node.state.load().as_str(),
-        "federates": client.node.federates(),
-        "version": about.as_ref().map(|(_, body)| &body["pkgVersion"]),
-        "shards": shards,
-    })
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use miroir_router::Layout;
 use rusqlite::{params, Connection, OptionalExtension, Row};
 
-use super::indexes::to_json;
+use super::indexes::{from_json, to_json};
 use super::{Store, StoreError};
 use crate::clock::{now, Nanos};
+use crate::fleet::changes::Change;
 
 /// The stored fleet.
 #[derive(Clone, Debug)]
@@ -35,10 +36,19 @@ pub(crate) struct NodeRow {
 #[derive(Debug)]
 pub(crate) struct LayoutChange {
     /// The layout that new indexes get from now on.
-    pub current: Option<Arc<Layout>>,
+    pub current: Option<(Arc<Layout>, Vec<Change>)>,
     /// Nodes that come, go or move.
     pub nodes: Vec<NodeRow>,
     pub indexes: Vec<IndexLayout>,
+}
+
+/// A version of the layout of new indexes.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub layout: Layout,
+    pub created_at: Nanos,
+    /// What led to it; empty for the first one.
+    pub changes: Vec<Change>,
 }
 
 /// The layout of one index.
@@ -97,7 +107,7 @@ impl Store {
         self.write(move |db| {
             let taken = "INSERT OR IGNORE INTO cluster (one, id, layout_version, created_at) VALUES (1, ?1, ?2, ?3)";
             if db.execute(taken, params![id, version, now])? == 1 {
-                db.execute("INSERT INTO layouts VALUES (?1, ?2, ?3)", params![version, body, now])?;
+                db.execute("INSERT INTO layouts (version, body, created_at) VALUES (?1, ?2, ?3)", params![version, body, now])?;
                 nodes.iter().try_for_each(|node| put_node(db, node))?;
             }
             Ok(())
@@ -134,6 +144,54 @@ impl Store {
             .collect()
     }
 
+    /// Every version so far, the newest first.
+    pub(crate) async fn versions(&self) -> Result<Vec<Version>, StoreError> {
+        type Row = (String, Nanos, Option<Vec<Change>>);
+        let rows: Vec<Row> = self
+            .read(|db| {
+                db.prepare("SELECT * FROM layouts ORDER BY version DESC")?
+                    .query_map([], |row| {
+                        let changes = from_json(row, "changes")?;
+                        Ok((row.get("body")?, row.get("created_at")?, changes))
+                    })?
+                    .collect()
+            })
+            .await?;
+        rows.into_iter()
+            .map(|(body, created_at, changes)| {
+                Ok(Version {
+                    layout: parse_layout(&body)?,
+                    created_at,
+                    changes: changes.unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    /// Changes that are not applied yet.
+    pub(crate) async fn staged(&self) -> Result<Vec<Change>, StoreError> {
+        self.read(|db| {
+            let rows: Vec<Option<Change>> = db
+                .prepare("SELECT change FROM staged ORDER BY position")?
+                .query_map([], |row| from_json(row, "change"))?
+                .collect::<Result<_, _>>()?;
+            Ok(rows.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    pub(crate) async fn set_staged(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.write(move |db| {
+            db.execute("DELETE FROM staged", [])?;
+            for (position, change) in changes.iter().enumerate() {
+                let row = params![position as i64, to_json(change)];
+                db.execute("INSERT INTO staged VALUES (?1, ?2)", row)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Stores a change of layouts, all or nothing.
     pub(crate) fn change_layouts(
         &self,
@@ -144,12 +202,10 @@ impl Store {
             for node in &change.nodes {
                 put_node(db, node)?;
             }
-            if let Some(layout) = &change.current {
+            if let Some((layout, changes)) = &change.current {
                 let version = layout.version as i64;
-                db.execute(
-                    "INSERT OR REPLACE INTO layouts VALUES (?1, ?2, ?3)",
-                    params![version, to_json(&**layout), at],
-                )?;
+                let sql = "INSERT OR REPLACE INTO layouts (version, body, created_at, changes) VALUES (?1, ?2, ?3, ?4)";
+                db.execute(sql, params![version, to_json(&**layout), at, to_json(changes)])?;
                 db.execute("UPDATE cluster SET layout_version = ?1", [version])?;
                 db.execute("DELETE FROM staged", [])?;
             }

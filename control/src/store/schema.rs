@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 7] = ["
+const MIGRATIONS: [&str; 8] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -122,6 +122,9 @@ CREATE TABLE identities (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (node, index_uid)
 ) WITHOUT ROWID;
+", "
+-- what led to a version of the layout, for the history (JSON)
+ALTER TABLE layouts ADD COLUMN changes TEXT;
 "];
 
 /// Opens a connection with the durability that an answered task needs.
