@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
 
 /// Why there is no answer to show.
 pub enum Failure {
     /// Miroir answered, and said no.
     Refused(String),
-    /// Miroir could not be asked.
+    /// Miroir could not be asked, or the command was wrong.
     Unreachable(String),
 }
 
@@ -20,6 +21,9 @@ pub struct Client {
     key: Option<String>,
 }
 
+/// How long an answer may take: a node that is added gets every index first.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 impl Client {
     /// `url`: `http://host:port`, with or without a slash at the end.
     pub fn new(url: &str, key: Option<String>) -> Result<Client, String> {
@@ -28,7 +32,8 @@ impl Client {
             .build()
             .map_err(|error| format!("cannot start: {error}"))?;
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(30))
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(PATIENCE)
             .build()
             .map_err(|error| format!("cannot start: {error}"))?;
         Ok(Client {
@@ -41,10 +46,27 @@ impl Client {
 
     /// `GET path`, as JSON.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::GET, path, None)
+    }
+
+    /// `POST path`, with a body where there is one.
+    pub fn post(&self, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        self.send(Method::POST, path, body)
+    }
+
+    /// `DELETE path`.
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::DELETE, path, None)
+    }
+
+    fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
         self.runtime.block_on(async {
-            let mut request = self.http.get(format!("{}{path}", self.url));
+            let mut request = self.http.request(method, format!("{}{path}", self.url));
             if let Some(key) = &self.key {
                 request = request.bearer_auth(key);
+            }
+            if let Some(body) = &body {
+                request = request.json(body);
             }
             let answer = request
                 .send()
@@ -57,7 +79,8 @@ impl Client {
                 .map_err(|error| self.unreachable(&error))?;
             let value: Value = serde_json::from_slice(&body).map_err(|_| {
                 Failure::Unreachable(format!(
-                    "{} does not answer as Miroir does ({status}); check --url",
+                    "{} does not answer as this Miroir would ({status}); check --url, and that miroir is as new as \
+                     miroir-ctl",
                     self.url
                 ))
             })?;
@@ -66,8 +89,8 @@ impl Client {
             }
             let message = value["message"].as_str().unwrap_or("no reason given");
             let next = match status.as_u16() {
-                401 => "; give the admin key with --key or MIROIR_ADMIN_KEY",
-                403 => "; check --key or MIROIR_ADMIN_KEY",
+                401 => " Give the admin key with --key or MIROIR_ADMIN_KEY.",
+                403 => " Check --key or MIROIR_ADMIN_KEY.",
                 _ => "",
             };
             Err(Failure::Refused(format!("{message}{next}")))
@@ -85,8 +108,30 @@ impl Client {
             "the connection broke"
         };
         Failure::Unreachable(format!(
-            "cannot ask {}: {why}; check --url or MIROIR_URL",
+            "cannot ask {}: {why}; check that miroir runs, and --url or MIROIR_URL",
             self.url
         ))
+    }
+}
+
+/// Text as part of a path or query.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn texts_are_encoded() {
+        assert_eq!(super::encoded("a b/é&"), "a%20b%2F%C3%A9%26");
     }
 }

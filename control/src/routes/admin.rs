@@ -2,6 +2,7 @@
 //! `openapi.json` for programs.
 
 mod layout;
+mod movements;
 mod nodes;
 mod shards;
 mod state;
@@ -61,6 +62,28 @@ fn routes() -> Vec<Route> {
         ),
         ("/_miroir/layout/diff", &["get"], get(layout::diff)),
         ("/_miroir/layout/apply", &["post"], post(layout::apply)),
+        ("/_miroir/rebalance", &["get"], get(movements::show)),
+        (
+            "/_miroir/rebalance/pause",
+            &["post"],
+            post(movements::pause),
+        ),
+        (
+            "/_miroir/rebalance/resume",
+            &["post"],
+            post(movements::resume),
+        ),
+        (
+            "/_miroir/rebalance/throttle",
+            &["post"],
+            post(movements::throttle),
+        ),
+        (
+            "/_miroir/verify",
+            &["get", "post"],
+            get(movements::report).post(movements::verify),
+        ),
+        ("/_miroir/repair", &["post"], post(movements::repair)),
         (
             "/_miroir/dumps/import",
             &["get", "post"],
