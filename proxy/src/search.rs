@@ -28,8 +28,8 @@ pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
 pub use request::{
-    is_displayed, names_reserved_field, not_null, rewrite_filter, with_shards, Needed, Part,
-    PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
+    is_displayed, names_reserved_field, not_null, paging, rewrite_filter, with_shards, Needed,
+    Part, PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 pub static SEARCHES: Counter = Counter::new(

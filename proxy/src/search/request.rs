@@ -203,19 +203,8 @@ impl SearchBody {
         }))
     }
 
-    /// `page` or `hitsPerPage` switch to exhaustive pages.
     fn paging(&self) -> Paging {
-        if self.page.is_some() || self.hits_per_page.is_some() {
-            Paging::Pages {
-                page: self.page.unwrap_or(1),
-                hits_per_page: self.hits_per_page.unwrap_or(DEFAULT_LIMIT),
-            }
-        } else {
-            Paging::Offset {
-                offset: self.offset.unwrap_or(0),
-                limit: self.limit.unwrap_or(DEFAULT_LIMIT),
-            }
-        }
+        paging(self.offset, self.limit, self.page, self.hits_per_page)
     }
 
     /// Every node must send as much from its start as the page could need from it alone (DESIGN 7).
@@ -337,6 +326,26 @@ impl SearchBody {
 
     fn retrieved(&self) -> impl Iterator<Item = String> + '_ {
         self.attributes_to_retrieve.iter().flatten().cloned()
+    }
+}
+
+/// Which page a client asks for: `page` or `hitsPerPage` switch to exhaustive pages.
+pub fn paging(
+    offset: Option<usize>,
+    limit: Option<usize>,
+    page: Option<usize>,
+    hits_per_page: Option<usize>,
+) -> Paging {
+    if page.is_some() || hits_per_page.is_some() {
+        Paging::Pages {
+            page: page.unwrap_or(1),
+            hits_per_page: hits_per_page.unwrap_or(DEFAULT_LIMIT),
+        }
+    } else {
+        Paging::Offset {
+            offset: offset.unwrap_or(0),
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::search::{not_null, SearchBody, DEFAULT_LIMIT};
+use crate::search::{not_null, paging, SearchBody};
 
 /// How the queries' hits become one list: the member `federation` of the body.
 #[derive(Clone, Default, Deserialize, Serialize)]
@@ -105,17 +105,7 @@ impl Query {
 
 impl Federation {
     pub(super) fn paging(&self) -> Paging {
-        if self.page.is_some() || self.hits_per_page.is_some() {
-            Paging::Pages {
-                page: self.page.unwrap_or(1),
-                hits_per_page: self.hits_per_page.unwrap_or(DEFAULT_LIMIT),
-            }
-        } else {
-            Paging::Offset {
-                offset: self.offset.unwrap_or(0),
-                limit: self.limit.unwrap_or(DEFAULT_LIMIT),
-            }
-        }
+        paging(self.offset, self.limit, self.page, self.hits_per_page)
     }
 
     /// How many hits the page reaches to.
