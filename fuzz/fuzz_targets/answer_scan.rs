@@ -63,6 +63,7 @@ fuzz_target!(|input: &[u8]| {
         limit: take,
         skip,
         sorted: flag(1),
+        ..DocumentsPage::default()
     };
     if let Ok(merged) = merge_documents(&answers, &page) {
         valid(&merged);

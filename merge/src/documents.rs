@@ -24,7 +24,7 @@ pub struct Page {
 
 /// How the nodes' pages become the client's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DocumentsPage {
+pub struct DocumentsPage<'a> {
     /// Echoed.
     pub offset: usize,
     /// Echoed; the page has no more documents.
@@ -34,6 +34,16 @@ pub struct DocumentsPage {
     /// The nodes were asked to sort, and to tell by which values (`Meili-Proxy-Search`, MEILISEARCH A.4): their lists are
     /// merged. Otherwise they are put one behind the other.
     pub sorted: bool,
+    pub placeless: Placeless<'a>,
+}
+
+/// A node that holds no document with a place refuses to sort by one, and was asked without: its documents are nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Placeless<'a> {
+    /// The answers of such nodes.
+    pub answers: &'a [usize],
+    /// Where rules that sort by a place stand in `sort`, ascending.
+    pub rules: &'a [usize],
 }
 
 /// Only the hidden field goes, and what nodes were asked for on behalf of the merge; documents routes ignore
@@ -74,11 +84,15 @@ pub fn scan_documents(answer: &Bytes) -> Result<Page, MergeError> {
 /// # Errors
 /// An answer that is not a documents answer; [`MergeError::Unsorted`] where documents come without the values that they
 /// are sorted by.
-pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage) -> Result<Merged, MergeError> {
+pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Merged, MergeError> {
     let lists: Vec<List> = answers
         .iter()
         .enumerate()
-        .map(|(node, bytes)| List::read(bytes, node, page.sorted && answers.len() > 1))
+        .map(|(node, bytes)| {
+            let nowhere = page.placeless.answers.contains(&node);
+            let nowhere = nowhere.then_some(page.placeless.rules);
+            List::read(bytes, node, page.sorted && answers.len() > 1, nowhere)
+        })
         .collect::<Result<_, _>>()?;
     let total = lists
         .iter()
@@ -120,7 +134,12 @@ struct Document<'a> {
 }
 
 impl<'a> List<'a> {
-    fn read(bytes: &'a Bytes, node: usize, keys: bool) -> Result<List<'a>, MergeError> {
+    fn read(
+        bytes: &'a Bytes,
+        node: usize,
+        keys: bool,
+        nowhere: Option<&[usize]>,
+    ) -> Result<List<'a>, MergeError> {
         let mut documents = Vec::new();
         let total = walk_page(bytes, node, &mut |scanner| {
             if scanner.peek() != Some(b'{') {
@@ -132,9 +151,13 @@ impl<'a> List<'a> {
             Ok(())
         })?;
         for document in documents.iter_mut().filter(|_| keys) {
-            document.key = read_key(bytes, document.span.clone())
-                .map_err(|error| unreadable(node, error))?
-                .ok_or(MergeError::Unsorted { node })?;
+            let key =
+                read_key(bytes, document.span.clone()).map_err(|error| unreadable(node, error))?;
+            document.key = match nowhere {
+                None => key.ok_or(MergeError::Unsorted { node })?,
+                // Without the rules that it refuses a node may have had nothing to sort by.
+                Some(rules) => key.unwrap_or_default().nowhere(rules),
+            };
         }
         Ok(List { total, documents })
     }
@@ -259,13 +282,49 @@ fn unreadable(node: usize, error: Malformed) -> MergeError {
 mod tests {
     use super::*;
 
-    fn joined(offset: usize, limit: usize, skip: usize) -> DocumentsPage {
+    fn joined(offset: usize, limit: usize, skip: usize) -> DocumentsPage<'static> {
         DocumentsPage {
             offset,
             limit,
             skip,
-            sorted: false,
+            ..DocumentsPage::default()
         }
+    }
+
+    #[test]
+    fn documents_without_a_place_come_behind_all_that_have_one() {
+        let list = |documents: &[&str]| {
+            let documents = documents.join(",");
+            Bytes::from(format!(
+                r#"{{"results":[{documents}],"offset":0,"limit":9,"total":2}}"#
+            ))
+        };
+        let place = r#"{"id":1,"_federation":{"weightedScoreValues":[{"sort":{"asc":true,"value":7}},{"geoSort":{"asc":true,"distance":3}}]}}"#;
+        let later = r#"{"id":2,"_federation":{"weightedScoreValues":[{"sort":{"asc":true,"value":8}},{"geoSort":{"asc":true,"distance":1}}]}}"#;
+        let nowhere =
+            r#"{"id":3,"_federation":{"weightedScoreValues":[{"sort":{"asc":true,"value":7}}]}}"#;
+        let ids = |lists: &[Bytes], rules: &[usize]| {
+            let page = DocumentsPage {
+                limit: 9,
+                sorted: true,
+                placeless: Placeless {
+                    answers: &[0],
+                    rules,
+                },
+                ..DocumentsPage::default()
+            };
+            let merged = merge_documents(lists, &page).unwrap().to_bytes();
+            let merged: serde_json::Value = serde_json::from_slice(&merged).unwrap();
+            let results = merged["results"].as_array().unwrap();
+            let ids: Vec<u64> = results.iter().map(|d| d["id"].as_u64().unwrap()).collect();
+            ids
+        };
+        assert_eq!(
+            ids(&[list(&[nowhere]), list(&[place, later])], &[1]),
+            [1, 3, 2]
+        );
+        let place = r#"{"id":1,"_federation":{"weightedScoreValues":[{"geoSort":{"asc":true,"distance":3}}]}}"#;
+        assert_eq!(ids(&[list(&[r#"{"id":3}"#]), list(&[place])], &[0]), [1, 3]);
     }
 
     #[test]
@@ -293,6 +352,7 @@ mod tests {
             limit: 4,
             skip: 1,
             sorted: true,
+            ..DocumentsPage::default()
         };
         let merged = merge_documents(&lists, &page).unwrap().to_bytes();
         assert_eq!(

@@ -27,7 +27,9 @@ mod search;
 mod split;
 mod weighted;
 
-pub use documents::{merge_documents, scan_documents, strip_document, DocumentsPage, Page};
+pub use documents::{
+    merge_documents, scan_documents, strip_document, DocumentsPage, Page, Placeless,
+};
 pub use error::MergeError;
 pub use facet_search::{merge_facet_search, FacetSearch};
 pub use federated::{

@@ -22,6 +22,18 @@ impl<'a> SortKey<'a> {
         }
     }
 
+    /// The same with the values of rules that sort by a place, for a document without one; `rules` ascend.
+    pub fn nowhere(mut self, rules: &[usize]) -> Self {
+        for rule in rules {
+            let nowhere = Value::Geo {
+                ascending: true,
+                distance: None,
+            };
+            self.0.insert((*rule).min(self.0.len()), nowhere);
+        }
+        self
+    }
+
     /// `Less` comes first. Numbers come before strings and both before nothing, in either direction (milli
     /// `documents/sort.rs`). Unlike hits of different queries, documents are ordered by distance as was asked.
     pub fn compare(&self, other: &Self) -> Ordering {

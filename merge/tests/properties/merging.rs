@@ -10,7 +10,7 @@ use miroir_merge::{
     DocumentsPage, FacetOrder, FacetSearch, Paging, Spec,
 };
 
-fn limited(limit: usize) -> DocumentsPage {
+fn limited(limit: usize) -> DocumentsPage<'static> {
     DocumentsPage {
         limit,
         ..DocumentsPage::default()

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error, SHARD_FIELD};
-use miroir_merge::{merge_documents, scan_documents, strip_document, DocumentsPage};
+use miroir_merge::{merge_documents, scan_documents, strip_document, DocumentsPage, Placeless};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, Shard};
@@ -22,6 +22,10 @@ use crate::search::{
     degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
     rewrite_filter, sort_parameter, with_shards,
 };
+
+/// How a rule that sorts by a place begins, and what a node says that has no documents with one.
+const PLACE_RULE: &str = "_geoPoint(";
+const PLACELESS: &str = "invalid_document_sort";
 
 /// Meilisearch's default page of documents.
 const DEFAULT_LIMIT: usize = 20;
@@ -189,15 +193,19 @@ async fn page(
         sorted: fetch.sort.as_ref().is_some_and(|sort| !sort.is_empty()),
         fetch,
     };
-    let (answers, skip) = list.answers(offset, limit).await?;
+    let answers = list.answers(offset, limit).await?;
     let page = DocumentsPage {
         offset,
         limit,
-        skip,
+        skip: answers.skip,
         sorted: list.sorted,
+        placeless: Placeless {
+            answers: &answers.placeless,
+            rules: &list.place_rules(),
+        },
     };
     Ok(json(
-        merge_documents(&answers, &page)
+        merge_documents(&answers.bodies, &page)
             .map_err(merge_error)?
             .into_segments(),
     ))
@@ -214,15 +222,45 @@ struct List<'a> {
     fetch: Fetch,
 }
 
+/// What the nodes send for a page.
+#[derive(Default)]
+struct Answers {
+    bodies: Vec<Bytes>,
+    /// So many of their documents come before the page.
+    skip: usize,
+    /// Those of nodes that were asked without rules that sort by a place.
+    placeless: Vec<usize>,
+}
+
+impl Answers {
+    fn of(answers: Vec<(ReadTarget, Bytes)>, skip: usize) -> Self {
+        Answers {
+            bodies: answers.into_iter().map(|(_, body)| body).collect(),
+            skip,
+            placeless: Vec::new(),
+        }
+    }
+}
+
 impl List<'_> {
-    /// What the nodes send for a page, and how many documents of it come before the page.
-    async fn answers(&self, offset: usize, limit: usize) -> Result<(Vec<Bytes>, usize), Error> {
+    async fn answers(&self, offset: usize, limit: usize) -> Result<Answers, Error> {
         let reach = offset.saturating_add(limit);
+        if self.sorted {
+            return match self.gather(|_| (0, reach)).await {
+                Err(error) if error.code == PLACELESS && !self.place_rules().is_empty() => {
+                    let answers = self.answers_without_places(reach, error).await?;
+                    Ok(Answers {
+                        skip: offset,
+                        ..answers
+                    })
+                }
+                answers => Ok(Answers::of(answers?, offset)),
+            };
+        }
         // Each node may fill the page alone. Deep in a list without an order that would be much, and the totals say which
         // nodes the page lies on.
-        if offset == 0 || self.sorted {
-            let answers = self.gather(|_| (0, reach)).await?;
-            return Ok((bodies(answers), offset));
+        if offset == 0 {
+            return Ok(Answers::of(self.gather(|_| (0, reach)).await?, 0));
         }
         let counted = self.gather(|_| (0, 0)).await?;
         let windows = windows(&totals(&counted)?, offset, limit);
@@ -242,11 +280,66 @@ impl List<'_> {
             })
             .await?;
         if !elsewhere.get() {
-            return Ok((bodies(answers), 0));
+            return Ok(Answers::of(answers, 0));
         }
         // A copy failed in between, so that others answered for its shards: the windows do not fit any more.
-        let answers = self.gather(|_| (0, reach)).await?;
-        Ok((bodies(answers), offset))
+        Ok(Answers::of(self.gather(|_| (0, reach)).await?, offset))
+    }
+
+    /// Where rules that sort by a place stand in `sort`.
+    fn place_rules(&self) -> Vec<usize> {
+        let rules = self.fetch.sort.iter().flatten().enumerate();
+        rules
+            .filter(|(_, rule)| rule.starts_with(PLACE_RULE))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Asks each node by itself, since some refuse to sort by a place (with `refusal`): those that hold no document that has one.
+    /// They are asked without; where all of them refuse, so would one node.
+    async fn answers_without_places(&self, reach: usize, refusal: Error) -> Result<Answers, Error> {
+        let mut unsorted = self.fetch.clone();
+        unsorted.sort = None;
+        let counted = self.asking(unsorted, self.shards.clone(), false);
+        let counted = counted.gather(|_| (0, 0)).await?;
+        let mut answers = Answers::default();
+        for (target, _) in counted {
+            let shards = Some(target.shards.to_vec());
+            let list = self.asking(self.fetch.clone(), shards.clone(), true);
+            let sent = match list.gather(|_| (0, reach)).await {
+                Err(error) if error.code == PLACELESS => {
+                    let mut fetch = self.fetch.clone();
+                    if let Some(sort) = &mut fetch.sort {
+                        sort.retain(|rule| !rule.starts_with(PLACE_RULE));
+                    }
+                    let list = self.asking(fetch, shards, true);
+                    let sent = list.gather(|_| (0, reach)).await?;
+                    let first = answers.bodies.len();
+                    answers.placeless.extend(first..first + sent.len());
+                    sent
+                }
+                sent => sent?,
+            };
+            answers
+                .bodies
+                .extend(sent.into_iter().map(|(_, body)| body));
+        }
+        if answers.placeless.len() == answers.bodies.len() {
+            return Err(refusal);
+        }
+        Ok(answers)
+    }
+
+    /// The same list, asked otherwise.
+    fn asking(&self, fetch: Fetch, shards: Option<Vec<Shard>>, sorted: bool) -> List<'_> {
+        List {
+            app: self.app,
+            table: self.table,
+            index: self.index,
+            shards,
+            sorted,
+            fetch,
+        }
     }
 
     /// One answer a node, in the plan's order; `window` gives each target's offset and limit.
@@ -286,10 +379,6 @@ impl List<'_> {
         degraded(self.app, &gathered, true)?;
         Ok(gathered.answers)
     }
-}
-
-fn bodies(answers: Vec<(ReadTarget, Bytes)>) -> Vec<Bytes> {
-    answers.into_iter().map(|(_, body)| body).collect()
 }
 
 fn totals(answers: &[(ReadTarget, Bytes)]) -> Result<Vec<usize>, Error> {
