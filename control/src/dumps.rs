@@ -21,8 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miroir_api::Error;
-use miroir_auth::Key;
-use miroir_dump::{finished_task, IndexInfo, Metadata};
+use miroir_dump::{finished_task, key_line, DumpFile, IndexInfo, Metadata};
 use miroir_import::without_masked_secrets;
 use reqwest::Method;
 use serde_json::{json, Value};
@@ -107,7 +106,7 @@ fn waits(task: &Task) -> bool {
 
 /// Makes the dumps that were asked for, one after the other, for ever.
 pub(crate) async fn run(plane: Arc<Plane>) {
-    pack::tidy(&plane.dumps.folder);
+    DumpFile::tidy(&plane.dumps.folder);
     loop {
         let Some(task) = plane.next_dump() else {
             plane.dumps.wake.notified().await;
@@ -144,8 +143,9 @@ async fn make(plane: &Plane) -> Result<String, Error> {
         dump_date: rfc3339(crate::clock::nanos_of(started)),
     };
     let mut packer = Packer::start(&plane.dumps.folder, &uid, metadata, &plane.cluster_id)?;
-    let keys = plane.store.keys().await?.iter().map(key_line).collect();
-    packer.keys(keys).await?;
+    let keys = plane.list_keys(0, usize::MAX).await?;
+    let keys = keys["results"].as_array().into_iter().flatten();
+    packer.keys(keys.map(key_line).collect()).await?;
     pack_tasks(plane, &mut packer).await?;
     packer.features(plane.features().await?).await?;
     for source in Source::all(plane) {
@@ -154,25 +154,6 @@ async fn make(plane: &Plane) -> Result<String, Error> {
     packer.finish().await?;
     tracing::info!(dump = uid, folder = %plane.dumps.folder.display(), "dump made");
     Ok(uid)
-}
-
-/// A key as a dump has it: without its text, which the master key gives.
-fn key_line(key: &Key) -> Value {
-    let at = |time: OffsetDateTime| rfc3339(crate::clock::nanos_of(time));
-    let mut line = json!({
-        "uid": key.uid.to_string(),
-        "actions": key.actions,
-        "indexes": key.indexes,
-        "expires_at": key.expires_at.map(at),
-        "created_at": at(key.created_at),
-        "updated_at": at(key.updated_at),
-    });
-    for (name, text) in [("name", &key.name), ("description", &key.description)] {
-        if let Some(text) = text {
-            line[name] = json!(text);
-        }
-    }
-    line
 }
 
 /// The tasks that have ended, oldest first.

@@ -2,6 +2,8 @@
 
 use argh::{ArgsInfo, FromArgs};
 
+use crate::import::Import;
+
 /// Look at a Miroir cluster and change it: nodes, layout, copies and tasks.
 #[derive(FromArgs, ArgsInfo)]
 pub struct Arguments {
@@ -29,6 +31,7 @@ pub enum Command {
     Tasks(Tasks),
     Verify(Verify),
     Repair(Repair),
+    Import(Import),
     Config(Config),
     Completions(Completions),
 }

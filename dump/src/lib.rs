@@ -11,12 +11,16 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod file;
+mod keys;
 mod lines;
 mod member;
 mod read;
 mod tasks;
 mod write;
 
+pub use file::DumpFile;
+pub use keys::{key_line, key_view};
 pub use read::{Dump, Index};
 pub use tasks::{finished_task, Waiting};
 pub use write::{IndexInfo, Metadata, Writer};

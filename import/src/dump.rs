@@ -10,9 +10,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use miroir_dump::{Dump, Limits, ReadError, Waiting};
+use miroir_dump::{key_view, Dump, Limits, ReadError, Waiting};
 use reqwest::Method;
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -131,20 +131,6 @@ async fn replace_keys(server: &Server, dump: &Dump, progress: &Progress) -> Resu
         }
     }
     Ok(())
-}
-
-/// A key of a dump as clients see it.
-fn key_view(key: &Map<String, Value>) -> Value {
-    let of = |name: &str| key.get(name).cloned().unwrap_or(Value::Null);
-    json!({
-        "uid": of("uid"),
-        "name": of("name"),
-        "description": of("description"),
-        "actions": of("actions"),
-        "indexes": of("indexes"),
-        "expiresAt": of("expires_at"),
-        "createdAt": of("created_at"),
-    })
 }
 
 async fn put_webhooks(server: &Server, dump: &Dump, progress: &Progress) {

@@ -4,6 +4,7 @@
 //! clock. When a test panics, the last lines of every process's log are printed.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +38,8 @@ pub struct Node {
     pub port: u16,
     key: String,
     dir: PathBuf,
+    /// Further arguments.
+    extra: Vec<OsString>,
     process: Option<Process>,
 }
 
@@ -47,6 +50,7 @@ impl Node {
             port: free_port(),
             key: key.to_string(),
             dir: dir.to_path_buf(),
+            extra: Vec::new(),
             process: None,
         }
     }
@@ -121,6 +125,7 @@ impl Node {
         ]);
         c.arg(self.dir.join("data"));
         c.args(["--master-key", &self.key]);
+        c.args(&self.extra);
         c.current_dir(&self.dir);
         c
     }
@@ -165,6 +170,11 @@ pub struct Fleet {
 impl Fleet {
     /// Starts everything and waits until the proxy is ready.
     pub fn start(plan: Plan) -> Fleet {
+        Fleet::start_with(plan, &[])
+    }
+
+    /// The same with further arguments for this first start of the proxy.
+    pub fn start_with(plan: Plan, arguments: &[&OsStr]) -> Fleet {
         let dir = tempfile::Builder::new()
             .prefix("miroir-fleet-")
             .tempdir()
@@ -189,18 +199,20 @@ impl Fleet {
             }
         }
         fleet.write_config();
-        fleet.start_proxy();
+        fleet.start_proxy_with(arguments);
         fleet
     }
 
     /// Starts the proxy and waits until it is ready.
     pub fn start_proxy(&mut self) {
-        let mut process = Process::start(
-            "proxy",
-            self.serve_command(),
-            &self.dir.path().join("proxy.log"),
-        )
-        .expect("the proxy starts");
+        self.start_proxy_with(&[]);
+    }
+
+    fn start_proxy_with(&mut self, arguments: &[&OsStr]) {
+        let mut serve = self.serve_command();
+        serve.args(arguments);
+        let mut process = Process::start("proxy", serve, &self.dir.path().join("proxy.log"))
+            .expect("the proxy starts");
         let target = self.target("proxy");
         until("the proxy to be healthy", READY, || {
             assert!(
@@ -241,6 +253,11 @@ impl Fleet {
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("miroir.yaml")
+    }
+
+    /// Where the proxy's files lie.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What the proxy has logged.
@@ -299,19 +316,30 @@ impl Drop for Fleet {
 /// One node on its own: the reference that clusters are compared with.
 pub struct Lone {
     pub node: Node,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Lone {
     /// Starts it and waits until it is ready.
     pub fn start() -> Lone {
+        Lone::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(arguments: &[&OsStr]) -> Lone {
         let dir = tempfile::Builder::new()
             .prefix("miroir-lone-")
             .tempdir()
             .expect("a temporary folder");
         let mut node = Node::new(dir.path(), MASTER_KEY);
+        node.extra = arguments.iter().map(|argument| argument.into()).collect();
         node.start();
-        Lone { node, _dir: dir }
+        Lone { node, dir }
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// How to speak to it.
