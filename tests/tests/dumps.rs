@@ -115,7 +115,7 @@ fn content(server: &Target) -> Vec<(String, Value)> {
     .into_iter()
     .map(get)
     .collect();
-    let near = json!({ "vector": [3, 1.5, -0.25], "hybrid": { "embedder": "own", "semanticRatio": 1.0 }, "limit": 3 });
+    let near = json!({ "vector": [3, 1.5, -0.25], "hybrid": { "embedder": "own", "semanticRatio": 1.0 }, "limit": 30 });
     let near = server
         .send_json("POST", "/indexes/vectors/search", &near)
         .expect("an answer");
