@@ -479,6 +479,21 @@ mod tests {
         Arc::new(Layout::plan(&spec, None).unwrap())
     }
 
+    #[test]
+    fn a_joining_copy_gets_no_writes_before_its_fill_begins() {
+        let node = NodeIdx(0);
+        let mut entry = Entry::new("movies", "movies", layout(), 1);
+        assert!(Arc::ptr_eq(&entry.shown(), &entry.layout));
+        let joining = entry.layout.with_state(Shard(0), node, CopyState::Joining);
+        entry.layout = Arc::new(joining.with_state(Shard(1), node, CopyState::Joining));
+        entry.opened.insert((Shard(1), node));
+        let shown = entry.shown();
+        let takes_writes = |shard| shown.copies_of(Shard(shard))[0].state.takes_writes();
+        assert_eq!([takes_writes(0), takes_writes(1)], [false, true]);
+        // Searches must know that the node has documents of both.
+        assert_eq!(shown.shards_of(node).len(), 2);
+    }
+
     fn create(key: Option<&str>) -> Effect {
         Effect {
             creates: true,

@@ -36,6 +36,9 @@ const SHARDS_MAX: usize = 16;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A request whose outcome nobody knows may still arrive at a node that has just come back: so long it is left alone.
 const SETTLING: Duration = Duration::from_secs(2);
+/// Writes wait no longer than this for the nodes to have applied what they accepted; what needs the lane gives up then,
+/// and is tried again when there is less to do.
+const LANE_MAX: Duration = Duration::from_secs(20);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::Duration;
 
 use miroir_movement::{Command, Event, Job, Step, Transition};
 use miroir_router::{CopyState, Layout, NodeIdx, Shard};
@@ -10,15 +9,11 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use super::node::{Chunks, Side};
-use super::Ticket;
+use super::{Ticket, LANE_MAX};
 use crate::catalogue::Entry;
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::writes::Hold;
-
-/// Writes wait no longer than this for the nodes to have applied what they accepted; then the fill gives up, and another
-/// one begins with less to do.
-const LANE_MAX: Duration = Duration::from_secs(20);
 
 type Copy = (Shard, NodeIdx);
 

@@ -18,13 +18,11 @@ use tokio::time::{sleep, Instant};
 
 use super::fill::take_lane;
 use super::node::{Chunks, Side};
-use super::{NodeState, SETTLING, SHARDS_MAX};
+use super::{NodeState, LANE_MAX, SETTLING, SHARDS_MAX};
 use crate::clock::{now, rfc3339};
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 
-/// How long the nodes may take to have applied what they accepted, while writes wait.
-const LANE_MAX: Duration = Duration::from_secs(20);
 /// Keys of a differing copy that are named.
 const NAMED_MAX: usize = 10;
 

@@ -272,7 +272,10 @@ mod tests {
             (3, Some(7), true)
         );
         assert_eq!(filter.uids, Some(vec![1, 2]));
-        assert_eq!(filter.kinds, Some(vec![Kind::IndexCreation]));
+        assert_eq!(
+            filter.kinds,
+            Some(vec![Kind::IndexCreation, Kind::DumpCreation])
+        );
         assert_eq!(
             filter.statuses,
             Some(vec![Status::Failed, Status::Canceled])

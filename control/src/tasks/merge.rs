@@ -355,6 +355,41 @@ mod tests {
     }
 
     #[test]
+    fn what_some_copy_has_run_has_succeeded() {
+        let details = json!({"receivedDocuments": 5});
+        let mut task = task(Kind::DocumentAdditionOrUpdate, details);
+        task.copies = 2;
+        let lost = failed(Role::Counted, 1, "miroir_node_task_lost");
+        let mut ran = part(Role::Counted, 1, Status::Succeeded, json!({}));
+        ran.node = "other".into();
+        let merged = merge(&task, &[lost.clone(), ran.clone()], 99);
+        assert_eq!((merged.status, merged.error), (Status::Succeeded, None));
+        assert_eq!(merged.missed, [(Shard(1), "n".to_owned())]);
+        // A copy that is being filled stands for no shard: what becomes of the write there decides nothing.
+        ran.shards.clear();
+        let merged = merge(&task, &[lost.clone(), ran.clone()], 99);
+        assert_eq!((merged.status, merged.missed), (Status::Failed, vec![]));
+        let filling = Part {
+            shards: vec![],
+            ..lost
+        };
+        let merged = merge(
+            &task,
+            &[
+                filling,
+                part(Role::Counted, 1, Status::Succeeded, json!({})),
+            ],
+            99,
+        );
+        assert_eq!((merged.status, merged.missed), (Status::Succeeded, vec![]));
+        // Settings must be the same everywhere.
+        task.kind = Kind::SettingsUpdate;
+        ran.shards = vec![Shard(1)];
+        let merged = merge(&task, &[failed(Role::Counted, 1, "no_disk"), ran], 99);
+        assert_eq!((merged.status, merged.missed), (Status::Failed, vec![]));
+    }
+
+    #[test]
     fn copies_are_not_counted_twice() {
         let mut task = task(
             Kind::DocumentDeletion,
