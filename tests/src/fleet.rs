@@ -90,6 +90,18 @@ impl Node {
         std::fs::remove_dir_all(self.dir.join("data")).expect("the data of a node that has run");
     }
 
+    /// Whether it was started and not killed.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Sends a signal, where it runs.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
+    }
+
     /// How to speak to it directly.
     pub fn target(&self, name: &str) -> Target {
         Target {

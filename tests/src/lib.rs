@@ -7,6 +7,7 @@
 //! - [`scenario`]: files in `tests/scenarios/`, data that a newcomer can read and extend without knowing this code, played by [`play`];
 //! - [`draw`]: random corpora, settings and searches, and searches of real corpora, judged by [`judge`], counted in [`figures`] and cut
 //!   down by [`shrink`] when they disagree;
+//! - [`storm`]: writers and searchers that know what they may find, while the test breaks things;
 //! - the test files themselves, for what one node cannot show: killed processes, broken framing, the command line.
 //!
 //! The official SDKs are driven through a [`record`]er, and what they called becomes the table of [`routes`].
@@ -30,4 +31,5 @@ pub mod relay;
 pub mod routes;
 pub mod scenario;
 pub mod shrink;
+pub mod storm;
 pub mod volatile;

@@ -28,6 +28,10 @@ pub enum Signal {
     Interrupt,
     /// What service managers send.
     Terminate,
+    /// The process stands still.
+    Stop,
+    /// It goes on.
+    Continue,
 }
 
 impl Process {
@@ -73,6 +77,8 @@ impl Process {
         let number = match signal {
             Signal::Interrupt => libc::SIGINT,
             Signal::Terminate => libc::SIGTERM,
+            Signal::Stop => libc::SIGSTOP,
+            Signal::Continue => libc::SIGCONT,
         };
         // SAFETY: kill(2) touches no memory of ours. The child has not been waited for (`self.child` is only reaped through `&mut
         // self`, and a reaped child is never signalled: callers hold a live `Process`), so the id cannot belong to somebody else.
