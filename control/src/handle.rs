@@ -166,6 +166,10 @@ pub struct Control {
 }
 
 impl Control {
+    pub(crate) fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
     /// Where routing tables come from.
     pub fn publisher(&self) -> &Publisher {
         &self.plane.publisher

@@ -19,6 +19,7 @@
 //! | `nodes`, `health`, `identity` | talking to nodes; whether they are there, and whether they are still who they were |
 //! | `dumps` | dumps of the cluster, and from dumps into it |
 //! | `routes` | the slow routes as an axum router |
+//! | `metrics` | what the plane shows on the page of metrics |
 #![forbid(unsafe_code)]
 
 mod bootstrap;
@@ -38,6 +39,7 @@ mod indexes;
 mod keys;
 mod lane;
 mod layouts;
+mod metrics;
 #[allow(dead_code)] // until the admin API shows and steers them
 mod movements;
 mod nodes;
@@ -56,5 +58,6 @@ mod writes;
 
 pub use config::{ControlConfig, NodeConfig, StartError};
 pub use handle::{start, Control, Running};
+pub use metrics::METRICS;
 pub use miroir_movement::Touched;
 pub use types::{BeginWrite, InferredKey, NodePart, Outcome, TaskSummary, Turn, WriteKind};

@@ -17,7 +17,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+pub(crate) use exchange::{RECEIVED, SENT};
 pub use pool::{Lease, PoolConfig, PoolStats, Pools};
+pub(crate) use pool::{CONNECTS, CONNECT_FAILURES};
 
 use crate::headers::Headers;
 

@@ -26,6 +26,7 @@ mod gather;
 pub mod head;
 mod headers;
 mod listen;
+pub mod metrics;
 mod request;
 mod response;
 pub mod server;

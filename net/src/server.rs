@@ -7,6 +7,8 @@
 mod connection;
 mod read;
 
+pub(crate) use connection::{RECEIVED, SENT};
+
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -17,6 +19,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use miroir_metrics::{Counter, Gauge};
 use miroir_rt::{sleep, Instant, Shutdown};
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
@@ -52,6 +55,15 @@ where
         self(request)
     }
 }
+
+pub(crate) static ACCEPTED: Counter = Counter::new(
+    "miroir_client_connections_total",
+    "Connections accepted from clients.",
+);
+pub(crate) static OPEN: Gauge = Gauge::new(
+    "miroir_client_connections",
+    "Connections of clients that are open.",
+);
 
 /// A limit on everything a client can make this server spend. One core's.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +231,8 @@ struct Place(Rc<Cell<usize>>);
 impl Place {
     fn take(open: &Rc<Cell<usize>>) -> Self {
         open.set(open.get() + 1);
+        ACCEPTED.add(1);
+        OPEN.raise();
         Place(open.clone())
     }
 }
@@ -226,5 +240,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+        OPEN.lower();
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::import::ImportDump;
 use crate::serve;
 
@@ -40,7 +40,7 @@ enum Command {
     subcommand,
     name = "serve",
     note = "Every key of the file can be given in the environment too, which wins: MIROIR_MASTER_KEY, MIROIR_NODE_MASTER_KEY, MIROIR_ADMIN_API_KEY, MIROIR_SHARDS, MIROIR_SERVER_PORT and so on.",
-    note = "MIROIR_DRIVER=io_uring or epoll forces a driver, MIROIR_LOG sets the log filter (default `info`), MIROIR_LOG_FORMAT=json writes logs as JSON."
+    note = "MIROIR_DRIVER=io_uring or epoll forces a driver, MIROIR_LOG sets the log filter (default `info`), MIROIR_LOG_FORMAT=json writes logs as JSON (`log.format` in the file)."
 )]
 struct ServeArguments {
     /// the configuration, in YAML (see configs/dev.yaml)
@@ -93,7 +93,7 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
         println!("the configuration is good\n{}", config.summary());
         return Ok(());
     }
-    start_logging("info");
+    start_logging("info", config.log_format);
     let import = arguments.import_dump.clone().map(|path| ImportDump {
         path,
         ignore_missing: arguments.ignore_missing_dump,
@@ -104,19 +104,22 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
 
 #[cfg(feature = "embedded")]
 fn node_command(options: miroir_node::Options) -> Result<(), String> {
-    start_logging(&options.log_level.to_ascii_lowercase());
+    start_logging(
+        &options.log_level.to_ascii_lowercase(),
+        LogFormat::from_environment(),
+    );
     miroir_node::run(options).map_err(|error| error.to_string())
 }
 
 /// Logs go to standard error: for people, or as JSON for programs. `default`: the filter where `MIROIR_LOG` says none.
-pub fn start_logging(default: &str) {
+pub fn start_logging(default: &str, format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIROIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false);
-    if std::env::var("MIROIR_LOG_FORMAT").is_ok_and(|format| format == "json") {
+    if format == LogFormat::Json {
         logs.json().init();
     } else {
         use std::io::IsTerminal;

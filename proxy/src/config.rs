@@ -36,6 +36,9 @@ pub struct Config {
     /// Reactors, one a core; 0 = every core.
     pub cores: usize,
     pub driver: DriverChoice,
+    pub log_format: LogFormat,
+    /// Searches that take longer are logged.
+    pub slow_search: Option<Duration>,
     /// Largest request body after decompression, in bytes.
     pub body_bytes_max: usize,
     pub unavailable_shards: UnavailableShards,
@@ -66,6 +69,28 @@ pub enum UnavailableShards {
     Partial,
 }
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: an object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// For programs that have no configuration.
+    #[cfg(feature = "embedded")]
+    pub fn from_environment() -> Self {
+        match std::env::var("MIROIR_LOG_FORMAT").as_deref() {
+            Ok("json") => LogFormat::Json,
+            _ => LogFormat::Text,
+        }
+    }
+}
+
 /// Why a configuration cannot be used; the text names the key and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -90,6 +115,7 @@ struct File {
     replication_factor: Option<u8>,
     replica_groups: Option<u16>,
     nodes: Vec<FileNode>,
+    log: FileLog,
     task_store: FileStore,
     dumps: FileDumps,
     admin: FileAdmin,
@@ -113,6 +139,13 @@ struct FileNode {
     replica_group: u16,
     weight: Option<u32>,
     zone: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileLog {
+    format: Option<LogFormat>,
+    slow_search_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -284,6 +317,11 @@ impl File {
             ),
             cores: self.server.cores.unwrap_or(0),
             driver,
+            log_format: self.log.format.unwrap_or_default(),
+            slow_search: match self.log.slow_search_ms {
+                Some(0) => None,
+                limit => Some(Duration::from_millis(limit.unwrap_or(SLOW_SEARCH_MS))),
+            },
             body_bytes_max: match self.server.http_payload_size_limit {
                 None => DEFAULT_BODY_BYTES_MAX,
                 Some(value) => byte_count(&value)?,
@@ -397,6 +435,8 @@ fn interval(value: &Value) -> Result<Duration, ConfigError> {
 }
 
 const DEFAULT_ANTI_ENTROPY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// `log.slow_search_ms` where it is not given.
+pub const SLOW_SEARCH_MS: u64 = 1000;
 
 /// Meilisearch's default: 100 MB, in decimal units.
 pub const DEFAULT_BODY_BYTES_MAX: usize = 100_000_000;

@@ -16,6 +16,7 @@ use miroir_rt::Instant;
 
 use crate::auth::{admit, Gate};
 use crate::config::Config;
+use crate::noted::Noted;
 use crate::routes::{classify, Route};
 use crate::{cors, documents, facet_search, metrics, multi_search, search, similar};
 
@@ -51,7 +52,7 @@ impl App {
     }
 
     /// Authorise, route, and serve or hand over. A request works from first to last on the table it started with.
-    async fn answer(&self, request: Request) -> Result<Response, Error> {
+    async fn answer(&self, request: Request, noted: &Noted) -> Result<Response, Error> {
         let path = request.path().to_owned();
         let method = request.method.as_str();
         let table = self.reader.pin();
@@ -60,7 +61,9 @@ impl App {
             Gate::Open(access) => access,
             Gate::Closed(answer) => return Ok(answer),
         };
-        match classify(method, &path) {
+        let route = classify(method, &path);
+        noted.route.set(route.place());
+        match route {
             Route::Slow => {
                 drop(table);
                 self.hand_over(access, request).await
@@ -126,14 +129,17 @@ impl Handler for App {
             .headers
             .get_str("accept-encoding")
             .and_then(Coding::negotiate);
-        let response = match self.answer(trimmed(request)).await {
+        let noted = Noted::begin(&request);
+        let response = match self.answer(trimmed(request), &noted).await {
             Ok(response) => response,
             Err(error) => Response::error(&error),
         };
-        match coding {
+        let mut response = match coding {
             Some(coding) => response.compressed(coding).await,
             None => response,
-        }
+        };
+        noted.end(&mut response, self.shared.config.slow_search);
+        response
     }
 
     /// Strangers are refused before they send a body.

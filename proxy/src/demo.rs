@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 
-use crate::config::{Config, NodeAddress, UnavailableShards};
+use crate::config::{Config, LogFormat, NodeAddress, UnavailableShards, SLOW_SEARCH_MS};
 use crate::serve::{self, ServeError};
 
 mod films;
@@ -74,7 +74,7 @@ pub enum DemoError {
 pub fn run(arguments: Arguments) -> Result<(), DemoError> {
     arguments.check()?;
     // The banner is the output; only what goes wrong is logged beside it.
-    crate::cli::start_logging("warn");
+    crate::cli::start_logging("warn", LogFormat::from_environment());
     let started = Instant::now();
     let folder = Folder::open(arguments.data.clone())?;
     let key = std::env::var("MIROIR_MASTER_KEY")
@@ -168,6 +168,8 @@ impl Arguments {
                 .unwrap_or(miroir_rt::DriverChoice::Auto),
             body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
+            log_format: LogFormat::from_environment(),
+            slow_search: Some(std::time::Duration::from_millis(SLOW_SEARCH_MS)),
         }
     }
 }

@@ -17,6 +17,7 @@ mod import;
 mod judge;
 mod metrics;
 mod multi_search;
+mod noted;
 mod pinned;
 mod routes;
 mod scatter;

@@ -1,20 +1,18 @@
-//! Counters of the data plane, and how they are shown.
+//! `GET /_miroir/metrics`: what was counted since the start, in Prometheus's text format.
 //!
-//! A core counts in a cache line that no other core writes: counting costs no traffic between cores, and a sum is taken only
-//! when somebody looks. A counter is declared beside the code that counts, and listed here once.
-
-use std::cell::Cell;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+//! A metric is declared beside the code that counts it (crate `miroir-metrics` says how), and listed here once. What is
+//! listed is documented in `docs/metrics.md`, which a test writes.
 
 use miroir_api::Error;
+use miroir_metrics::{Metric, Page};
 use miroir_net::{Request, Response};
 
 use crate::core::App;
-use crate::{scatter, search};
+use crate::{noted, scatter, search};
 
-/// All counters, in the order in which they are shown.
-const ALL: [&Counter; 12] = [
+/// What this crate counts, in the order in which it is shown.
+const METRICS: [&dyn Metric; 18] = [
+    &noted::REQUESTS,
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
     &search::NARROWED_SEARCHES,
@@ -24,109 +22,107 @@ const ALL: [&Counter; 12] = [
     &scatter::LEGS,
     &scatter::NODE_REQUESTS,
     &scatter::NODE_FAILURES,
+    &scatter::RETRIES,
+    &scatter::FAILOVERS,
     &scatter::HEDGES,
     &scatter::REPLACED,
-    &scatter::FAILOVERS,
+    &scatter::LATENCY,
+    &scatter::IN_FLIGHT,
+    &scatter::ERRORS,
+    &scatter::ABANDONED,
 ];
 
-/// Threads beyond so many share lines, which costs them time and loses nothing.
-const LINES: usize = 64;
-
-/// Something that only grows.
-pub struct Counter {
-    name: &'static str,
-    help: &'static str,
-    lines: [Line; LINES],
+fn counted() -> impl Iterator<Item = &'static dyn Metric> {
+    METRICS
+        .into_iter()
+        .chain(miroir_net::metrics::METRICS.iter().copied())
 }
 
-#[repr(align(64))]
-struct Line(AtomicU64);
-
-impl Counter {
-    /// `name` as Prometheus wants it: it ends in `_total`.
-    pub const fn new(name: &'static str, help: &'static str) -> Self {
-        Counter {
-            name,
-            help,
-            lines: [const { Line(AtomicU64::new(0)) }; LINES],
-        }
-    }
-
-    pub fn add(&self, count: usize) {
-        self.lines[own_line()]
-            .0
-            .fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    fn total(&self) -> u64 {
-        let lines = self.lines.iter();
-        lines.map(|line| line.0.load(Ordering::Relaxed)).sum()
-    }
-}
-
-/// The line of this thread.
-fn own_line() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    OWN.get().unwrap_or_else(|| {
-        let own = NEXT.fetch_add(1, Ordering::Relaxed) % LINES;
-        OWN.set(Some(own));
-        own
-    })
-}
-
-/// `GET /_miroir/metrics`: Prometheus's text format. Errors: not the admin key.
+/// Errors: not the admin key.
 pub fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let authorization = request.headers.get_str("authorization");
-    app.shared.control.authorise_admin(authorization)?;
+    let control = &app.shared.control;
+    control.authorise_admin(request.headers.get_str("authorization"))?;
+    let table = control.publisher().current();
+    let name = |place: usize| table.nodes.get(place).map(|node| node.id.clone());
+    let mut page = Page::default();
+    counted().for_each(|metric| metric.write(&mut page, &name));
+    control.write_metrics(&mut page);
     Ok(Response {
         content_type: "text/plain; version=0.0.4; charset=utf-8".into(),
-        ..Response::json(200, render(&ALL))
+        ..Response::json(200, page.into_text())
     })
-}
-
-fn render(counters: &[&Counter]) -> String {
-    let mut text = String::new();
-    for counter in counters {
-        let Counter { name, help, .. } = counter;
-        // Writing into a string cannot fail.
-        let total = counter.total();
-        let _ = writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {total}"
-        );
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write;
+
+    use miroir_metrics::{Family, Kind};
+
     use super::*;
 
-    #[test]
-    fn threads_count_together() {
-        static COUNTER: Counter = Counter::new("x_total", "Xs.");
-        std::thread::scope(|scope| {
-            for _ in 0..LINES + 6 {
-                scope.spawn(|| COUNTER.add(2));
-            }
-        });
-        assert_eq!(
-            render(&[&COUNTER]),
-            "# HELP x_total Xs.\n# TYPE x_total counter\nx_total 140\n"
-        );
+    fn families() -> Vec<Family> {
+        let counted = counted().map(|metric| *metric.family());
+        counted
+            .chain(miroir_control::METRICS.iter().copied())
+            .collect()
     }
 
     #[test]
     fn names_are_prometheuss_and_different() {
-        let mut names: Vec<&str> = ALL.iter().map(|counter| counter.name).collect();
-        assert!(names
-            .iter()
-            .all(|name| name.starts_with("miroir_") && name.ends_with("_total")));
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), ALL.len());
+        let families = families();
+        for Family {
+            name, kind, help, ..
+        } in &families
+        {
+            assert!(name.starts_with("miroir_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(
+                name.ends_with("_seconds"),
+                *kind == Kind::Histogram,
+                "{name}"
+            );
+            assert!(
+                help.ends_with('.') && !help.contains('\n'),
+                "{name}: {help}"
+            );
+        }
+        let names: BTreeSet<&str> = families.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), families.len());
+    }
+
+    /// `MIROIR_WRITE_DOCS=1 cargo test -p miroir metrics` writes the page.
+    #[test]
+    fn the_page_about_metrics_is_what_is_declared() {
+        let mut text = String::from(
+            "# Metrics\n\n`GET /_miroir/metrics`, with the admin key, in Prometheus's text format. Counters begin at 0 with \
+             each start.\nThis page is written by a test of `proxy/src/metrics.rs` from the declarations.\n\n\
+             | name | type | labels | what it says |\n| --- | --- | --- | --- |\n",
+        );
+        for family in families() {
+            let Family {
+                name, kind, labels, ..
+            } = family;
+            let labels = match labels {
+                "" => "-".to_owned(),
+                labels => labels
+                    .split(',')
+                    .map(|key| format!("`{key}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            };
+            let (kind, help) = (kind.as_str(), family.help);
+            writeln!(text, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        if std::env::var_os("MIROIR_WRITE_DOCS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            text,
+            "write it with MIROIR_WRITE_DOCS=1"
+        );
     }
 }

@@ -52,6 +52,51 @@ pub enum Route<'a> {
     Slow,
 }
 
+impl Route<'_> {
+    /// As metrics call them, by [`Route::place`].
+    pub const NAMES: [&'static str; 15] = [
+        "search",
+        "similar",
+        "multi_search",
+        "facet_search",
+        "get_document",
+        "list_documents",
+        "fetch_documents",
+        "add_documents",
+        "delete_document",
+        "delete_documents",
+        "delete_documents_by_filter",
+        "edit_documents",
+        "delete_all_documents",
+        "metrics",
+        "control",
+    ];
+
+    /// Places of those that search.
+    pub const SEARCHES: [usize; 4] = [0, 1, 2, 3];
+
+    /// Its place in [`Route::NAMES`].
+    pub fn place(&self) -> usize {
+        match self {
+            Route::Search { .. } => 0,
+            Route::Similar { .. } => 1,
+            Route::MultiSearch => 2,
+            Route::FacetSearch { .. } => 3,
+            Route::Document { .. } => 4,
+            Route::Documents { .. } => 5,
+            Route::FetchDocuments { .. } => 6,
+            Route::AddDocuments { .. } => 7,
+            Route::DeleteDocument { .. } => 8,
+            Route::DeleteBatch { .. } => 9,
+            Route::DeleteByFilter { .. } => 10,
+            Route::EditDocuments { .. } => 11,
+            Route::ClearDocuments { .. } => 12,
+            Route::Metrics => 13,
+            Route::Slow => 14,
+        }
+    }
+}
+
 /// Finds the route; `path` without the query string.
 pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
     let path = path.strip_prefix('/').unwrap_or(path);

@@ -14,11 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
+use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
 use miroir_router::{read_plan, Index, NodeIdx, ReadPlan, ReadTarget, RoutingTable, Shard};
 
 use crate::core::App;
-use crate::metrics::Counter;
 
 mod parcel;
 mod race;
@@ -26,7 +26,7 @@ mod race;
 pub use parcel::{alone, multi_search_body};
 use parcel::{parcels, Outcome};
 use race::{Part, Round};
-pub use race::{FAILOVERS, HEDGES, REPLACED};
+pub use race::{ABANDONED, ERRORS, FAILOVERS, HEDGES, IN_FLIGHT, LATENCY, REPLACED};
 
 /// A node may think for 1.5 s by default (`searchCutoffMs`), and users raise that; past this it counts as failed.
 pub const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -38,6 +38,10 @@ pub static LEGS: Counter = Counter::new(
 pub static NODE_REQUESTS: Counter = Counter::new(
     "miroir_node_requests_total",
     "Requests to nodes on behalf of reads, each for one or several legs.",
+);
+pub static RETRIES: Counter = Counter::new(
+    "miroir_retries_total",
+    "Requests to nodes in a second or later round, for shards whose copies failed in an earlier one.",
 );
 pub static NODE_FAILURES: Counter = Counter::new(
     "miroir_node_failures_total",
@@ -123,6 +127,7 @@ impl App {
         LEGS.add(legs.len());
         let mut progress: Vec<Progress> = legs.iter().map(|_| Progress::new()).collect();
         let hedged = Cell::new(0);
+        let mut retries = false;
         let explores = self.replicas.borrow_mut().explores();
         loop {
             let asked = self.plan_round(table, legs, &mut progress, explores);
@@ -131,6 +136,9 @@ impl App {
             }
             let parcels = parcels(self, legs, &asked);
             NODE_REQUESTS.add(parcels.len());
+            if std::mem::replace(&mut retries, true) {
+                RETRIES.add(parcels.len());
+            }
             self.replicas.borrow_mut().save(parcels.len());
             let round = Round {
                 app: self,

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{merge_hybrid, merge_levels, merge_search, MergeError, Merged, Spec};
+use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{Index, RoutingTable, Shard};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
-use crate::metrics::Counter;
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
 
 mod counting;

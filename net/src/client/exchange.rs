@@ -1,6 +1,7 @@
 //! One request and its answer on one connection.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use miroir_metrics::Counter;
 use miroir_rt::Instant;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
@@ -9,6 +10,15 @@ use crate::chunked::{ChunkError, ChunkedDecoder};
 use crate::head::{parse_response_head, Framing, HeadError, HeadScanner, ResponseHead};
 use crate::response::put_number;
 use crate::wire::{Stop, Wire, READ_BYTES};
+
+pub(crate) static SENT: Counter = Counter::new(
+    "miroir_node_sent_bytes_total",
+    "Bytes of requests sent to nodes by the cores.",
+);
+pub(crate) static RECEIVED: Counter = Counter::new(
+    "miroir_node_received_bytes_total",
+    "Bytes of the bodies of nodes' answers to the cores.",
+);
 
 /// Interim answers (1xx) that may precede the real one.
 const INTERIM_MAX: usize = 8;
@@ -70,12 +80,14 @@ pub(crate) async fn exchange<S: AsyncReadRent + AsyncWriteRent>(
         Err(Stop::Closed | Stop::Io(_)) if written > 0 => true,
         Err(stop) => return Err(closed(&stop, false)),
     };
+    SENT.add(written);
     let unfinished = sending.is_err();
     let head = read_head(wire, request, until, limits)
         .await
         .map_err(|failure| Failure { sent, ..failure })?;
     let (body, reusable) = read_body(wire, &head, until, limits).await?;
     let reusable = reusable && head.keep_alive && !unfinished && wire.buffer.is_empty();
+    RECEIVED.add(body.len());
     wire.shrink();
     Ok((
         Reply {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use miroir_metrics::Counter;
 use miroir_rt::{sleep, sleep_until, spawn_background, Instant};
 use monoio::net::TcpStream;
 use nix::sys::socket::{recv, MsgFlags};
@@ -20,6 +21,15 @@ use super::backoff::Backoff;
 use super::exchange::{exchange, Failure, ReplyLimits};
 use super::{ClientError, ErrorKind, OutRequest, Reply};
 use crate::wire::Wire;
+
+pub(crate) static CONNECTS: Counter = Counter::new(
+    "miroir_node_connects_total",
+    "Connections made to nodes by the cores.",
+);
+pub(crate) static CONNECT_FAILURES: Counter = Counter::new(
+    "miroir_node_connect_failures_total",
+    "Attempts to connect to a node that failed or took too long.",
+);
 
 /// Limits and times of one core's pools.
 #[derive(Clone, Copy, Debug)]
@@ -356,6 +366,7 @@ impl Pool {
             pool.connecting.set(pool.connecting.get() - 1);
             if let Ok(connection) = &connected {
                 pool.backoff.borrow_mut().succeeded();
+                CONNECTS.add(1);
                 pool.count(|stats| stats.connects += 1);
                 let _ = connection.stream.set_nodelay(true);
             }
@@ -405,6 +416,7 @@ impl Pool {
     }
 
     fn failed(&self) {
+        CONNECT_FAILURES.add(1);
         self.count(|stats| stats.connect_failures += 1);
         self.backoff.borrow_mut().failed(Instant::now());
         if self.address.parse::<SocketAddr>().is_err() {

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use miroir_metrics::Counter;
 use miroir_rt::{catch_panic, yield_now, Instant, Shutdown};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
@@ -12,6 +13,15 @@ use super::read::{next_request, Incoming, Refusal};
 use super::{Handler, Limits};
 use crate::response::Response;
 use crate::wire::Wire;
+
+pub(crate) static RECEIVED: Counter = Counter::new(
+    "miroir_client_received_bytes_total",
+    "Bytes of the bodies of clients' requests, decoded.",
+);
+pub(crate) static SENT: Counter = Counter::new(
+    "miroir_client_sent_bytes_total",
+    "Bytes of answers sent to clients.",
+);
 
 /// Requests that a connection whose client never lets us wait may have answered before others get their turn.
 const REQUESTS_PER_TURN: usize = 16;
@@ -33,6 +43,7 @@ where
             Err(refusal) => return answer_refusal(&mut wire, refusal, limits).await,
         };
         let Incoming { request, http_10 } = incoming;
+        RECEIVED.add(request.body.len());
         let (to_head, keep_alive) = (request.method == Method::HEAD, request.keep_alive);
         let response = match catch_panic(async { handler.handle(request).await }).await {
             Ok(response) => response,
@@ -100,9 +111,11 @@ async fn write_answer<S: AsyncReadRent + AsyncWriteRent>(
     answer: Vec<Bytes>,
     limits: &Limits,
 ) -> bool {
+    let mut taken = 0;
     let written = wire
-        .write_all(answer, || Instant::now() + limits.write_timeout, &mut 0)
+        .write_all(answer, || Instant::now() + limits.write_timeout, &mut taken)
         .await;
+    SENT.add(taken);
     if let Err(stop) = &written {
         tracing::debug!(?stop, "an answer could not be written");
     }

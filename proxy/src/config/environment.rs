@@ -40,16 +40,25 @@ const OTHERS: &[&str] = &[
     "MIROIR_ADMIN_KEY",
     "MIROIR_BIN",
     "MIROIR_LOG",
-    "MIROIR_LOG_FORMAT",
     "MIROIR_RANDOM_SEED",
     "MIROIR_RANDOM_CASES",
 ];
 
+const SECTIONS: &[&str] = &[
+    "task_store",
+    "dumps",
+    "admin",
+    "server",
+    "anti_entropy",
+    "log",
+];
+
 /// Keys that hold a value (not a section, not a member of a list entry).
 fn settable() -> impl Iterator<Item = &'static str> {
-    keys::KNOWN.iter().copied().filter(|key| {
-        !key.contains("[]") && !matches!(*key, "task_store" | "dumps" | "admin" | "server")
-    })
+    keys::KNOWN
+        .iter()
+        .copied()
+        .filter(|key| !key.contains("[]") && !SECTIONS.contains(key))
 }
 
 fn variable(path: &'static str) -> String {

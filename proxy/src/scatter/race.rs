@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select, Either};
+use miroir_metrics::{Counter, NodeLatencies, PerNode};
 use miroir_net::client::{ClientError, ErrorKind, Reply};
 use miroir_router::{Ended, NodeIdx, ReadTarget, RoutingTable};
 use miroir_rt::{sleep_until, Instant};
@@ -17,13 +18,28 @@ use miroir_rt::{sleep_until, Instant};
 use super::parcel::{parcels, Outcome, Parcel};
 use super::{Leg, Progress, READ_DEADLINE};
 use crate::core::App;
-use crate::metrics::Counter;
 
 /// A search asks at most so many nodes on suspicion.
 const HEDGES_MAX: usize = 2;
 /// A node whose answers were broken so many times in a row is doubted.
 const FAILURES_MAX: u32 = 3;
 
+pub static LATENCY: NodeLatencies = NodeLatencies::new(
+    "miroir_node_read_duration_seconds",
+    "Time from the request for a read to a node's whole answer, connecting included.",
+);
+pub static IN_FLIGHT: PerNode = PerNode::gauge(
+    "miroir_node_reads_in_flight",
+    "Requests for reads that a node has not answered yet.",
+);
+pub static ERRORS: PerNode = PerNode::counter(
+    "miroir_node_read_errors_total",
+    "Requests for reads without an answer, or answered with a status from 500.",
+);
+pub static ABANDONED: PerNode = PerNode::counter(
+    "miroir_node_reads_abandoned_total",
+    "Requests for reads whose answer nobody waited for any more: other copies were quicker.",
+);
 pub static HEDGES: Counter = Counter::new(
     "miroir_hedges_total",
     "Requests to other copies because a node took longer than usual: at most one for twenty requests.",
@@ -281,6 +297,7 @@ struct Sent<'a> {
 
 impl<'a> Sent<'a> {
     fn new(app: &'a App, node: NodeIdx) -> Self {
+        IN_FLIGHT.raise(node.0);
         app.replicas.borrow_mut().begin(node);
         Sent {
             app,
@@ -303,6 +320,12 @@ impl<'a> Sent<'a> {
         let since_start = now - self.app.began;
         let mut replicas = self.app.replicas.borrow_mut();
         replicas.end(self.node, since_start, now - self.at, how);
+        IN_FLIGHT.lower(self.node.0);
+        match how {
+            Ended::Answered => LATENCY.observe(self.node.0, now - self.at),
+            Ended::Failed => ERRORS.raise(self.node.0),
+            Ended::Abandoned => ABANDONED.raise(self.node.0),
+        }
     }
 }
 
