@@ -12,6 +12,7 @@ mod table;
 
 use std::process::ExitCode;
 
+use argh::FromArgs;
 use arguments::{Arguments, Command, TasksCommand};
 use client::{Client, Failure};
 use commands::{Context, Health};
@@ -20,7 +21,10 @@ use commands::{Context, Health};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let url = arguments
         .url
@@ -55,6 +59,25 @@ fn main() -> ExitCode {
         }
         Err(Failure::Unreachable(message)) => refuse(&message),
     }
+}
+
+/// Reads the command line. Help is what was asked for; what cannot be read is a wrong command.
+fn parse() -> Result<Arguments, ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Arguments::from_args(&["miroir-ctl"], &words).map_err(|early| match early.status {
+        Ok(()) => {
+            println!("{}", early.output);
+            ExitCode::SUCCESS
+        }
+        Err(()) => {
+            eprintln!(
+                "{}\nRun miroir-ctl --help for more information.",
+                early.output
+            );
+            ExitCode::from(2)
+        }
+    })
 }
 
 fn run(context: &Context, command: Command) -> Result<Health, Failure> {
