@@ -5,6 +5,7 @@
 //! Meilisearch 1.50, `crates/meilisearch-types/src/error.rs`; codes that begin with `miroir_` are our own.
 #![forbid(unsafe_code)]
 
+pub mod body;
 mod error;
 mod scrub;
 

@@ -9,6 +9,7 @@
 //! | `action` | what a key may allow, and what its wildcards stand for |
 //! | `pattern` | which indexes: a name, `prefix*` or `*` |
 //! | `key` | an API key; its text is derived from the master key and the uid, never stored |
+//! | `body` | the bodies that make and change keys |
 //! | `token` | tenant tokens: JWT signed with an API key |
 //! | `ring` | all keys, and the one place that checks a presented one |
 //! | `access` | what the one who asks may see |
@@ -20,15 +21,18 @@
 
 mod access;
 mod action;
+mod body;
 mod key;
 mod pattern;
 mod ring;
 pub mod routes;
 mod token;
+pub mod uuid_text;
 
 pub use access::Access;
 pub use action::{Action, IndexScope, ACTIONS};
-pub use key::{derive, Key};
+pub use body::{parse_creation, parse_patch, KeyPatch};
+pub use key::{default_keys, derive, Key};
 pub use pattern::IndexPattern;
 pub use ring::{bearer, check_single_key, Keyring, Presented};
 pub use token::{Claims, SearchRules, TokenError};

@@ -87,6 +87,14 @@ impl Keyring {
         self.find(text).map(|entry| entry.uid)
     }
 
+    /// The uid that a path names, by itself or by the key's text. Error: 404 `api_key_not_found`.
+    pub fn resolve(&self, name: &str) -> Result<Uuid, Error> {
+        Uuid::parse_str(name)
+            .ok()
+            .or_else(|| self.uid_of(name))
+            .ok_or_else(|| Key::not_found(name))
+    }
+
     /// Decides about a request. `index`: the one that its path names. `header`: `Authorization` as it came.
     ///
     /// Errors: Meilisearch's 401 `missing_authorization_header` and `missing_master_key`, 403 `invalid_api_key`.

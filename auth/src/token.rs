@@ -8,12 +8,11 @@
 //! used before.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Sha256, Sha384, Sha512};
 use uuid::Uuid;
@@ -30,7 +29,7 @@ pub struct Claims {
     pub search_rules: SearchRules,
     /// Seconds since 1970.
     pub exp: Option<i64>,
-    #[serde(deserialize_with = "uuid")]
+    #[serde(deserialize_with = "crate::uuid_text::deserialize")]
     pub api_key_uid: Uuid,
     /// Who the token is for. Nobody can be asked whether it is us, so a token that says so is refused.
     #[serde(default)]
@@ -177,26 +176,6 @@ fn is_audience(aud: &Value) -> bool {
         Value::Array(all) => all.iter().all(Value::is_string),
         _ => false,
     }
-}
-
-/// The crate's own reader needs its feature `serde`, which would rebuild the engine.
-fn uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-    struct Text;
-
-    impl serde::de::Visitor<'_> for Text {
-        type Value = Uuid;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a UUID string")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Uuid, E> {
-            text.parse()
-                .map_err(|error| E::custom(format_args!("UUID parsing failed: {error}")))
-        }
-    }
-
-    deserializer.deserialize_str(Text)
 }
 
 impl SearchRules {

@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::Router;
 use bytes::Bytes;
+use miroir_api::body::{paging, wrong_kind};
 use miroir_api::Error;
 use serde_json::Value;
 
@@ -34,7 +35,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
 
 async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
     let codes = ("invalid_index_offset", "invalid_index_limit");
-    let (offset, limit) = body::paging(query.as_deref(), codes)?;
+    let (offset, limit) = paging(query.as_deref(), codes)?;
     ok(&plane.list_indexes(&access, offset, limit))
 }
 
@@ -92,16 +93,15 @@ async fn compact(State(plane): Shared, Path(uid): Path<String>) -> Answer {
 fn parse_creation(body: &Value) -> Result<(String, Option<String>), Error> {
     let map = body
         .as_object()
-        .ok_or_else(|| body::wrong_kind("", "an object", body, "bad_request"))?;
+        .ok_or_else(|| wrong_kind("", "an object", body, "bad_request"))?;
     let mut uid = None;
     let mut primary_key = None;
     for (name, value) in map {
         match name.as_str() {
             "uid" => {
                 let text = value.as_str();
-                let text = text.ok_or_else(|| {
-                    body::wrong_kind(".uid", "a string", value, "invalid_index_uid")
-                })?;
+                let text =
+                    text.ok_or_else(|| wrong_kind(".uid", "a string", value, "invalid_index_uid"))?;
                 check_uid(text).map_err(|mut error| {
                     error.message = format!("Invalid value at `.uid`: {}", error.message);
                     error
@@ -126,7 +126,7 @@ type Update = (Option<String>, Option<String>);
 fn parse_update(body: &Value, renaming: bool) -> Result<Update, Error> {
     let map = body
         .as_object()
-        .ok_or_else(|| body::wrong_kind("", "an object", body, "bad_request"))?;
+        .ok_or_else(|| wrong_kind("", "an object", body, "bad_request"))?;
     let expected = if renaming {
         "`primaryKey`, `uid`"
     } else {
@@ -165,7 +165,7 @@ fn optional_text(path: &str, value: &Value, code: &'static str) -> Result<Option
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
-        _ => Err(body::wrong_kind(path, "a string", value, code)),
+        _ => Err(wrong_kind(path, "a string", value, code)),
     }
 }
 
@@ -181,7 +181,7 @@ async fn swap(State(plane): Shared, access: Who, headers: HeaderMap, bytes: Byte
 fn parse_swaps(body: &Value, renaming: bool) -> Result<Vec<Swap>, Error> {
     let list = body
         .as_array()
-        .ok_or_else(|| body::wrong_kind("", "an array", body, "bad_request"))?;
+        .ok_or_else(|| wrong_kind("", "an array", body, "bad_request"))?;
     let swap = |(position, item): (usize, &Value)| parse_swap(position, item, renaming);
     list.iter().enumerate().map(swap).collect()
 }
@@ -191,20 +191,20 @@ fn parse_swap(position: usize, item: &Value, renaming: bool) -> Result<Swap, Err
     let at = format!("[{position}]");
     let map = item
         .as_object()
-        .ok_or_else(|| body::wrong_kind(&at, "an object", item, "bad_request"))?;
+        .ok_or_else(|| wrong_kind(&at, "an object", item, "bad_request"))?;
     let mut indexes = None;
     let mut rename = false;
     for (name, value) in map {
         match name.as_str() {
             "indexes" => {
-                let list = value.as_array().ok_or_else(|| {
-                    body::wrong_kind(&format!("{at}.indexes"), "an array", value, CODE)
-                })?;
+                let list = value
+                    .as_array()
+                    .ok_or_else(|| wrong_kind(&format!("{at}.indexes"), "an array", value, CODE))?;
                 let uid = |(place, item): (usize, &Value)| {
                     let at = format!("{at}.indexes[{place}]");
                     let text = item
                         .as_str()
-                        .ok_or_else(|| body::wrong_kind(&at, "a string", item, CODE))?;
+                        .ok_or_else(|| wrong_kind(&at, "a string", item, CODE))?;
                     check_uid(text).map_err(|error| {
                         let message = format!("Invalid value at `{at}`: {}", error.message);
                         Error::invalid(400, CODE, message)
@@ -221,7 +221,7 @@ fn parse_swap(position: usize, item: &Value, renaming: bool) -> Result<Swap, Err
             "rename" if renaming => {
                 rename = value.as_bool().ok_or_else(|| {
                     let at = format!("{at}.rename");
-                    body::wrong_kind(&at, "a boolean", value, "invalid_swap_rename")
+                    wrong_kind(&at, "a boolean", value, "invalid_swap_rename")
                 })?;
             }
             _ => {

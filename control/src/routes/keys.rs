@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::Router;
 use bytes::Bytes;
+use miroir_api::body::paging;
 
 use super::{body, json_response, ok, Answer, Shared};
 use crate::plane::Plane;
@@ -20,7 +21,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
 
 async fn list(State(plane): Shared, RawQuery(query): RawQuery) -> Answer {
     let codes = ("invalid_api_key_offset", "invalid_api_key_limit");
-    let (offset, limit) = body::paging(query.as_deref(), codes)?;
+    let (offset, limit) = paging(query.as_deref(), codes)?;
     ok(&plane.list_keys(offset, limit).await?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use miroir_auth::Key;
+use miroir_auth::{Key, KeyPatch};
 use rusqlite::types::Type;
 use rusqlite::{params, Connection, OptionalExtension, Row};
 use time::format_description::well_known::Rfc3339;
@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::clock::{nanos_of, Nanos};
-use crate::keys::KeyPatch;
 
 impl Store {
     /// All keys, newest first.
@@ -62,9 +61,7 @@ impl Store {
             let Some(mut key) = select(db, uid)? else {
                 return Ok(None);
             };
-            key.name = patch.name.unwrap_or(key.name);
-            key.description = patch.description.unwrap_or(key.description);
-            key.updated_at = now;
+            key.apply(patch, now);
             db.execute(
                 "UPDATE keys SET name = ?2, description = ?3, updated_at = ?4 WHERE uid = ?1",
                 params![uid.to_string(), key.name, key.description, nanos_of(now)],

@@ -1,15 +1,19 @@
 //! The bodies of `POST` and `PATCH /keys`, refused in Meilisearch's words (`meilisearch-types/src/keys.rs`).
 
+use miroir_api::body::{
+    immutable_field, invalid_value, missing_field, object, text, unknown_field, unknown_value,
+    wrong_kind,
+};
 use miroir_api::Error;
-use miroir_auth::{Action, IndexPattern, IndexScope, Key, ACTIONS};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, time};
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 use uuid::Uuid;
 
-use super::KeyPatch;
-use crate::routes::body::{missing_field, object, text, unknown_field, unknown_value, wrong_kind};
+use crate::action::{Action, IndexScope, ACTIONS};
+use crate::key::Key;
+use crate::pattern::IndexPattern;
 
 const FIELDS: [&str; 6] = [
     "description",
@@ -21,8 +25,18 @@ const FIELDS: [&str; 6] = [
 ];
 const PATCHABLE: [&str; 2] = ["description", "name"];
 
-/// A new key. Fields are judged in the order in which they were sent, as Meilisearch does.
-pub(super) fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, Error> {
+/// What a patch says of a key's words: `None` leaves a word as it is.
+#[derive(Clone, Debug, Default)]
+pub struct KeyPatch {
+    pub name: Option<Option<String>>,
+    pub description: Option<Option<String>>,
+}
+
+/// The key of a `POST /keys` at the time `now`; `fresh`: its uid, where the client names none. Fields are judged in the
+/// order in which they were sent, as Meilisearch does.
+///
+/// Errors: 400 with Meilisearch's code for the field.
+pub fn parse_creation(body: &Value, now: OffsetDateTime, fresh: Uuid) -> Result<Key, Error> {
     let (mut description, mut name, mut uid) = (None, None, None);
     let (mut actions, mut indexes, mut expires_at) = (None, None, None);
     for (field, value) in object(body)? {
@@ -48,7 +62,7 @@ pub(super) fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, Error> 
         expires_at.ok_or_else(|| missing_field("expiresAt", "missing_api_key_expires_at"))?;
     check_scope(&actions, &indexes)?;
     Ok(Key {
-        uid: uid.unwrap_or_else(Uuid::new_v4),
+        uid: uid.unwrap_or(fresh),
         name,
         description,
         actions,
@@ -59,12 +73,9 @@ pub(super) fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, Error> 
     })
 }
 
-/// What may change.
-pub(super) fn patch(body: &Value) -> Result<KeyPatch, Error> {
-    let mut patch = KeyPatch {
-        name: None,
-        description: None,
-    };
+/// What a `PATCH /keys/{uid or key}` changes. Errors: 400, `immutable_api_key_*` for what stays.
+pub fn parse_patch(body: &Value) -> Result<KeyPatch, Error> {
+    let mut patch = KeyPatch::default();
     for (field, value) in object(body)? {
         let immutable = match field.as_str() {
             "description" => {
@@ -84,8 +95,7 @@ pub(super) fn patch(body: &Value) -> Result<KeyPatch, Error> {
             "updatedAt" => "immutable_api_key_updated_at",
             _ => return Err(unknown_field(field, &PATCHABLE)),
         };
-        let message = format!("Immutable field `{field}`: expected one of `description`, `name`");
-        return Err(Error::invalid(400, immutable, message));
+        return Err(immutable_field(field, &PATCHABLE, immutable));
     }
     Ok(patch)
 }
@@ -128,10 +138,6 @@ fn action(value: &Value, path: &str, code: &'static str) -> Result<Action, Error
 
 fn pattern(value: &Value, path: &str, code: &'static str) -> Result<IndexPattern, Error> {
     IndexPattern::parse(text(value, path, code)?).map_err(|why| invalid_value(path, &why, code))
-}
-
-fn invalid_value(path: &str, why: &dyn std::fmt::Display, code: &'static str) -> Error {
-    Error::invalid(400, code, format!("Invalid value at `{path}`: {why}"))
 }
 
 /// A time to come, in one of four forms; without an offset it is UTC.
@@ -203,7 +209,7 @@ mod tests {
     }
 
     fn refused(body: Value) -> (String, String) {
-        let error = creation(&body, now()).unwrap_err();
+        let error = parse_creation(&body, now(), Uuid::nil()).unwrap_err();
         (error.code.into_owned(), error.message)
     }
 
@@ -257,7 +263,12 @@ mod tests {
     fn dates_have_four_forms() {
         let key = |text: &str| {
             let body = json!({"actions": ["*"], "indexes": ["*"], "expiresAt": text});
-            super::super::rfc3339(creation(&body, now()).unwrap().expires_at.unwrap())
+            crate::key::rfc3339(
+                parse_creation(&body, now(), Uuid::nil())
+                    .unwrap()
+                    .expires_at
+                    .unwrap(),
+            )
         };
         assert_eq!(key("2050-11-13T00:00:00Z"), "2050-11-13T00:00:00Z");
         assert_eq!(
@@ -271,7 +282,11 @@ mod tests {
 
     #[test]
     fn patches_know_what_may_change() {
-        let code = |body: Value| patch(&body).err().map(|error| error.code.into_owned());
+        let code = |body: Value| {
+            parse_patch(&body)
+                .err()
+                .map(|error| error.code.into_owned())
+        };
         for (field, snake) in [
             ("uid", "uid"),
             ("actions", "actions"),
@@ -282,13 +297,13 @@ mod tests {
             assert_eq!(code(body), Some(format!("immutable_api_key_{snake}")));
         }
         assert_eq!(code(json!({"key": "x"})).as_deref(), Some("bad_request"));
-        let given = patch(&json!({"name": null, "description": "d"}))
+        let given = parse_patch(&json!({"name": null, "description": "d"}))
             .ok()
             .unwrap();
         assert_eq!(
             (given.name, given.description),
             (Some(None), Some(Some("d".to_owned())))
         );
-        assert!(patch(&json!({})).ok().unwrap().name.is_none());
+        assert!(parse_patch(&json!({})).ok().unwrap().name.is_none());
     }
 }
