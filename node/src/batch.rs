@@ -96,8 +96,7 @@ pub fn next_batch<'a>(
 /// Whether a task creates a missing index; `None` for tasks to which the question does not apply.
 fn creates(work: &Work) -> Option<bool> {
     match work {
-        Work::AddDocuments { .. } => Some(true),
-        Work::UpdateSettings { reset, .. } => Some(!reset),
+        Work::AddDocuments { creates, .. } | Work::UpdateSettings { creates, .. } => Some(*creates),
         _ => None,
     }
 }
@@ -197,13 +196,14 @@ mod tests {
             payload: Payload::Inline(String::new()),
             documents: 0,
             primary_key,
+            creates: true,
         }
     }
 
     fn settings(reset: bool) -> Work {
         Work::UpdateSettings {
             settings: Box::new(Settings::default()),
-            reset,
+            creates: !reset,
         }
     }
 

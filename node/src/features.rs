@@ -4,17 +4,16 @@
 //! `crates/index-scheduler/src/features.rs` at 1.15.1. A switch changes what is allowed, never what exists: a route
 //! that an embedded node does not have stays 501 with its feature on.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::{fs, io};
 
 use deserr::Deserr;
 use miroir_api::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::deserialize::JsonRejection;
-use crate::error::{coded, io_error};
+use crate::error::coded;
+use crate::files::{read_whole, replace};
 
 macro_rules! flags {
     ($($field:ident),* $(,)?) => {
@@ -104,12 +103,7 @@ pub struct Features {
 impl Features {
     /// Reads the file, or starts with everything off where there is none.
     pub fn open(path: PathBuf) -> Result<Features, Error> {
-        let flags = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Flags::default(),
-            Err(error) => return Err(io_error(&error)),
-        };
+        let flags = read_whole(&path)?.unwrap_or_default();
         Ok(Features {
             path,
             flags: Mutex::new(flags),
@@ -124,21 +118,10 @@ impl Features {
     pub fn change(&self, change: &Change) -> Result<Flags, Error> {
         let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = flags.with(change);
-        let text = serde_json::to_vec(&changed).map_err(|e| Error::internal(e.to_string()))?;
-        replace(&self.path, &text).map_err(|e| io_error(&e))?;
+        replace(&self.path, &changed)?;
         *flags = changed;
         Ok(changed)
     }
-}
-
-/// Puts `bytes` in the place of a file, so that a crash leaves the old content or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
-//! Payloads too large for a task's row: one file each under `update_files`, on disk before the task is registered.
+//! Files: payloads too large for a task's row (one each under `update_files`, on disk before the task is registered),
+//! and small ones that are read and replaced whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miroir_api::Error;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::io_error;
@@ -82,4 +85,29 @@ impl Files {
     fn path(&self, id: Uuid) -> PathBuf {
         self.folder.join(id.to_string())
     }
+}
+
+/// Reads a JSON file; `None` where there is none.
+pub fn read_whole<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| Error::internal(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error(&error)),
+    }
+}
+
+/// Writes a JSON file in the place of an older one, so that a crash leaves the old content or the new one.
+pub fn replace<T: Serialize>(path: &Path, content: &T) -> Result<(), Error> {
+    let text = serde_json::to_vec(content).map_err(|error| Error::internal(error.to_string()))?;
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| io_error(&error))
 }

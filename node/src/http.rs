@@ -8,6 +8,7 @@ mod batches;
 mod body;
 mod documents;
 mod indexes;
+mod keys;
 mod query;
 mod search;
 mod settings;
@@ -17,17 +18,20 @@ mod tasks;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{header, HeaderMap, StatusCode};
+use axum::http::{header, StatusCode};
 use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
+use axum::Extension;
 use axum::Router;
 use miroir_api::Error;
+use miroir_auth::routes::{find, Found};
+use miroir_auth::Access;
 use serde::Serialize;
-use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
 
-use crate::error::coded;
 use crate::features::Features;
+use crate::keys::Keys;
 use crate::scheduler::Scheduler;
 use crate::settings::{Verb, PARTS};
 use crate::tasks::{TaskSummary, Work};
@@ -36,12 +40,15 @@ use crate::tasks::{TaskSummary, Work};
 pub struct App {
     pub scheduler: Arc<Scheduler>,
     pub features: Features,
-    pub master_key: Option<String>,
+    pub keys: Keys,
     /// The largest body, decompressed.
     pub body_bytes_max: usize,
 }
 
 type Shared = State<Arc<App>>;
+
+/// What the one who asks may see.
+type Who = Extension<Access>;
 
 /// The outcome of a handler.
 type Answer = Result<Response, Refusal>;
@@ -123,6 +130,11 @@ pub fn router(app: Arc<App>) -> Router {
                 .patch(settings::update)
                 .delete(settings::reset),
         )
+        .route("/keys", get(keys::list).post(keys::create))
+        .route(
+            "/keys/{key}",
+            get(keys::one).patch(keys::update).delete(keys::delete),
+        )
         .route("/tasks", get(tasks::list).delete(tasks::delete))
         .route("/tasks/cancel", post(tasks::cancel))
         .route("/tasks/{uid}", get(tasks::one))
@@ -134,8 +146,8 @@ pub fn router(app: Arc<App>) -> Router {
         );
     for part in PARTS {
         let path = format!("/indexes/{{uid}}/settings/{}", part.route);
-        let update = move |state, path, headers, body| {
-            settings::update_part(part, state, path, headers, body)
+        let update = move |state, access, path, headers, body| {
+            settings::update_part(part, state, access, path, headers, body)
         };
         let methods = match part.verb {
             Verb::Put => put(update),
@@ -158,32 +170,28 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Lets a request pass that carries the master key; without a master key everything passes.
-async fn authorize(State(app): Shared, request: Request, next: Next) -> Response {
-    match allowed(app.master_key.as_deref(), request.headers()) {
-        Ok(()) => next.run(request).await,
+/// Lets a request pass whose key may do what the route needs, with what it may see; what is no route of Meilisearch is
+/// not served, as behind the proxy.
+async fn authorize(State(app): Shared, mut request: Request, next: Next) -> Response {
+    let (needs, index) = match find(request.method().as_str(), request.uri().path()) {
+        Found::Route { needs, index } => (needs, index),
+        Found::WrongMethod => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        Found::Unknown => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let header = request.headers().get(header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok());
+    let now = OffsetDateTime::now_utc();
+    match app
+        .keys
+        .ring()
+        .authorise(needs, index.as_deref(), header, now)
+    {
+        Ok(access) => {
+            request.extensions_mut().insert(access);
+            next.run(request).await
+        }
         Err(error) => Refusal(error).into_response(),
     }
-}
-
-fn allowed(master_key: Option<&str>, headers: &HeaderMap) -> Result<(), Error> {
-    let Some(master_key) = master_key else {
-        return Ok(());
-    };
-    let header = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let Some(rest) = header.strip_prefix("Bearer") else {
-        let message =
-            "The Authorization header is missing. It must use the bearer authorization method.";
-        return Err(coded("missing_authorization_header", message));
-    };
-    // In constant time, so that answering times do not spell the key.
-    if bool::from(rest.trim_start().as_bytes().ct_eq(master_key.as_bytes())) {
-        return Ok(());
-    }
-    Err(coded("invalid_api_key", "The provided API key is invalid."))
 }
 
 /// A body as JSON.
@@ -225,32 +233,4 @@ struct Paged<T> {
     offset: usize,
     limit: usize,
     total: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_master_key_opens() {
-        let with = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            allowed(Some("secret"), &headers).map_err(|error| error.code.into_owned())
-        };
-        assert_eq!(with("Bearer secret"), Ok(()));
-        assert_eq!(with("Bearer secreT"), Err("invalid_api_key".into()));
-        assert_eq!(with("Bearer"), Err("invalid_api_key".into()));
-        assert_eq!(
-            with("Basic secret"),
-            Err("missing_authorization_header".into())
-        );
-        assert_eq!(
-            allowed(Some("secret"), &HeaderMap::new())
-                .unwrap_err()
-                .status,
-            401
-        );
-        assert!(allowed(None, &HeaderMap::new()).is_ok());
-    }
 }

@@ -19,6 +19,7 @@ mod features;
 mod files;
 mod http;
 mod indexes;
+mod keys;
 mod options;
 mod payload;
 mod queue;
@@ -41,6 +42,7 @@ use features::Features;
 use files::Files;
 use http::App;
 use indexes::Indexes;
+use keys::Keys;
 use queue::Queue;
 use scheduler::Scheduler;
 
@@ -86,7 +88,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         follow(parent)?;
     }
     let listener = listen(&options.http_addr)?;
-    let (scheduler, features, _lock) = open(&options)?;
+    let (scheduler, features, keys, _lock) = open(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -100,7 +102,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let app = Arc::new(App {
         scheduler: scheduler.clone(),
         features,
-        master_key: options.master_key.clone(),
+        keys,
         body_bytes_max: options.http_payload_size_limit.0,
     });
     tracing::info!(address = %options.http_addr, data = %options.db_path.display(), "node listens");
@@ -142,7 +144,10 @@ fn listen(address: &str) -> Result<TcpListener, RunError> {
     })
 }
 
-fn open(options: &Options) -> Result<(Arc<Scheduler>, Features, std::fs::File), RunError> {
+/// What a folder holds, and the lock on it.
+type Opened = (Arc<Scheduler>, Features, Keys, std::fs::File);
+
+fn open(options: &Options) -> Result<Opened, RunError> {
     let path = &options.db_path;
     let folder_error = |source| RunError::Folder {
         path: path.clone(),
@@ -166,13 +171,15 @@ fn open(options: &Options) -> Result<(Arc<Scheduler>, Features, std::fs::File), 
         let files = Files::open(path.join("update_files"), &queue)?;
         let engine = Engine::new(threads, options.max_indexing_memory.map(|size| size.0))?;
         let features = Features::open(path.join("features.json"))?;
-        Ok((Scheduler::new(queue, indexes, files, engine), features))
+        let keys = Keys::open(path.join("keys.json"), options.master_key.clone())?;
+        let scheduler = Scheduler::new(queue, indexes, files, engine);
+        Ok((scheduler, features, keys))
     };
-    let (scheduler, features) = open().map_err(|source| RunError::Data {
+    let (scheduler, features, keys) = open().map_err(|source| RunError::Data {
         path: path.clone(),
         source,
     })?;
-    Ok((scheduler, features, lock))
+    Ok((scheduler, features, keys, lock))
 }
 
 async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {

@@ -124,6 +124,9 @@ pub enum Work {
         payload: Payload,
         documents: u64,
         primary_key: Option<String>,
+        /// Whether a missing index is made.
+        #[serde(default = "yes")]
+        creates: bool,
     },
     DeleteDocuments {
         ids: Vec<String>,
@@ -138,10 +141,11 @@ pub enum Work {
         context: Option<milli_core::Object>,
         filter: Option<Value>,
     },
-    /// `reset` tells a DELETE from an update: it does not create a missing index.
     UpdateSettings {
         settings: Box<Settings>,
-        reset: bool,
+        /// Whether a missing index is made: not by a DELETE.
+        #[serde(default = "yes")]
+        creates: bool,
     },
     CreateIndex {
         primary_key: Option<String>,
@@ -161,6 +165,10 @@ pub enum Work {
         query: String,
         tasks: Vec<u32>,
     },
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Work {

@@ -32,4 +32,5 @@ pub mod routes;
 pub mod scenario;
 pub mod shrink;
 pub mod storm;
+pub mod token;
 pub mod volatile;

@@ -4,8 +4,10 @@ use serde_json::{json, Value};
 
 use crate::agree::{agree, Leniency};
 use crate::compare::{diff, partial, remove, shorten, Difference};
+use crate::fleet::MASTER_KEY;
 use crate::http::{Answer, Call, Target};
 use crate::scenario::{Scenario, Step};
+use crate::token::api_key;
 use crate::volatile::{settle, TaskNames};
 
 /// What went wrong in one step on one deployment.
@@ -216,18 +218,23 @@ impl<'s> Player<'s> {
             .replace("{index}", name)
             .replace("{index2}", &format!("{name}-2"))
             .replace("{index3}", &format!("{name}-3"));
-        while let Some((before, rest)) = text.split_once("{task:") {
-            let Some((place, after)) = rest.split_once('}') else {
-                break;
-            };
-            let uid = place
-                .parse()
-                .ok()
-                .and_then(|p| self.names.uid(p))
-                .map_or("no-such-task".into(), |u| u.to_string());
-            text = format!("{before}{uid}{after}");
-        }
+        let task = |place: &str| {
+            let uid = place.parse().ok().and_then(|place| self.names.uid(place));
+            uid.map_or("no-such-task".into(), |uid| uid.to_string())
+        };
+        fill_each(&mut text, "{task:", task);
+        fill_each(&mut text, "{key:", |uid| api_key(MASTER_KEY, uid));
         text
+    }
+}
+
+/// Replaces each `{opening…}` by what `value` makes of what stands in it.
+fn fill_each(text: &mut String, opening: &str, value: impl Fn(&str) -> String) {
+    while let Some((before, rest)) = text.split_once(opening) {
+        let Some((inner, after)) = rest.split_once('}') else {
+            return;
+        };
+        *text = format!("{before}{}{after}", value(inner));
     }
 }
 

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! `{index}`, `{index2}` and `{index3}` stand for index names that belong to the scenario, `{task:0}` for the id of the first task that
-//! the scenario has met. README.md beside the files explains every member.
+//! the scenario has met, `{key:UID}` for the text of the API key with this uid. README.md beside the files explains every member.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -24,7 +24,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::fleet::MASTER_KEY;
 use crate::http::Call;
+use crate::token::{api_key, tenant_token};
 
 /// One story with its own indexes.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +63,8 @@ pub struct Step {
     pub headers: BTreeMap<String, String>,
     /// A bearer token in place of the master key; `none` sends none.
     pub key: Option<String>,
+    /// A tenant token in place of the master key.
+    pub token: Option<Token>,
     /// Wait for the task that the answer names; it must succeed unless `task` says otherwise.
     pub wait: bool,
     pub status: Option<u16>,
@@ -71,6 +75,17 @@ pub struct Step {
     /// What the finished task must contain.
     pub task: Option<Value>,
     pub differs: Option<Differs>,
+}
+
+/// What a tenant token says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The uid of the key that signs it.
+    pub by: String,
+    pub rules: Value,
+    /// Seconds since 1970.
+    pub exp: Option<i64>,
 }
 
 /// A lawful difference between one node and a cluster.
@@ -177,14 +192,18 @@ impl Step {
         }
         call.headers
             .extend(self.headers.iter().map(|(n, v)| (n.clone(), v.clone())));
-        match self.key.as_deref() {
-            None => {}
-            Some("none") => call.anonymous = true,
-            Some(key) => {
-                call.anonymous = true;
-                call.headers
-                    .push(("authorization".into(), format!("Bearer {key}")));
+        let presented = match (&self.key, &self.token) {
+            (None, None) => return Ok(call),
+            (Some(key), _) => fill(key),
+            (None, Some(Token { by, rules, exp })) => {
+                let rules = fill(&rules.to_string()).parse().map_err(|_| "bad rules")?;
+                tenant_token(&api_key(MASTER_KEY, by), by, &rules, *exp)
             }
+        };
+        call.anonymous = true;
+        if presented != "none" {
+            let bearer = format!("Bearer {presented}");
+            call.headers.push(("authorization".into(), bearer));
         }
         Ok(call)
     }

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::Engine;
-use hmac::{Hmac, KeyInit, Mac};
 use miroir_tests::fleet::{Fleet, Plan};
 use miroir_tests::http::{until, Answer, Call, Target};
+use miroir_tests::token::tenant_token;
 use serde_json::{json, Value};
-use sha2::Sha256;
 
 /// The fleet's target, asked with another key.
 fn with_key(target: &Target, key: &str) -> Target {
@@ -38,14 +35,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn token(key: &Value, rules: Value) -> String {
-    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let header = part(json!({ "alg": "HS256", "typ": "JWT" }));
-    let claims = part(json!({ "searchRules": rules, "apiKeyUid": key["uid"] }));
-    let signed = format!("{header}.{claims}");
-    let mut mac = Hmac::<Sha256>::new_from_slice(text(&key["key"]).as_bytes()).expect("a key");
-    mac.update(signed.as_bytes());
-    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    format!("{signed}.{signature}")
+    tenant_token(text(&key["key"]), text(&key["uid"]), &rules, None)
 }
 
 /// Two indexes of 30 documents, of which each user owns a third.

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::Extension;
 use miroir_api::Error;
+use miroir_auth::Access;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::tasks::ListQuery;
-use super::{blocking, json, Answer, App, Shared};
+use super::{blocking, json, Answer, App, Shared, Who};
 use crate::deserialize::{read_query, Param};
 use crate::error::coded;
 use crate::queue::Filter;
@@ -121,10 +123,10 @@ struct BatchList {
     next: Option<u32>,
 }
 
-pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn list(State(app): Shared, Extension(access): Who, RawQuery(query): RawQuery) -> Answer {
     let query: ListQuery = read_query(&query.unwrap_or_default())?;
     let (Param(limit), from, reverse, choice) = query.split();
-    let filter = of_batches(choice.into_filter());
+    let filter = of_batches(choice.into_filter(&access));
     let list = blocking(&app, move |app| {
         let all = app.scheduler.queue.list(&filter)?.tasks;
         let all: BTreeSet<u32> = all.into_iter().filter_map(|task| task.batch_uid).collect();
@@ -141,7 +143,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
         uids.truncate(limit as usize);
         let results = uids
             .iter()
-            .filter_map(|uid| view(app, *uid).transpose())
+            .filter_map(|uid| view(app, *uid, &access).transpose())
             .collect::<Result<Vec<_>, _>>()?;
         let from = results.first().map(|batch| batch.uid);
         Ok(BatchList {
@@ -167,17 +169,18 @@ fn of_batches(mut filter: Filter) -> Filter {
     filter
 }
 
-fn view(app: &App, uid: u32) -> Result<Option<BatchView>, Error> {
+fn view(app: &App, uid: u32, access: &Access) -> Result<Option<BatchView>, Error> {
     let filter = Filter {
         batch_uids: Some(vec![uid]),
         reverse: true,
+        seen: access.indexes(),
         ..Filter::default()
     };
     let tasks = app.scheduler.queue.list(&filter)?.tasks;
     Ok((!tasks.is_empty()).then(|| BatchView::new(uid, &tasks)))
 }
 
-pub async fn one(State(app): Shared, Path(text): Path<String>) -> Answer {
+pub async fn one(State(app): Shared, Extension(access): Who, Path(text): Path<String>) -> Answer {
     let Ok(uid) = text.parse::<u32>() else {
         let message =
             format!("Batch uid `{text}` is invalid. It should only contain numeric characters.");
@@ -185,7 +188,7 @@ pub async fn one(State(app): Shared, Path(text): Path<String>) -> Answer {
     };
     let batch = blocking(&app, move |app| {
         let missing = || coded("batch_not_found", format!("Batch `{uid}` not found."));
-        view(app, uid)?.ok_or_else(missing)
+        view(app, uid, &access)?.ok_or_else(missing)
     });
     json(StatusCode::OK, &batch.await?)
 }

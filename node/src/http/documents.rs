@@ -3,13 +3,14 @@
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{header, HeaderMap, StatusCode};
+use axum::Extension;
 use deserr::Deserr;
 use miroir_api::Error;
 use serde_json::Value;
 
 use super::query::{index_uid, List, DEFAULT_LIMIT};
 use super::search::is_proxied;
-use super::{blocking, body, enqueue, json, Answer, Paged, Shared};
+use super::{blocking, body, enqueue, json, Answer, Paged, Shared, Who};
 use crate::deserialize::{
     codes::*, json_value, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
 };
@@ -43,27 +44,30 @@ fn ascii_delimiter(c: char) -> Result<Option<u8>, QueryRejection<InvalidDocument
 
 pub async fn replace(
     state: Shared,
+    access: Who,
     path: Path<String>,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    add(Method::Replace, state, path, query, headers, body).await
+    add(Method::Replace, state, access, path, query, headers, body).await
 }
 
 pub async fn update(
     state: Shared,
+    access: Who,
     path: Path<String>,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    add(Method::Update, state, path, query, headers, body).await
+    add(Method::Update, state, access, path, query, headers, body).await
 }
 
 async fn add(
     method: Method,
     State(app): Shared,
+    Extension(access): Who,
     Path(uid): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -84,6 +88,7 @@ async fn add(
             payload,
             documents: documents.count,
             primary_key,
+            creates: access.may_create(&uid),
         };
         app.scheduler.register(Some(&uid), &work).inspect_err(|_| {
             if let Some(id) = work.payload_file() {

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::Extension;
 use deserr::{take_cf_content, DeserializeError, Deserr, ErrorKind, ValuePointerRef};
 use milli_core::{FieldDistribution, Index};
 use miroir_api::Error;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::query::{index_uid, IndexUid, DEFAULT_LIMIT};
-use super::{blocking, body, enqueue, json, Answer, App, Paged, Shared};
+use super::{blocking, body, enqueue, json, Answer, App, Paged, Shared, Who};
 use crate::deserialize::{
     codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
 };
@@ -55,13 +56,14 @@ struct ListQuery {
     limit: Param<usize>,
 }
 
-pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn list(State(app): Shared, Extension(access): Who, RawQuery(query): RawQuery) -> Answer {
     let ListQuery {
         offset: Param(offset),
         limit: Param(limit),
     } = read_query(&query.unwrap_or_default())?;
     let page = blocking(&app, move |app| {
-        let names = app.scheduler.indexes.names();
+        let mut names = app.scheduler.indexes.names();
+        names.retain(|uid| access.sees(uid));
         let total = names.len();
         let mut results = Vec::new();
         for uid in names.into_iter().skip(offset).take(limit) {
@@ -89,9 +91,15 @@ struct CreateBody {
     primary_key: Option<String>,
 }
 
-pub async fn create(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+pub async fn create(
+    State(app): Shared,
+    Extension(access): Who,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let CreateBody { uid, primary_key } = read_json(&body)?;
+    access.check_creation(&uid.0)?;
     enqueue(
         &app,
         StatusCode::ACCEPTED,
@@ -168,7 +176,12 @@ struct SwapBody {
     indexes: Vec<IndexUid>,
 }
 
-pub async fn swap(State(app): Shared, headers: HeaderMap, body: Body) -> Answer {
+pub async fn swap(
+    State(app): Shared,
+    Extension(access): Who,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let swaps: Vec<SwapBody> = read_json(&body)?;
     let mut pairs = Vec::with_capacity(swaps.len());
@@ -181,6 +194,8 @@ pub async fn swap(State(app): Shared, headers: HeaderMap, body: Body) -> Answer 
             );
             return Err(coded("invalid_swap_indexes", message).into());
         };
+        access.check_named(one)?;
+        access.check_named(other)?;
         pairs.push((one.clone(), other.clone()));
     }
     refuse_repeated(&pairs)?;

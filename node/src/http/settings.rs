@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::Extension;
 use miroir_api::Error;
 use serde_json::Value;
 
 use super::query::index_uid;
-use super::{blocking, body, enqueue, json, Answer, App, Shared};
+use super::{blocking, body, enqueue, json, Answer, App, Shared, Who};
 use crate::deserialize::{json_value, read_json};
 use crate::error::{heed_error, milli_error};
 use crate::settings::{view, Part, Settings};
@@ -23,6 +24,7 @@ pub async fn all(State(app): Shared, Path(uid): Path<String>) -> Answer {
 
 pub async fn update(
     State(app): Shared,
+    Extension(access): Who,
     Path(uid): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -30,17 +32,11 @@ pub async fn update(
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
     let settings: Settings = read_json(&body)?;
     let uid = index_uid(uid)?;
-    let settings = Box::new(settings.validated(app.features.flags())?);
-    enqueue(
-        &app,
-        StatusCode::ACCEPTED,
-        Some(uid),
-        Work::UpdateSettings {
-            settings,
-            reset: false,
-        },
-    )
-    .await
+    let work = Work::UpdateSettings {
+        settings: Box::new(settings.validated(app.features.flags())?),
+        creates: access.may_create(&uid),
+    };
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }
 
 pub async fn reset(State(app): Shared, Path(uid): Path<String>) -> Answer {
@@ -52,7 +48,7 @@ pub async fn reset(State(app): Shared, Path(uid): Path<String>) -> Answer {
         Some(uid),
         Work::UpdateSettings {
             settings,
-            reset: true,
+            creates: false,
         },
     )
     .await
@@ -71,6 +67,7 @@ pub async fn part(part: &'static Part, State(app): Shared, Path(uid): Path<Strin
 pub async fn update_part(
     part: &'static Part,
     State(app): Shared,
+    Extension(access): Who,
     Path(uid): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -80,7 +77,7 @@ pub async fn update_part(
     let uid = index_uid(uid)?;
     let work = Work::UpdateSettings {
         settings: Box::new(settings),
-        reset: false,
+        creates: access.may_create(&uid),
     };
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }
@@ -93,7 +90,7 @@ pub async fn reset_part(
     let uid = index_uid(uid)?;
     let work = Work::UpdateSettings {
         settings: Box::new((part.reset)()),
-        reset: true,
+        creates: false,
     };
     enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
 }

@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::Extension;
 use miroir_api::Error;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::indexes::IndexStats;
-use super::{blocking, body, json, Answer, Shared};
+use super::{blocking, body, json, Answer, Shared, Who};
 use crate::deserialize::read_json;
 use crate::error::{heed_error, milli_error};
 use crate::features::Change;
 
 /// Routes of Meilisearch that an embedded node does not have; they say so.
 pub const NOT_HERE: &[&str] = &[
-    "/keys",
-    "/keys/{key}",
     "/dumps",
     "/snapshots",
     "/network",
@@ -72,8 +71,8 @@ struct Stats {
     indexes: BTreeMap<String, IndexStats>,
 }
 
-pub async fn stats(State(app): Shared) -> Answer {
-    let stats = blocking(&app, |app| {
+pub async fn stats(State(app): Shared, Extension(access): Who) -> Answer {
+    let stats = blocking(&app, move |app| {
         let mut stats = Stats {
             database_size: 0,
             used_database_size: 0,
@@ -87,6 +86,10 @@ pub async fn stats(State(app): Shared) -> Answer {
             let rtxn = index.read_txn().map_err(heed_error)?;
             stats.database_size += index.on_disk_size().map_err(milli_error)?;
             stats.used_database_size += index.used_size().map_err(milli_error)?;
+            // Sizes are of all, whoever asks.
+            if !access.sees(&uid) {
+                continue;
+            }
             stats.last_update = stats
                 .last_update
                 .max(Some(index.updated_at(&rtxn).map_err(milli_error)?));

@@ -2,19 +2,21 @@
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::Extension;
 use deserr::Deserr;
 use miroir_api::Error;
+use miroir_auth::Access;
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, Duration, OffsetDateTime, Time};
 
 use super::query::{IndexUid, List, Star, DEFAULT_LIMIT};
-use super::{blocking, enqueue, json, Answer, App, Shared};
+use super::{blocking, enqueue, json, Answer, App, Shared, Who};
 use crate::deserialize::{codes::*, read_query, FromParam, Param, QueryRejection, Reason};
 use crate::error::coded;
 use crate::queue::{Filter, Span};
-use crate::tasks::{Kind, Status, TaskView, Work};
+use crate::tasks::{Kind, Status, Task, TaskView, Work};
 
 impl FromParam for Status {
     fn from_param(text: &str) -> Result<Self, Reason> {
@@ -152,7 +154,8 @@ queries! {
 }
 
 impl ChoiceQuery {
-    pub fn into_filter(self) -> Filter {
+    /// The filter, on what the one who asks may see.
+    pub fn into_filter(self, access: &Access) -> Filter {
         let span = |after: Star<After>, before: Star<Before>| Span {
             after: after.restriction().map(|date| date.0),
             before: before.restriction().map(|date| date.0),
@@ -168,6 +171,7 @@ impl ChoiceQuery {
             enqueued: span(self.after_enqueued_at, self.before_enqueued_at),
             started: span(self.after_started_at, self.before_started_at),
             finished: span(self.after_finished_at, self.before_finished_at),
+            seen: access.indexes(),
             ..Filter::default()
         }
     }
@@ -182,7 +186,7 @@ struct TaskList {
     next: Option<u32>,
 }
 
-pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn list(State(app): Shared, Extension(access): Who, RawQuery(query): RawQuery) -> Answer {
     let query: ListQuery = read_query(&query.unwrap_or_default())?;
     let (Param(limit), from, reverse, choice) = query.split();
     let list = blocking(&app, move |app| {
@@ -191,7 +195,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
             limit: Some(limit.saturating_add(1)),
             from: from.map(|Param(uid)| uid),
             reverse: reverse.is_some_and(|Param(reverse)| reverse),
-            ..choice.into_filter()
+            ..choice.into_filter(&access)
         };
         let mut page = app.scheduler.queue.list(&filter)?;
         let next = if page.tasks.len() > limit as usize {
@@ -212,24 +216,27 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     json(StatusCode::OK, &list.await?)
 }
 
-pub async fn one(State(app): Shared, Path(text): Path<String>) -> Answer {
+pub async fn one(State(app): Shared, Extension(access): Who, Path(text): Path<String>) -> Answer {
     let Ok(uid) = text.parse::<u32>() else {
         let message =
             format!("Task uid `{text}` is invalid. It should only contain numeric characters.");
         return Err(coded("invalid_task_uids", message).into());
     };
     let task = blocking(&app, move |app| {
-        app.scheduler
-            .queue
-            .get(uid)?
+        let task = app.scheduler.queue.get(uid)?;
+        task.filter(|task| seen(&access, task))
             .ok_or_else(|| Error::task_not_found(uid))
     });
     json(StatusCode::OK, &TaskView::from(task.await?))
 }
 
-pub async fn cancel(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn cancel(
+    State(app): Shared,
+    Extension(access): Who,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let query = query.unwrap_or_default();
-    let tasks = blocking(&app, chosen(&query, "cancel")?).await?;
+    let tasks = blocking(&app, chosen(&query, "cancel", &access)?).await?;
     enqueue(
         &app,
         StatusCode::OK,
@@ -242,9 +249,13 @@ pub async fn cancel(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     .await
 }
 
-pub async fn delete(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn delete(
+    State(app): Shared,
+    Extension(access): Who,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let query = query.unwrap_or_default();
-    let tasks = blocking(&app, chosen(&query, "delete")?).await?;
+    let tasks = blocking(&app, chosen(&query, "delete", &access)?).await?;
     enqueue(
         &app,
         StatusCode::OK,
@@ -258,7 +269,11 @@ pub async fn delete(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
 }
 
 /// Finds the tasks that a query names; one that names none at all is refused.
-fn chosen(query: &str, what: &str) -> Result<impl FnOnce(&App) -> Result<Vec<u32>, Error>, Error> {
+fn chosen(
+    query: &str,
+    what: &str,
+    access: &Access,
+) -> Result<impl FnOnce(&App) -> Result<Vec<u32>, Error>, Error> {
     let query: ChoiceQuery = read_query(query)?;
     if query.is_empty() {
         let message = format!(
@@ -268,6 +283,12 @@ fn chosen(query: &str, what: &str) -> Result<impl FnOnce(&App) -> Result<Vec<u32
         );
         return Err(coded("missing_task_filters", message));
     }
-    let filter = query.into_filter();
+    let filter = query.into_filter(access);
     Ok(move |app: &App| app.scheduler.queue.uids(&filter))
+}
+
+/// Whether the one who asks may see the task: it is one of their indexes, or they see everything.
+fn seen(access: &Access, task: &Task) -> bool {
+    let index = task.index_uid.as_deref();
+    access.sees_all() || index.is_some_and(|index| access.sees(index))
 }

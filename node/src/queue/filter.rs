@@ -1,5 +1,8 @@
 //! Which tasks a list shows.
 
+use std::sync::Arc;
+
+use miroir_auth::IndexPattern;
 use rusqlite::types::Value;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -21,6 +24,8 @@ pub struct Filter {
     pub statuses: Option<Vec<Status>>,
     pub kinds: Option<Vec<Kind>>,
     pub index_uids: Option<Vec<String>>,
+    /// Only tasks of these indexes, and none that belongs to no index.
+    pub seen: Option<Arc<[IndexPattern]>>,
     pub enqueued: Span,
     pub started: Span,
     pub finished: Span,
@@ -86,6 +91,13 @@ impl Filter {
             "index_uid",
             self.index_uids.as_ref().map(|list| json!(list)),
         );
+        if let Some(seen) = &self.seen {
+            // A pattern holds no other sign than its star that means something to GLOB.
+            let patterns = json!(seen);
+            clauses
+                .push("EXISTS (SELECT 1 FROM json_each(?) WHERE index_uid GLOB value)".to_owned());
+            values.push(Value::Text(patterns.to_string()));
+        }
         for (column, span) in [
             ("enqueued_at", self.enqueued),
             (started.as_str(), self.started),

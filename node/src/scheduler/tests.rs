@@ -52,6 +52,7 @@ impl Worker {
             payload: Payload::Inline(text),
             documents: documents.as_array().unwrap().len() as u64,
             primary_key: Some("id".to_owned()),
+            creates: true,
         };
         let task = self.run(Some(uid), work);
         assert_eq!(task.error, None);

@@ -40,7 +40,7 @@ pub struct FacetSearchQuery {
     #[deserr(default, error = JsonRejection<InvalidSearchHybridQuery>)]
     hybrid: Option<HybridQuery>,
     #[deserr(default, error = JsonRejection<InvalidSearchFilter>)]
-    filter: Option<Value>,
+    pub filter: Option<Value>,
     #[deserr(default, error = JsonRejection<InvalidSearchMatchingStrategy>)]
     matching_strategy: MatchingStrategy,
     #[deserr(default, error = JsonRejection<InvalidSearchAttributesToSearchOn>)]

@@ -53,7 +53,7 @@ pub struct SimilarQuery {
     #[deserr(default = DEFAULT_LIMIT, error = JsonRejection<InvalidSimilarLimit>)]
     limit: usize,
     #[deserr(default, error = JsonRejection<InvalidSimilarFilter>)]
-    filter: Option<Value>,
+    pub filter: Option<Value>,
     #[deserr(error = JsonRejection<InvalidSimilarEmbedder>)]
     embedder: String,
     #[deserr(default, error = JsonRejection<InvalidSimilarAttributesToRetrieve>)]
