@@ -8,9 +8,11 @@
 pub mod body;
 mod error;
 mod scrub;
+mod secret;
 
 pub use error::{Error, ErrorType};
 pub use scrub::without_shard_field;
+pub use secret::hide_secret;
 
 /// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
 pub const SHARD_FIELD: &str = "_miroir_shard";

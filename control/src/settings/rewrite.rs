@@ -227,27 +227,11 @@ pub(super) fn for_task(mut details: Value) -> Value {
     if let Some(Value::Object(embedders)) = map.get_mut("embedders") {
         for embedder in embedders.values_mut() {
             if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
-                *key = hidden(key);
+                *key = miroir_api::hide_secret(key);
             }
         }
     }
     details
-}
-
-/// A secret with only its beginning left, as Meilisearch shows it.
-fn hidden(secret: &str) -> String {
-    let (kept, mask) = match secret.len() {
-        0..10 => (0, "XXX..."),
-        10..20 => (2, "XXXX..."),
-        20..30 => (3, "XXXXX..."),
-        _ => (5, "XXXXXX..."),
-    };
-    let kept = secret
-        .char_indices()
-        .map(|(at, _)| at)
-        .find(|at| *at >= kept)
-        .unwrap_or(secret.len());
-    format!("{}{mask}", &secret[..kept])
 }
 
 #[cfg(test)]
