@@ -30,6 +30,7 @@ use crate::nodes::NodeClient;
 use crate::plane::{holders, table, Plane};
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
+use crate::webhooks::Hooks;
 
 pub(crate) use check::{check_node, node_indexes, VERSION_MIN};
 use check::{check_nodes, refuse_foreign_indexes};
@@ -95,6 +96,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         indexes,
         "[ok] catalogue"
     );
+    let webhooks = Hooks::open(&store, config).await?;
     let keys = Keys::open(&store, config.client_key()).await?;
     let publisher = Publisher::new(table(&fleet, &catalogue, keys.ring()));
     let plane = Plane {
@@ -119,6 +121,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
                 config.body_bytes_max,
             ),
         ),
+        webhooks,
         movements: Movements::default(),
     };
     resume(&plane).await?;

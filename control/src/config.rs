@@ -29,6 +29,10 @@ pub struct ControlConfig {
     pub body_bytes_max: usize,
     /// How often all copies are compared; zero: never.
     pub anti_entropy_interval: Duration,
+    /// The URL of a webhook that clients cannot change, and the value of its `Authorization` header.
+    pub task_webhook: Option<(String, Option<String>)>,
+    /// Addresses that webhooks may have besides public ones.
+    pub allowed_ip_networks: miroir_webhooks::Networks,
     /// Which I/O driver the cores run on, for the status page only.
     pub driver: String,
 }

@@ -23,7 +23,7 @@ use crate::store::{FinishedTask, IndexRow, SettingsVersion, StoreError};
 use crate::tasks::{merge, progress, Kind, Merged, Status, Task, TaskUid};
 
 /// Ends that are on their way to the store.
-type Ending = Vec<BoxFuture<'static, Result<(), StoreError>>>;
+type Ending = Vec<BoxFuture<'static, Result<Task, StoreError>>>;
 
 /// How long a task waits at most before another try at what held it back (a node that must be read back is down).
 const RETRY: Duration = Duration::from_millis(200);
@@ -67,7 +67,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             {
                 if barrier {
                     // Later tasks of the index may depend on it.
-                    settle(&mut ending).await?;
+                    settle(plane, &mut ending).await?;
                 }
                 continue;
             }
@@ -99,7 +99,7 @@ async fn round(plane: &Plane) -> Result<bool, StoreError> {
             }
         }
     }
-    settle(&mut ending).await?;
+    settle(plane, &mut ending).await?;
     Ok(held_back)
 }
 
@@ -113,7 +113,7 @@ async fn earlier_done(
     if !matches!(flight.task.kind, Kind::TaskCancelation | Kind::TaskDeletion) {
         return Ok(true);
     }
-    settle(ending).await?;
+    settle(plane, ending).await?;
     let runs = |uid: &TaskUid| plane.flights.lock().contains_key(uid);
     if flight.task.effect.after.iter().any(runs) {
         return Ok(false);
@@ -169,9 +169,11 @@ fn is_of_interest(flight: &Flight) -> bool {
         || progress(&flight.parts) != Some(flight.task.status)
 }
 
-/// Waits for the store.
-async fn settle(ending: &mut Ending) -> Result<(), StoreError> {
-    join_all(ending.drain(..)).await.into_iter().collect()
+/// Waits for the store, then tells whom it may concern.
+async fn settle(plane: &Plane, ending: &mut Ending) -> Result<(), StoreError> {
+    let ended = join_all(ending.drain(..)).await;
+    plane.webhooks.tell(ended.iter().flatten());
+    ended.into_iter().try_for_each(|task| task.map(drop))
 }
 
 /// Makes a task's effect true: catalogue, routing table, store. `false`: not possible just now.
@@ -263,6 +265,7 @@ async fn end(
     if let Some(flight) = flights.lock().get_mut(&done) {
         flight.ended = true;
     }
+    let ended = task.clone();
     let stored = plane.store.finish(FinishedTask {
         task,
         indexes: rows,
@@ -273,7 +276,7 @@ async fn end(
     let end = async move {
         stored.await?;
         flights.lock().remove(&done);
-        Ok(())
+        Ok(ended)
     };
     ending.push(end.boxed());
     true

@@ -54,6 +54,7 @@ mod stats;
 mod store;
 mod tasks;
 mod types;
+mod webhooks;
 mod writes;
 
 pub use config::{ControlConfig, NodeConfig, StartError};

@@ -15,6 +15,7 @@ use crate::lane::Lanes;
 use crate::movements::Movements;
 use crate::nodes::{NodeClient, Version};
 use crate::store::Store;
+use crate::webhooks::Hooks;
 
 /// The control plane's state. Locks are held for moments only, never across an await.
 pub(crate) struct Plane {
@@ -35,6 +36,7 @@ pub(crate) struct Plane {
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
     pub dumps: Dumps,
+    pub webhooks: Hooks,
     pub movements: Movements,
 }
 

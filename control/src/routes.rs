@@ -12,6 +12,7 @@ mod keys;
 mod later;
 mod settings;
 mod tasks;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(tasks::router())
         .merge(keys::router())
         .merge(admin::router(&plane))
+        .merge(webhooks::router())
         .merge(features::router())
         .merge(later::router())
         .merge(dumps::router())

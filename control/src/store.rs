@@ -16,6 +16,7 @@ mod indexes;
 mod keys;
 mod schema;
 mod tasks;
+mod webhooks;
 
 use std::future::Future;
 use std::path::Path;

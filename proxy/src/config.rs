@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use miroir_router::{Layout, LayoutNode, LayoutSpec};
 use miroir_rt::DriverChoice;
+use miroir_webhooks::Networks;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,6 +33,10 @@ pub struct Config {
     pub store_path: PathBuf,
     /// Where dumps are written; `None`: next to the store.
     pub dumps_path: Option<PathBuf>,
+    /// URL and `Authorization` header of the webhook that clients cannot change.
+    pub task_webhook: Option<(String, Option<String>)>,
+    /// Networks that webhooks may be in besides the public internet.
+    pub allowed_ip_networks: Networks,
     pub listen: SocketAddr,
     /// Reactors, one a core; 0 = every core.
     pub cores: usize,
@@ -122,6 +127,9 @@ struct File {
     server: FileServer,
     unavailable_shard_policy: Option<UnavailableShards>,
     anti_entropy: FileAntiEntropy,
+    task_webhook_url: Option<String>,
+    task_webhook_authorization_header: Option<String>,
+    allowed_ip_networks: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -311,6 +319,9 @@ impl File {
                 .path
                 .unwrap_or_else(|| PathBuf::from("./miroir.db")),
             dumps_path: self.dumps.dir,
+            task_webhook: non_empty(self.task_webhook_url)
+                .map(|url| (url, non_empty(self.task_webhook_authorization_header))),
+            allowed_ip_networks: networks(&self.allowed_ip_networks)?,
             listen: SocketAddr::new(
                 self.server.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])),
                 self.server.port.unwrap_or(7700),
@@ -339,6 +350,12 @@ impl File {
 
 fn non_empty(key: Option<String>) -> Option<String> {
     key.filter(|key| !key.is_empty())
+}
+
+fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
+    let all: Result<_, String> = texts.iter().map(|text| text.parse()).collect();
+    all.map(Networks)
+        .map_err(|why| ConfigError::Invalid(format!("allowed_ip_networks: {why}")))
 }
 
 /// Reads `auto`, `io_uring` or `epoll`.

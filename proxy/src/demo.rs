@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
+use miroir_webhooks::Networks;
 
 use crate::config::{Config, LogFormat, NodeAddress, UnavailableShards, SLOW_SEARCH_MS};
 use crate::serve::{self, ServeError};
@@ -139,6 +140,8 @@ impl Arguments {
 
     fn config(&self, folder: &Path, key: &str, node_key: &str, nodes: &nodes::Nodes) -> Config {
         Config {
+            task_webhook: None,
+            allowed_ip_networks: Networks::default(),
             master_key: Some(key.to_owned()),
             node_master_key: Some(node_key.to_owned()),
             admin_key: Some(key.to_owned()),

@@ -183,6 +183,8 @@ fn control_config(config: &Config) -> ControlConfig {
         body_bytes_max: config.body_bytes_max,
         own_address: format!("http://{}", reachable(config.listen)),
         anti_entropy_interval: config.anti_entropy_interval,
+        task_webhook: config.task_webhook.clone(),
+        allowed_ip_networks: config.allowed_ip_networks.clone(),
         driver: match miroir_rt::probe(config.driver) {
             Ok((driver, _)) => format!("{driver:?}"),
             Err(_) => "none".to_owned(),

@@ -12,8 +12,6 @@ use crate::plane::Plane;
 /// Path and what it is called in the answer.
 const LATER: &[(&str, &str)] = &[
     ("/export", "exports"),
-    ("/webhooks", "webhooks"),
-    ("/webhooks/{uuid}", "webhooks"),
     ("/indexes/{uid}/similar", "similar documents"),
 ];
 

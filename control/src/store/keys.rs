@@ -107,7 +107,7 @@ fn select(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<Key>> {
     .optional()
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
     // Lists of strings always serialise.
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -134,7 +134,7 @@ fn at(nanos: Nanos) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanos.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
 }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 8] = ["
+const MIGRATIONS: [&str; 9] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -125,6 +125,12 @@ CREATE TABLE identities (
 ", "
 -- what led to a version of the layout, for the history (JSON)
 ALTER TABLE layouts ADD COLUMN changes TEXT;
+", "
+-- webhooks that clients have made
+CREATE TABLE webhooks (
+    uuid TEXT PRIMARY KEY,
+    body TEXT NOT NULL          -- JSON: url and headers
+) WITHOUT ROWID;
 "];
 
 /// Opens a connection with the durability that an answered task needs.

@@ -43,6 +43,8 @@ impl Cluster {
                 .enumerate()
                 .map(|(n, fake)| node_config(n, fake))
                 .collect(),
+            task_webhook: None,
+            allowed_ip_networks: Default::default(),
             store_path: folder.path().join("miroir.db"),
             dumps_path: None,
             own_address: "http://127.0.0.1:1".to_owned(),

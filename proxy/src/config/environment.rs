@@ -74,7 +74,8 @@ fn path_of(name: &str) -> Option<&'static str> {
 
 /// Keys are text whatever they look like (a key may be all digits); everything else is read as YAML.
 fn scalar(path: &str, name: &str, value: &str) -> Result<Value, ConfigError> {
-    if path.ends_with("key") || path.ends_with("path") || path.ends_with("driver") {
+    const TEXTS: [&str; 5] = ["key", "path", "driver", "url", "header"];
+    if TEXTS.iter().any(|end| path.ends_with(end)) {
         return Ok(Value::String(value.to_owned()));
     }
     let parsed: Value = serde_saphyr::from_str(value).map_err(|_| {

@@ -36,6 +36,9 @@ pub const KNOWN: &[&str] = &[
     "unavailable_shard_policy",
     "anti_entropy",
     "anti_entropy.interval",
+    "task_webhook_url",
+    "task_webhook_authorization_header",
+    "allowed_ip_networks",
 ];
 
 /// Refuses a tree that holds an unknown key.

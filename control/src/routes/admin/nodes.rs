@@ -75,7 +75,7 @@ pub(super) async fn add(
     bytes: Bytes,
 ) -> Answer {
     let mut body = body::json(&headers, &bytes)?;
-    body::object(&body)?;
+    miroir_api::body::object(&body)?;
     body["change"] = json!("addNode");
     let change = read(body)?;
     make(&plane, query, |_| change).await
