@@ -61,7 +61,7 @@ pub fn paging(
         match &*name {
             "offset" => offset = count(&name, &value, codes.0)?,
             "limit" => limit = count(&name, &value, codes.1)?,
-            _ => return Err(unknown("parameter", &name, &["offset", "limit"])),
+            _ => return Err(unknown_parameter(&name, &["offset", "limit"])),
         }
     }
     Ok((offset, limit))
@@ -83,6 +83,11 @@ pub fn text<'v>(value: &'v Value, path: &str, code: &'static str) -> Result<&'v 
 /// A member that is none of ours.
 pub fn unknown_field(field: &str, expected: &[&str]) -> Error {
     unknown("field", field, expected)
+}
+
+/// A query parameter that is none of ours.
+pub fn unknown_parameter(name: &str, expected: &[&str]) -> Error {
+    unknown("parameter", name, expected)
 }
 
 /// A word that is not in a list of words, at a path like `.actions[0]`.

@@ -20,6 +20,7 @@ use crate::catalogue::{mark, Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::dumps::{Dumps, Imports};
+use crate::features;
 use crate::fleet::Fleet;
 use crate::flights::{Flight, Flights};
 use crate::identity;
@@ -83,7 +84,13 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         store.put_nodes(rows).await?;
     }
     let up = fleet.members().iter().filter(|client| client.node.is_up());
-    join_all(up.map(|client| learn_federation(client))).await;
+    join_all(up.map(|client| async {
+        learn_federation(client).await;
+        if let Err(why) = features::restore(&store, client).await {
+            tracing::warn!(node = client.id(), %why, "the node was not told of experimental features");
+        }
+    }))
+    .await;
 
     let mut catalogue = learn(&store, &fleet).await?;
     recognise(&store, fleet.members(), &mut catalogue).await?;

@@ -8,13 +8,27 @@ use miroir_api::Error;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use crate::nodes::{require_all, NodeRequest};
+use crate::nodes::{require_all, NodeClient, NodeRequest};
 use crate::plane::Plane;
 use crate::settings::no_node;
+use crate::store::Store;
 
 const PATH: &str = "/experimental-features";
 /// Ours on the nodes, the client's own here.
 const NETWORK: &str = "network";
+
+/// Tells a node that comes up what clients switched on and off: its data may be new. A feature that it does not know it
+/// refuses, which changes nothing. Error: it does not answer.
+pub(crate) async fn restore(store: &Store, client: &NodeClient) -> Result<(), String> {
+    let recorded = store.features().await.map_err(|error| error.to_string())?;
+    for (name, on) in recorded.into_iter().filter(|(name, _)| name != NETWORK) {
+        let change = Map::from_iter([(name, Value::Bool(on))]);
+        let request = NodeRequest::new(Method::PATCH, PATH, Some(Value::Object(change)));
+        let reply = client.send(&request).await;
+        reply.map_err(|error| format!("PATCH {PATH}: {error}"))?;
+    }
+    Ok(())
+}
 
 impl Plane {
     /// `GET /experimental-features`.

@@ -265,7 +265,6 @@ async fn end(
     if let Some(flight) = flights.lock().get_mut(&done) {
         flight.ended = true;
     }
-    let ended = task.clone();
     let stored = plane.store.finish(FinishedTask {
         task,
         indexes: rows,
@@ -274,9 +273,9 @@ async fn end(
         settings: version,
     });
     let end = async move {
-        stored.await?;
+        let task = stored.await?;
         flights.lock().remove(&done);
-        Ok(ended)
+        Ok(task)
     };
     ending.push(end.boxed());
     true

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout, Instant};
 
 use crate::bootstrap;
+use crate::features;
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 
@@ -125,6 +126,7 @@ impl Watch {
         let checked = bootstrap::check_node(&self.client).await;
         checked.map_err(|fault| fault.line)?;
         bootstrap::learn_federation(&self.client).await;
+        features::restore(&self.plane.store, &self.client).await?;
         self.plane.recognise(&self.client).await
     }
 }

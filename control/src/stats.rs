@@ -13,7 +13,7 @@ use miroir_router::{read_plan, shard_filter, Index, ReadPlan};
 use reqwest::Method;
 use serde_json::{json, Map, Value};
 
-use crate::clock::parse_rfc3339;
+use crate::clock::{rfc3339, Nanos};
 use crate::indexes::check_uid;
 use crate::nodes::NodeRequest;
 use crate::plane::Plane;
@@ -111,11 +111,6 @@ impl Plane {
                 .filter_map(|answer| answer[field].as_u64())
                 .sum()
         };
-        let last = answers
-            .iter()
-            .flatten()
-            .filter_map(|answer| answer["lastUpdate"].as_str())
-            .max_by_key(|text| parse_rfc3339(text));
         let mut body = json!({ "databaseSize": sum("databaseSize") });
         if answers
             .iter()
@@ -124,7 +119,7 @@ impl Plane {
         {
             body["usedDatabaseSize"] = json!(sum("usedDatabaseSize"));
         }
-        body["lastUpdate"] = json!(last);
+        body["lastUpdate"] = json!(self.last_update(access).map(rfc3339));
         let mut indexes = Map::new();
         for uid in self.visible_uids(access) {
             let Some(index) = self.visible(&uid) else {
@@ -145,6 +140,15 @@ impl Plane {
         wanted.present(&mut body);
         body["indexes"] = Value::Object(indexes);
         Ok(body)
+    }
+
+    /// When one of the indexes that may be seen last changed; of others nothing is told.
+    fn last_update(&self, access: &Access) -> Option<Nanos> {
+        let catalogue = self.catalogue();
+        let seen = catalogue.listed().into_iter();
+        seen.filter(|entry| access.sees(&entry.name))
+            .map(|entry| entry.updated_at)
+            .max()
     }
 
     fn visible_uids(&self, access: &Access) -> Vec<String> {

@@ -356,6 +356,8 @@ impl Plane {
             }
             drop(catalogue);
             self.flights.insert(task.clone(), parts);
+        } else {
+            self.webhooks.tell([&task].into_iter());
         }
         Ok(task)
     }

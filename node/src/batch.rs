@@ -68,12 +68,15 @@ pub fn next_batch<'a>(
     };
     let creates_index = matches!(plan, Plan::CreateIndex) || creates(first) == Some(true);
     let mut len = 1;
-    if !stands_alone(&plan, index_primary_key) {
+    if !stands_alone(&plan, index_primary_key) && !skips_new(first) {
         let exists = index_exists || creates_index;
         // Of a batch that began with deletions of a missing index, everything fails; an addition must not join it.
         let may_create = creates(first);
         for work in waiting {
             if !exists && may_create == Some(false) && creates(work) == Some(true) {
+                break;
+            }
+            if skips_new(work) {
                 break;
             }
             let Some(next) = join(&plan, work, exists, index_primary_key) else {
@@ -99,6 +102,17 @@ fn creates(work: &Work) -> Option<bool> {
         Work::AddDocuments { creates, .. } | Work::UpdateSettings { creates, .. } => Some(*creates),
         _ => None,
     }
+}
+
+/// Whether what an addition does depends on the documents that are there when it runs.
+fn skips_new(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::AddDocuments {
+            skips_new: true,
+            ..
+        }
+    )
 }
 
 fn stands_alone(plan: &Plan, index_primary_key: Option<&str>) -> bool {
@@ -197,6 +211,7 @@ mod tests {
             documents: 0,
             primary_key,
             creates: true,
+            skips_new: false,
         }
     }
 

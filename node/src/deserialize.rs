@@ -260,6 +260,8 @@ codes! {
     InvalidDocumentEditionFunctionFilter = "invalid_document_edition_function_filter",
     MissingDocumentEditionFunction = "missing_document_edition_function",
     MissingDocumentFilter = "missing_document_filter",
+    InvalidIndexCustomMetadata = "invalid_index_custom_metadata",
+    InvalidSkipCreation = "invalid_skip_creation",
     InvalidDocumentCsvDelimiter = "invalid_document_csv_delimiter",
     InvalidTaskLimit = "invalid_task_limit",
     InvalidTaskFrom = "invalid_task_from",

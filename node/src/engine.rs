@@ -23,6 +23,7 @@ use milli_core::{FieldsIdsMap, Filter, Index, ThreadPoolNoAbort, ThreadPoolNoAbo
 use miroir_api::Error;
 use roaring::RoaringBitmap;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::batch::Plan;
 use crate::error::{heed_error, io_error, milli_error, task_error};
@@ -202,7 +203,9 @@ impl<'a> Run<'a> {
         let mut indexer = indexer::DocumentOperation::new();
         for job in jobs.iter() {
             match &job.work {
-                Work::AddDocuments { method, .. } => {
+                Work::AddDocuments {
+                    method, skips_new, ..
+                } => {
                     let Some(payload) = payloads.next() else {
                         break;
                     };
@@ -211,6 +214,12 @@ impl<'a> Run<'a> {
                         Method::Update => indexer.update_documents(payload),
                     }
                     .map_err(|e| self.fail(e))?;
+                    if *skips_new {
+                        let new = self.new_ids(payload, primary_key)?;
+                        let ids = new.iter().map(|id| &*alloc.alloc_str(id));
+                        let ids: bumpalo::collections::Vec<_> = ids.collect_in(&alloc);
+                        indexer.delete_documents(ids.into_bump_slice());
+                    }
                 }
                 Work::DeleteDocuments { ids } => {
                     let ids: bumpalo::collections::Vec<_> = ids
@@ -255,6 +264,38 @@ impl<'a> Run<'a> {
         }
         let fields = (&known_fields, fields);
         self.write(wtxn, fields, primary_key, &changes, &progress)
+    }
+
+    /// The ids in a payload that the index does not have. The engine's additions cannot leave new documents out, but one
+    /// that is deleted in the same batch was never there. What is no id fails the addition anyway.
+    fn new_ids(&self, payload: &[u8], named: Option<&str>) -> Result<Vec<String>, Failure> {
+        let rtxn = self.index.read_txn().map_err(heed_error)?;
+        let own = self.index.primary_key(&rtxn).map_err(heed_error)?;
+        let Some(name) = own
+            .or(named)
+            .map(String::from)
+            .or_else(|| guess_key(payload))
+        else {
+            return Ok(Vec::new());
+        };
+        let mut fields = FieldsIdsMap::new();
+        let Some(key) = PrimaryKey::new_or_insert(&name, &mut fields).ok() else {
+            return Ok(Vec::new());
+        };
+        let known = self.index.external_documents_ids();
+        let alloc = Bump::new();
+        let mut new = Vec::new();
+        for document in serde_json::Deserializer::from_slice(payload).into_iter::<&RawValue>() {
+            let document = document.map_err(|error| Error::internal(error.to_string()))?;
+            let Ok(id) = key.extract_fields_and_docid(document, &mut fields, &alloc) else {
+                return Ok(Vec::new());
+            };
+            let id = id.to_de();
+            if known.get(&rtxn, id).map_err(heed_error)?.is_none() {
+                new.push(id.to_owned());
+            }
+        }
+        Ok(new)
     }
 
     /// Writes changes of documents. `fields`: those that the index knows, and those that it will know.
@@ -436,6 +477,18 @@ fn read_payloads(jobs: &[Job], files: &Files) -> Result<Vec<Mmap>, Error> {
         }
     }
     Ok(payloads)
+}
+
+/// The only field of the first document whose name ends with "id".
+fn guess_key(payload: &[u8]) -> Option<String> {
+    let mut documents = serde_json::Deserializer::from_slice(payload).into_iter();
+    let first: serde_json::Map<String, serde_json::Value> = documents.next()?.ok()?;
+    let mut candidates = first
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.to_lowercase().ends_with("id"));
+    let only = candidates.next()?;
+    candidates.next().is_none().then_some(only)
 }
 
 fn set_detail(job: &mut Job, name: &str, count: u64) {

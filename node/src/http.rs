@@ -14,6 +14,7 @@ mod search;
 mod settings;
 mod system;
 mod tasks;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -35,12 +36,14 @@ use crate::keys::Keys;
 use crate::scheduler::Scheduler;
 use crate::settings::{Verb, PARTS};
 use crate::tasks::{TaskSummary, Work};
+use crate::webhooks::Hooks;
 
 /// What every handler has.
 pub struct App {
     pub scheduler: Arc<Scheduler>,
     pub features: Features,
     pub keys: Keys,
+    pub webhooks: Hooks,
     /// The largest body, decompressed.
     pub body_bytes_max: usize,
 }
@@ -134,6 +137,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route(
             "/keys/{key}",
             get(keys::one).patch(keys::update).delete(keys::delete),
+        )
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route(
+            "/webhooks/{uuid}",
+            get(webhooks::one)
+                .patch(webhooks::update)
+                .delete(webhooks::delete),
         )
         .route("/tasks", get(tasks::list).delete(tasks::delete))
         .route("/tasks/cancel", post(tasks::cancel))

@@ -27,6 +27,7 @@ mod scheduler;
 mod search;
 mod settings;
 mod tasks;
+mod webhooks;
 
 use std::io;
 use std::net::TcpListener;
@@ -45,6 +46,7 @@ use indexes::Indexes;
 use keys::Keys;
 use queue::Queue;
 use scheduler::Scheduler;
+use webhooks::Hooks;
 
 pub use options::{Options, Size};
 
@@ -88,7 +90,13 @@ pub fn run(options: Options) -> Result<(), RunError> {
         follow(parent)?;
     }
     let listener = listen(&options.http_addr)?;
-    let (scheduler, features, keys, _lock) = open(&options)?;
+    let Opened {
+        scheduler,
+        features,
+        keys,
+        webhooks,
+        _lock,
+    } = open(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -103,6 +111,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         scheduler: scheduler.clone(),
         features,
         keys,
+        webhooks,
         body_bytes_max: options.http_payload_size_limit.0,
     });
     tracing::info!(address = %options.http_addr, data = %options.db_path.display(), "node listens");
@@ -145,7 +154,13 @@ fn listen(address: &str) -> Result<TcpListener, RunError> {
 }
 
 /// What a folder holds, and the lock on it.
-type Opened = (Arc<Scheduler>, Features, Keys, std::fs::File);
+struct Opened {
+    scheduler: Arc<Scheduler>,
+    features: Features,
+    keys: Keys,
+    webhooks: Hooks,
+    _lock: std::fs::File,
+}
 
 fn open(options: &Options) -> Result<Opened, RunError> {
     let path = &options.db_path;
@@ -172,14 +187,22 @@ fn open(options: &Options) -> Result<Opened, RunError> {
         let engine = Engine::new(threads, options.max_indexing_memory.map(|size| size.0))?;
         let features = Features::open(path.join("features.json"))?;
         let keys = Keys::open(path.join("keys.json"), options.master_key.clone())?;
-        let scheduler = Scheduler::new(queue, indexes, files, engine);
-        Ok((scheduler, features, keys))
+        let webhooks = Hooks::open(path.join("webhooks.json"), options)?;
+        let hooks = Arc::clone(webhooks.hooks());
+        let scheduler = Scheduler::new(queue, indexes, files, engine, hooks);
+        Ok((scheduler, features, keys, webhooks))
     };
-    let (scheduler, features, keys) = open().map_err(|source| RunError::Data {
+    let (scheduler, features, keys, webhooks) = open().map_err(|source| RunError::Data {
         path: path.clone(),
         source,
     })?;
-    Ok((scheduler, features, keys, lock))
+    Ok(Opened {
+        scheduler,
+        features,
+        keys,
+        webhooks,
+        _lock: lock,
+    })
 }
 
 async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {

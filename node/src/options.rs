@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use argh::FromArgs;
+use miroir_webhooks::Network;
 
 /// An embedded Meilisearch-compatible node.
 #[derive(Clone, FromArgs)]
@@ -50,6 +51,19 @@ pub struct Options {
     )]
     pub log_level: String,
 
+    /// a webhook that clients cannot change: called with every finished task (MEILI_TASK_WEBHOOK_URL)
+    #[argh(option)]
+    pub task_webhook_url: Option<String>,
+
+    /// the Authorization header of that webhook (MEILI_TASK_WEBHOOK_AUTHORIZATION_HEADER)
+    #[argh(option)]
+    pub task_webhook_authorization_header: Option<String>,
+
+    /// a network, such as 10.0.0.0/8, that webhooks may be in besides the public internet, or any; may be given several
+    /// times
+    #[argh(option)]
+    pub experimental_allowed_ip_networks: Vec<Network>,
+
     /// end when this process is gone; for a parent that starts nodes, such as `miroir demo`
     #[argh(option)]
     pub parent_pid: Option<i32>,
@@ -59,6 +73,16 @@ impl Options {
     /// The options with what stands in the environment where the command line says nothing.
     pub fn with_environment(mut self) -> Options {
         self.master_key = self.master_key.or_else(|| env("MEILI_MASTER_KEY"));
+        let texts = [
+            (&mut self.task_webhook_url, "MEILI_TASK_WEBHOOK_URL"),
+            (
+                &mut self.task_webhook_authorization_header,
+                "MEILI_TASK_WEBHOOK_AUTHORIZATION_HEADER",
+            ),
+        ];
+        for (value, name) in texts {
+            *value = value.take().or_else(|| env(name));
+        }
         self.max_indexing_memory = self
             .max_indexing_memory
             .or_else(|| env_size("MEILI_MAX_INDEXING_MEMORY"));

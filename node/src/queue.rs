@@ -89,13 +89,23 @@ const SCHEMA: &str = "
 ";
 
 const COLUMNS: &str = "uid, batch_uid, index_uid, status, kind, canceled_by, details, error, enqueued_at, started_at, \
-                       finished_at";
+                       finished_at, custom_metadata";
 
 impl Queue {
     /// Opens or creates the queue's file.
     pub fn open(path: &Path) -> Result<Queue, Error> {
         let writer = connect(path)?;
         writer.execute_batch(SCHEMA).map_err(sql_error)?;
+        let sql = "SELECT 1 FROM pragma_table_info('tasks') WHERE name = 'custom_metadata'";
+        if !writer
+            .prepare(sql)
+            .and_then(|mut s| s.exists([]))
+            .map_err(sql_error)?
+        {
+            // A file of a node that did not know it.
+            let sql = "ALTER TABLE tasks ADD COLUMN custom_metadata TEXT";
+            writer.execute(sql, []).map_err(sql_error)?;
+        }
         let last = |column: &str| {
             let sql = format!("SELECT max({column}) FROM tasks");
             writer
@@ -117,7 +127,12 @@ impl Queue {
     }
 
     /// Adds a task; it is durable when this returns.
-    pub fn register(&self, index_uid: Option<&str>, work: &Work) -> Result<Task, Error> {
+    pub fn register(
+        &self,
+        index_uid: Option<&str>,
+        work: &Work,
+        custom_metadata: Option<String>,
+    ) -> Result<Task, Error> {
         let work_text = serde_json::to_string(work).map_err(|e| Error::internal(e.to_string()))?;
         let mut writer = lock(&self.writer);
         let task = Task {
@@ -132,9 +147,10 @@ impl Queue {
             enqueued_at: OffsetDateTime::now_utc(),
             started_at: None,
             finished_at: None,
+            custom_metadata,
         };
-        let sql = "INSERT INTO tasks (uid, index_uid, status, kind, details, enqueued_at, work) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let sql = "INSERT INTO tasks (uid, index_uid, status, kind, details, enqueued_at, work, custom_metadata) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let details = task.details.as_ref().map(|details| details.to_string());
         let row = params![
             task.uid,
@@ -143,7 +159,8 @@ impl Queue {
             task.kind.name(),
             details,
             nanos(task.enqueued_at),
-            work_text
+            work_text,
+            task.custom_metadata
         ];
         writer
             .connection
@@ -429,7 +446,7 @@ fn overlay(mut task: Task, processing: Option<&Processing>) -> Task {
 fn job_of(row: &Row) -> rusqlite::Result<Job> {
     Ok(Job {
         task: task_of(row)?,
-        work: json(row, 11)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        work: json(row, 12)?.ok_or(rusqlite::Error::InvalidQuery)?,
     })
 }
 
@@ -449,6 +466,7 @@ fn task_of(row: &Row) -> rusqlite::Result<Task> {
         enqueued_at: date(row.get(8)?),
         started_at: row.get::<_, Option<i64>>(9)?.map(date),
         finished_at: row.get::<_, Option<i64>>(10)?.map(date),
+        custom_metadata: row.get(11)?,
     })
 }
 
@@ -504,7 +522,7 @@ mod tests {
 
     fn add(queue: &Queue, index: &str) -> u32 {
         queue
-            .register(Some(index), &Work::ClearDocuments)
+            .register(Some(index), &Work::ClearDocuments, None)
             .unwrap()
             .uid
     }
@@ -576,6 +594,7 @@ mod tests {
                     query: "?uids=0".into(),
                     tasks: vec![0],
                 },
+                None,
             )
             .unwrap();
         queue
@@ -585,6 +604,7 @@ mod tests {
                     query: "?uids=0".into(),
                     tasks: vec![0],
                 },
+                None,
             )
             .unwrap();
         let next: Vec<u32> = queue
@@ -612,7 +632,7 @@ mod tests {
             let work = Work::SwapIndexes {
                 pairs: pairs.clone(),
             };
-            queue.register(None, &work).unwrap().uid
+            queue.register(None, &work, None).unwrap().uid
         };
         let run = |queue: &Queue| {
             let jobs = queue.waiting(9).unwrap();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use miroir_api::Error;
+use miroir_webhooks::Webhooks;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -19,7 +20,7 @@ use crate::error::{coded, heed_error, milli_error};
 use crate::files::Files;
 use crate::indexes::{Indexes, Removed};
 use crate::queue::{Filter, Job, MapChange, Queue};
-use crate::tasks::{failed_details, Status, Task, Work};
+use crate::tasks::{failed_details, Status, Task, TaskView, Work};
 
 /// How many waiting tasks are looked at for one batch.
 const BATCH_TASKS_MAX: usize = 1000;
@@ -36,6 +37,7 @@ pub struct Scheduler {
     pub indexes: Indexes,
     pub files: Files,
     engine: Engine,
+    hooks: Arc<Webhooks>,
     awake: Mutex<bool>,
     wake: Condvar,
     /// The batch under way has to give up: one of its tasks is canceled.
@@ -67,12 +69,19 @@ impl Ended {
 }
 
 impl Scheduler {
-    pub fn new(queue: Queue, indexes: Indexes, files: Files, engine: Engine) -> Arc<Scheduler> {
+    pub fn new(
+        queue: Queue,
+        indexes: Indexes,
+        files: Files,
+        engine: Engine,
+        hooks: Arc<Webhooks>,
+    ) -> Arc<Scheduler> {
         Arc::new(Scheduler {
             queue,
             indexes,
             files,
             engine,
+            hooks,
             awake: Mutex::new(true),
             wake: Condvar::new(),
             interrupted: AtomicBool::new(false),
@@ -82,7 +91,17 @@ impl Scheduler {
 
     /// Registers a task and wakes the thread. A cancelation interrupts the batch under way when it names its tasks.
     pub fn register(&self, index_uid: Option<&str>, work: &Work) -> Result<Task, Error> {
-        let task = self.queue.register(index_uid, work)?;
+        self.register_with(index_uid, work, None)
+    }
+
+    /// [`Self::register`], with what the client says of the task.
+    pub fn register_with(
+        &self,
+        index_uid: Option<&str>,
+        work: &Work,
+        custom_metadata: Option<String>,
+    ) -> Result<Task, Error> {
+        let task = self.queue.register(index_uid, work, custom_metadata)?;
         if let Work::CancelTasks { tasks, .. } = work {
             if self.queue.is_processing(tasks) {
                 self.interrupted.store(true, Ordering::SeqCst);
@@ -200,7 +219,20 @@ impl Scheduler {
                 self.files.remove(id);
             }
         }
+        self.tell(tasks);
         Ok(())
+    }
+
+    /// Tells the webhooks, if there are any, of tasks that have ended.
+    fn tell(&self, ended: Vec<Task>) {
+        if self.hooks.any() {
+            let views = ended.into_iter().map(TaskView::from);
+            let views: Result<Vec<_>, _> = views.map(serde_json::to_value).collect();
+            match views {
+                Ok(views) => self.hooks.notify(&views),
+                Err(error) => tracing::error!(%error, "tasks cannot be shown to webhooks"),
+            }
+        }
     }
 
     /// Cuts `jobs` down to the next batch of their index; `None` for tasks about tasks.

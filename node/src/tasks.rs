@@ -127,6 +127,9 @@ pub enum Work {
         /// Whether a missing index is made.
         #[serde(default = "yes")]
         creates: bool,
+        /// Whether documents that the index does not have are left out.
+        #[serde(default)]
+        skips_new: bool,
     },
     DeleteDocuments {
         ids: Vec<String>,
@@ -274,6 +277,8 @@ pub struct Task {
     pub enqueued_at: OffsetDateTime,
     pub started_at: Option<OffsetDateTime>,
     pub finished_at: Option<OffsetDateTime>,
+    /// What the client said of it.
+    pub custom_metadata: Option<String>,
 }
 
 /// The answer of GET /tasks/{uid}.
@@ -297,6 +302,8 @@ pub struct TaskView {
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     finished_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_metadata: Option<String>,
 }
 
 impl From<Task> for TaskView {
@@ -317,6 +324,7 @@ impl From<Task> for TaskView {
             enqueued_at: task.enqueued_at,
             started_at: task.started_at,
             finished_at: task.finished_at,
+            custom_metadata: task.custom_metadata,
         }
     }
 }
@@ -332,6 +340,8 @@ pub struct TaskSummary {
     kind: Kind,
     #[serde(with = "time::serde::rfc3339")]
     enqueued_at: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_metadata: Option<String>,
 }
 
 impl From<Task> for TaskSummary {
@@ -342,6 +352,7 @@ impl From<Task> for TaskSummary {
             status: task.status,
             kind: task.kind,
             enqueued_at: task.enqueued_at,
+            custom_metadata: task.custom_metadata,
         }
     }
 }

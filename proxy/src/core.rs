@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Method;
 use miroir_api::Error;
 use miroir_auth::Access;
 use miroir_control::Control;
@@ -130,7 +131,7 @@ impl Handler for App {
             .get_str("accept-encoding")
             .and_then(Coding::negotiate);
         let noted = Noted::begin(&request);
-        let response = match self.answer(trimmed(request), &noted).await {
+        let response = match self.answer(plain(request), &noted).await {
             Ok(response) => response,
             Err(error) => Response::error(&error),
         };
@@ -153,8 +154,12 @@ impl Handler for App {
     }
 }
 
-/// The request with slashes as Meilisearch reads them: several count as one, and one at the end as none.
-fn trimmed(mut request: Request) -> Request {
+/// The request with slashes as Meilisearch reads them (several count as one, and one at the end as none), and a HEAD as
+/// the GET that it asks the head of: the codec leaves the body out.
+fn plain(mut request: Request) -> Request {
+    if request.method == Method::HEAD {
+        request.method = Method::GET;
+    }
     let path = request.path();
     if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
         return request;

@@ -9,6 +9,7 @@ use axum::http::{header, HeaderMap};
 use axum::routing::post;
 use axum::Router;
 use bytes::Bytes;
+use miroir_api::body::{missing_field, object, text, unknown_field};
 use miroir_api::Error;
 
 use super::{accepted, body, json_response, ok, Answer, Shared};
@@ -41,14 +42,14 @@ pub(super) async fn import(State(plane): Shared, headers: HeaderMap, bytes: Byte
         .is_some_and(|value| value.starts_with("application/json"));
     let started = if is_json {
         let body = body::json(&headers, &bytes)?;
-        let members = miroir_api::body::object(&body)?;
+        let members = object(&body)?;
         if let Some(name) = members.keys().find(|name| *name != "path") {
-            return Err(miroir_api::body::unknown_field(name, &["path"]).into());
+            return Err(unknown_field(name, &["path"]).into());
         }
         let path = members
             .get("path")
-            .ok_or_else(|| miroir_api::body::missing_field("path", "bad_request"))?;
-        let path = PathBuf::from(miroir_api::body::text(path, ".path", "bad_request")?);
+            .ok_or_else(|| missing_field("path", "bad_request"))?;
+        let path = PathBuf::from(text(path, ".path", "bad_request")?);
         if !path.is_file() {
             let message = format!(
                 "There is no file {} on the machine that Miroir runs on; send the dump itself as the body, or copy it there.",

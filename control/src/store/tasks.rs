@@ -77,11 +77,11 @@ impl Store {
             .await
     }
 
-    /// Stores the end of a task together with what it changed.
+    /// Stores the end of a task together with what it changed, and returns it as it is stored.
     pub(crate) fn finish(
         &self,
         mut finished: FinishedTask,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Task, StoreError>> + Send + 'static {
         self.write(move |db| {
             if finished.task.kind == Kind::TaskDeletion {
                 let forgets = std::mem::take(&mut finished.task.effect.forgets);
@@ -115,7 +115,7 @@ impl Store {
                     ],
                 )?;
             }
-            Ok(())
+            Ok(finished.task)
         })
     }
 

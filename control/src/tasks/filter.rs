@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use miroir_api::body::unknown_parameter;
 use miroir_api::Error;
 use miroir_auth::IndexPattern;
 use time::{macros::format_description, Date, Duration, OffsetDateTime, Time};
@@ -31,12 +32,38 @@ pub(crate) struct TaskFilter {
     pub begun: bool,
 }
 
-const PARAMETERS: &str = "`limit`, `from`, `reverse`, `batchUids`, `uids`, `canceledBy`, `types`, `statuses`, \
-     `indexUids`, `afterEnqueuedAt`, `beforeEnqueuedAt`, `afterStartedAt`, `beforeStartedAt`, `afterFinishedAt`, \
-     `beforeFinishedAt`";
+const PARAMETERS: [&str; 15] = [
+    "limit",
+    "from",
+    "reverse",
+    "batchUids",
+    "uids",
+    "canceledBy",
+    "types",
+    "statuses",
+    "indexUids",
+    "afterEnqueuedAt",
+    "beforeEnqueuedAt",
+    "afterStartedAt",
+    "beforeStartedAt",
+    "afterFinishedAt",
+    "beforeFinishedAt",
+];
 
-const SELECTING: &str = "`uids`, `batchUids`, `canceledBy`, `types`, `statuses`, `indexUids`, `afterEnqueuedAt`, \
-     `beforeEnqueuedAt`, `afterStartedAt`, `beforeStartedAt`, `afterFinishedAt`, `beforeFinishedAt`";
+const SELECTING: [&str; 12] = [
+    "uids",
+    "batchUids",
+    "canceledBy",
+    "types",
+    "statuses",
+    "indexUids",
+    "afterEnqueuedAt",
+    "beforeEnqueuedAt",
+    "afterStartedAt",
+    "beforeStartedAt",
+    "afterFinishedAt",
+    "beforeFinishedAt",
+];
 
 /// Types that Meilisearch knows and we never make: asking for them is lawful and finds nothing.
 const FOREIGN_KINDS: [&str; 7] = [
@@ -57,31 +84,32 @@ impl TaskFilter {
             ..TaskFilter::default()
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            filter.set(&name, &value)?;
+            if !filter.set_page(&name, &value)? && !filter.select(&name, &value)? {
+                return Err(unknown_parameter(&name, &PARAMETERS));
+            }
         }
         Ok(filter)
     }
 
     /// Parses the query of a cancelation or deletion: no paging, and at least one filter.
     pub(crate) fn parse_selection(query: &str, verb: &str) -> Result<Self, Error> {
-        let paging = |name: &str| matches!(name, "limit" | "from" | "reverse");
-        let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
-        if let Some(name) = names.find(|name| paging(name)) {
-            let message = format!("Unknown parameter `{name}`: expected one of {SELECTING}");
-            return Err(Error::bad_request(message));
+        let mut filter = TaskFilter::default();
+        let mut any = false;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if !filter.select(&name, &value)? {
+                return Err(unknown_parameter(&name, &SELECTING));
+            }
+            any = true;
         }
-        if form_urlencoded::parse(query.as_bytes()).next().is_none() {
-            let message = format!(
-                "Query parameters to filter the tasks to {verb} are missing. Available query parameters are: `uids`, \
-                 `indexUids`, `statuses`, `types`, `canceledBy`, `beforeEnqueuedAt`, `afterEnqueuedAt`, \
-                 `beforeStartedAt`, `afterStartedAt`, `beforeFinishedAt`, `afterFinishedAt`."
-            );
-            return Err(Error::invalid(400, "missing_task_filters", message));
+        if any {
+            return Ok(filter);
         }
-        Self::parse(query).map_err(|mut error| {
-            error.message = error.message.replace(PARAMETERS, SELECTING);
-            error
-        })
+        let message = format!(
+            "Query parameters to filter the tasks to {verb} are missing. Available query parameters are: `uids`, \
+             `indexUids`, `statuses`, `types`, `canceledBy`, `beforeEnqueuedAt`, `afterEnqueuedAt`, \
+             `beforeStartedAt`, `afterStartedAt`, `beforeFinishedAt`, `afterFinishedAt`."
+        );
+        Err(Error::invalid(400, "missing_task_filters", message))
     }
 
     /// The same filter on batches.
@@ -92,12 +120,21 @@ impl TaskFilter {
         }
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let integer = |code| move |path: &str, item: &str| parse_integer(path, item, code);
+    /// Takes a parameter that says which page; `false`: it is not one.
+    fn set_page(&mut self, name: &str, value: &str) -> Result<bool, Error> {
         match name {
             "limit" => self.limit = parse_integer(name, value, "invalid_task_limit")?,
             "from" => self.from = Some(parse_integer(name, value, "invalid_task_from")?),
             "reverse" => self.reverse = parse_bool(name, value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Takes a parameter that says which tasks; `false`: it is not one.
+    fn select(&mut self, name: &str, value: &str) -> Result<bool, Error> {
+        let integer = |code| move |path: &str, item: &str| parse_integer(path, item, code);
+        match name {
             "uids" => self.uids = list(name, value, integer("invalid_task_uids"))?,
             "batchUids" => self.batch_uids = list(name, value, integer("invalid_batch_uids"))?,
             "canceledBy" => {
@@ -134,13 +171,9 @@ impl TaskFilter {
             "beforeFinishedAt" => {
                 self.before[2] = date(name, value, "invalid_task_before_finished_at", false)?
             }
-            _ => {
-                return Err(Error::bad_request(format!(
-                    "Unknown parameter `{name}`: expected one of {PARAMETERS}"
-                )))
-            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -176,7 +209,10 @@ fn list<T>(
     value: &str,
     mut item: impl FnMut(&str, &str) -> Result<T, Error>,
 ) -> Result<Option<Vec<T>>, Error> {
-    let items: Vec<&str> = value.split(',').collect();
+    if value.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let items: Vec<&str> = value.split(',').map(str::trim).collect();
     let mut parsed = Vec::with_capacity(items.len());
     let mut star = false;
     for (position, text) in items.iter().enumerate() {
@@ -202,10 +238,14 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn parse_kind(path: &str, text: &str) -> Result<Option<Kind>, Error> {
-    if let Some(kind) = Kind::parse(text) {
+    let same = |kind: &Kind| kind.as_str().eq_ignore_ascii_case(text);
+    if let Some(kind) = Kind::ALL.into_iter().find(same) {
         return Ok(Some(kind));
     }
-    if FOREIGN_KINDS.contains(&text) {
+    if FOREIGN_KINDS
+        .iter()
+        .any(|kind| kind.eq_ignore_ascii_case(text))
+    {
         return Ok(None);
     }
     let known = quoted(
@@ -219,7 +259,7 @@ fn parse_kind(path: &str, text: &str) -> Result<Option<Kind>, Error> {
 }
 
 fn parse_status(path: &str, text: &str) -> Result<Status, Error> {
-    Status::parse(text).ok_or_else(|| {
+    Status::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
         let why = format!(
             "`{text}` is not a valid task status. Available statuses are `enqueued`, `processing`, `succeeded`, \
              `failed`, `canceled`."
@@ -300,6 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn lists_may_be_empty_and_have_spaces_and_capitals() {
+        let filter =
+            TaskFilter::parse("uids=&batchUids=1,%202&types=IndexCreation&statuses=FAILED")
+                .unwrap();
+        assert_eq!(filter.uids, Some(vec![]));
+        assert_eq!(filter.batch_uids, Some(vec![1, 2]));
+        assert_eq!(filter.kinds, Some(vec![Kind::IndexCreation]));
+        assert_eq!(filter.statuses, Some(vec![Status::Failed]));
+    }
+
+    #[test]
     fn a_selection_needs_a_filter_and_has_no_pages() {
         let code = |query| match TaskFilter::parse_selection(query, "cancel") {
             Ok(_) => String::new(),
@@ -308,6 +359,7 @@ mod tests {
         assert_eq!(code(""), "missing_task_filters");
         assert_eq!(code("limit=3&uids=1"), "bad_request");
         assert_eq!(code("uids=x"), "invalid_task_uids");
+        assert_eq!(code("uids=x&limit=3"), "invalid_task_uids");
         assert_eq!(code("uids=*"), "");
         let error = TaskFilter::parse_selection("dogs=1", "cancel").unwrap_err();
         assert!(!error.message.contains("`limit`"), "{error}");

@@ -1,5 +1,7 @@
 //! Documents: add, update, delete, clear, read.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{header, HeaderMap, StatusCode};
@@ -10,7 +12,7 @@ use serde_json::Value;
 
 use super::query::{index_uid, List, DEFAULT_LIMIT};
 use super::search::is_proxied;
-use super::{blocking, body, enqueue, json, Answer, Paged, Shared, Who};
+use super::{blocking, body, json, Answer, App, Paged, Shared, Who};
 use crate::deserialize::{
     codes::*, json_value, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
 };
@@ -29,6 +31,29 @@ struct AddQuery {
     primary_key: Option<String>,
     #[deserr(default, try_from(char) = ascii_delimiter -> QueryRejection<InvalidDocumentCsvDelimiter>, error = QueryRejection<InvalidDocumentCsvDelimiter>)]
     csv_delimiter: Option<u8>,
+    #[deserr(default, error = QueryRejection<InvalidIndexCustomMetadata>)]
+    custom_metadata: Option<String>,
+    #[deserr(default, try_from(String) = boolean -> QueryRejection<InvalidSkipCreation>, error = QueryRejection<InvalidSkipCreation>)]
+    skip_creation: Option<bool>,
+}
+
+/// What a client says of a change, for itself.
+#[derive(Deserr)]
+#[deserr(error = QueryRejection, rename_all = camelCase, deny_unknown_fields)]
+struct MetadataQuery {
+    #[deserr(default, error = QueryRejection<InvalidIndexCustomMetadata>)]
+    custom_metadata: Option<String>,
+}
+
+fn boolean(text: String) -> Result<Option<bool>, QueryRejection<InvalidSkipCreation>> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => {
+            let message = format!("skipCreation must be either `true` or `false`. Found: `{text}`");
+            Err(QueryRejection::new("invalid_skip_creation", message))
+        }
+    }
 }
 
 fn ascii_delimiter(c: char) -> Result<Option<u8>, QueryRejection<InvalidDocumentCsvDelimiter>> {
@@ -76,6 +101,8 @@ async fn add(
     let AddQuery {
         primary_key,
         csv_delimiter,
+        custom_metadata,
+        skip_creation,
     } = read_query(&query.unwrap_or_default())?;
     let uid = index_uid(uid)?;
     let format = format_of(&headers, csv_delimiter)?;
@@ -89,8 +116,12 @@ async fn add(
             documents: documents.count,
             primary_key,
             creates: access.may_create(&uid),
+            skips_new: skip_creation.unwrap_or(false),
         };
-        app.scheduler.register(Some(&uid), &work).inspect_err(|_| {
+        let task = app
+            .scheduler
+            .register_with(Some(&uid), &work, custom_metadata);
+        task.inspect_err(|_| {
             if let Some(id) = work.payload_file() {
                 app.scheduler.files.remove(id);
             }
@@ -127,20 +158,29 @@ fn format_of(headers: &HeaderMap, csv_delimiter: Option<u8>) -> Result<Format, E
     }
 }
 
-pub async fn delete(State(app): Shared, Path((uid, id)): Path<(String, String)>) -> Answer {
+pub async fn delete(
+    State(app): Shared,
+    Path((uid, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let uid = index_uid(uid)?;
-    enqueue(
-        &app,
-        StatusCode::ACCEPTED,
-        Some(uid),
-        Work::DeleteDocuments { ids: vec![id] },
-    )
-    .await
+    accept(&app, uid, query, Work::DeleteDocuments { ids: vec![id] }).await
+}
+
+/// Registers a change of documents with the metadata that the query has.
+async fn accept(app: &Arc<App>, uid: String, query: Option<String>, work: Work) -> Answer {
+    let MetadataQuery { custom_metadata } = read_query(&query.unwrap_or_default())?;
+    let task = blocking(app, move |app| {
+        app.scheduler
+            .register_with(Some(&uid), &work, custom_metadata)
+    });
+    json(StatusCode::ACCEPTED, &TaskSummary::from(task.await?))
 }
 
 pub async fn delete_batch(
     State(app): Shared,
     Path(uid): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -152,7 +192,7 @@ pub async fn delete_batch(
     let work = Work::DeleteDocuments {
         ids: ids.iter().map(text).collect(),
     };
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
+    accept(&app, uid, query, work).await
 }
 
 #[derive(Deserr)]
@@ -165,6 +205,7 @@ struct DeleteByFilter {
 pub async fn delete_by_filter(
     State(app): Shared,
     Path(uid): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -173,13 +214,7 @@ pub async fn delete_by_filter(
     let uid = index_uid(uid)?;
     let flags = app.features.flags();
     refuse_empty(parse_filter(&filter, "invalid_document_filter", flags)?.is_none())?;
-    enqueue(
-        &app,
-        StatusCode::ACCEPTED,
-        Some(uid),
-        Work::DeleteByFilter { filter },
-    )
-    .await
+    accept(&app, uid, query, Work::DeleteByFilter { filter }).await
 }
 
 #[derive(Deserr)]
@@ -197,6 +232,7 @@ struct EditBody {
 pub async fn edit(
     State(app): Shared,
     Path(uid): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -228,7 +264,7 @@ pub async fn edit(
         context,
         filter,
     };
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), work).await
+    accept(&app, uid, query, work).await
 }
 
 fn refuse_empty(is_empty: bool) -> Result<(), Error> {
@@ -239,9 +275,13 @@ fn refuse_empty(is_empty: bool) -> Result<(), Error> {
     Ok(())
 }
 
-pub async fn clear(State(app): Shared, Path(uid): Path<String>) -> Answer {
+pub async fn clear(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let uid = index_uid(uid)?;
-    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::ClearDocuments).await
+    accept(&app, uid, query, Work::ClearDocuments).await
 }
 
 #[derive(Deserr)]

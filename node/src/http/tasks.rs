@@ -91,7 +91,7 @@ fn date(text: &str, past_midnight: Duration) -> Result<OffsetDateTime, Reason> {
     Ok(midnight.checked_add(past_midnight).unwrap_or(midnight))
 }
 
-// The two queries have the same filters; the order of the fields is the order in error messages.
+// The two queries have the same filters; the order of the fields, which differs, is the order in error messages.
 macro_rules! queries {
     ($($(#[$attribute:meta])* $field:ident: $type:ty,)*) => {
         #[derive(Deserr)]
@@ -103,34 +103,39 @@ macro_rules! queries {
             from: Option<Param<u32>>,
             #[deserr(default, error = QueryRejection<InvalidTaskReverse>)]
             reverse: Option<Param<bool>>,
+            #[deserr(default, error = QueryRejection<InvalidBatchUids>)]
+            batch_uids: List<u32>,
+            #[deserr(default, error = QueryRejection<InvalidTaskUids>)]
+            uids: List<u32>,
             $($(#[$attribute])* $field: $type,)*
         }
 
         #[derive(Deserr)]
         #[deserr(error = QueryRejection, rename_all = camelCase, deny_unknown_fields)]
         pub struct ChoiceQuery {
+            #[deserr(default, error = QueryRejection<InvalidTaskUids>)]
+            uids: List<u32>,
+            #[deserr(default, error = QueryRejection<InvalidBatchUids>)]
+            batch_uids: List<u32>,
             $($(#[$attribute])* $field: $type,)*
         }
 
         impl ListQuery {
             pub fn split(self) -> (Param<u32>, Option<Param<u32>>, Option<Param<bool>>, ChoiceQuery) {
-                (self.limit, self.from, self.reverse, ChoiceQuery { $($field: self.$field),* })
+                let (uids, batch_uids) = (self.uids, self.batch_uids);
+                (self.limit, self.from, self.reverse, ChoiceQuery { uids, batch_uids, $($field: self.$field),* })
             }
         }
 
         impl ChoiceQuery {
             fn is_empty(&self) -> bool {
-                true $(&& self.$field.is_absent())*
+                self.uids.is_absent() && self.batch_uids.is_absent() $(&& self.$field.is_absent())*
             }
         }
     };
 }
 
 queries! {
-    #[deserr(default, error = QueryRejection<InvalidBatchUids>)]
-    batch_uids: List<u32>,
-    #[deserr(default, error = QueryRejection<InvalidTaskUids>)]
-    uids: List<u32>,
     #[deserr(default, error = QueryRejection<InvalidTaskCanceledBy>)]
     canceled_by: List<u32>,
     #[deserr(default, error = QueryRejection<InvalidTaskTypes>)]

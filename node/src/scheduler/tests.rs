@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
+use miroir_webhooks::Webhooks;
 use serde_json::{json, Value};
 
 use super::*;
@@ -53,6 +54,7 @@ impl Worker {
             documents: documents.as_array().unwrap().len() as u64,
             primary_key: Some("id".to_owned()),
             creates: true,
+            skips_new: false,
         };
         let task = self.run(Some(uid), work);
         assert_eq!(task.error, None);
@@ -90,7 +92,9 @@ fn open(path: &Path) -> Arc<Scheduler> {
     let queue = Queue::open(&path.join("tasks.db")).unwrap();
     let indexes = Indexes::open(path.join("indexes"), &queue).unwrap();
     let files = Files::open(path.join("update_files"), &queue).unwrap();
-    Scheduler::new(queue, indexes, files, Engine::new(1, None).unwrap())
+    let hooks = Webhooks::new(None, Default::default(), Default::default());
+    let engine = Engine::new(1, None).unwrap();
+    Scheduler::new(queue, indexes, files, engine, Arc::new(hooks))
 }
 
 fn edit(function: &str, filter: Option<Value>) -> Work {

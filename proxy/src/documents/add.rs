@@ -148,11 +148,19 @@ fn parameters(query: &str) -> Option<Parameters> {
                 _ => return None,
             },
             "customMetadata" => parameters.custom_metadata = Some(value.into_owned()),
-            "skipCreation" => parameters.skip_creation = Some(value.into_owned()),
+            "skipCreation" if is_boolean(&value) => {
+                parameters.skip_creation = Some(value.into_owned())
+            }
             _ => return None,
         }
     }
     Some(parameters)
+}
+
+fn is_boolean(text: &str) -> bool {
+    ["true", "false"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 fn format(request: &Request, parameters: &Parameters) -> Option<Format> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use miroir_api::body::object;
 use miroir_router::NodeIdx;
 use serde::Deserialize;
 use serde_json::{json, Value};
@@ -75,7 +76,7 @@ pub(super) async fn add(
     bytes: Bytes,
 ) -> Answer {
     let mut body = body::json(&headers, &bytes)?;
-    miroir_api::body::object(&body)?;
+    object(&body)?;
     body["change"] = json!("addNode");
     let change = read(body)?;
     make(&plane, query, |_| change).await
