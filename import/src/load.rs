@@ -126,21 +126,23 @@ pub(crate) async fn put_keys(
         let body = Body::Json(Value::Object(body));
         match server.call(DOING, Method::POST, "/keys", body).await {
             Ok(_) => made += 1,
-            Err(trouble) => match trouble.code.as_deref() {
-                Some("api_key_already_exists") => (),
-                Some("missing_master_key") => {
-                    progress.note("the server has no master key, so keys were not taken over");
-                    return Ok(made);
+            Err(trouble) => {
+                match trouble.code.as_deref() {
+                    Some("api_key_already_exists") => (),
+                    Some("missing_master_key" | "miroir_not_implemented") => {
+                        progress.note("the server has no master key, or keeps no keys: they were not taken over");
+                        return Ok(made);
+                    }
+                    Some("invalid_api_key_expires_at") => {
+                        progress.note(format!("key {} has expired and was left out", key["uid"]));
+                    }
+                    Some("invalid_api_key_actions") => {
+                        let why = &trouble.why;
+                        progress.note(format!("key {} was left out: {why}", key["uid"]));
+                    }
+                    _ => return Err(trouble),
                 }
-                Some("invalid_api_key_expires_at") => {
-                    progress.note(format!("key {} has expired and was left out", key["uid"]));
-                }
-                Some("invalid_api_key_actions") => {
-                    let why = &trouble.why;
-                    progress.note(format!("key {} was left out: {why}", key["uid"]));
-                }
-                _ => return Err(trouble),
-            },
+            }
         }
     }
     Ok(made)
