@@ -78,6 +78,62 @@ fn a_killed_proxy_goes_on_with_a_move() {
     assert!((0..DOCUMENTS as u64).all(|id| distinct.contains(&id)));
 }
 
+#[test]
+fn a_node_is_replaced_and_copies_and_groups_come_and_go_under_load() {
+    let mut fleet = Fleet::start(Plan::default());
+    let proxy = filled(&fleet);
+    let load = Load::start(&proxy);
+    let folders: Vec<_> = (0..2)
+        .map(|_| tempfile::tempdir().expect("a folder"))
+        .collect();
+    for folder in &folders {
+        let mut node = Node::new(folder.path(), NODE_KEY);
+        node.start();
+        fleet.nodes.push(node);
+    }
+    let address = |node: usize| format!("http://127.0.0.1:{}", fleet.nodes[node].port);
+
+    // Only what the old one had moves, and then it can go.
+    let had = held(&proxy, "meili-1");
+    let successor = json!({"id": "meili-3", "address": address(3)});
+    let moves = admin(&proxy, "POST", "/nodes/meili-1/replace", &successor)["moves"].clone();
+    assert_eq!(moves["copiesIn"], had);
+    settled(&proxy);
+    assert_eq!((held(&proxy, "meili-1"), held(&proxy, "meili-3")), (0, had));
+    admin(&proxy, "DELETE", "/nodes/meili-1", &Value::Null);
+
+    let apply = |changes: Value| {
+        let staged = json!({ "changes": changes });
+        admin(&proxy, "POST", "/layout/staged", &staged);
+        let next = admin(&proxy, "GET", "/layout/diff", &Value::Null)["nextVersion"].clone();
+        admin(&proxy, "POST", "/layout/apply", &json!({ "version": next }));
+        settled(&proxy);
+    };
+    let copies = || {
+        let nodes = ["meili-0", "meili-2", "meili-3"];
+        nodes.iter().map(|id| held(&proxy, id)).sum::<u64>()
+    };
+    apply(json!([{"change": "setReplicationFactor", "value": 2}]));
+    assert_eq!(copies(), 32);
+    apply(json!([{"change": "setReplicationFactor", "value": 1}]));
+    assert_eq!(copies(), 16);
+    apply(json!([
+        {"change": "setReplicaGroups", "value": 2},
+        {"change": "addNode", "id": "other", "address": address(4), "group": 1},
+    ]));
+    assert_eq!((copies(), held(&proxy, "other")), (16, 16));
+
+    let written = load.stop();
+    let expected: BTreeSet<u64> = (0..DOCUMENTS as u64).chain(written).collect();
+    let other: BTreeSet<u64> = ids(&fleet.nodes[4]).into_iter().collect();
+    assert_eq!(other, expected);
+    let group: Vec<u64> = [0, 2, 3]
+        .iter()
+        .flat_map(|node| ids(&fleet.nodes[*node]))
+        .collect();
+    assert_eq!(group.len(), expected.len());
+}
+
 /// An index `things` with documents on every shard.
 fn filled(fleet: &Fleet) -> Target {
     let proxy = fleet.target("proxy");
