@@ -113,7 +113,6 @@ fn answers_are_cut_off() {
 }
 
 #[test]
-#[ignore = "what looks like the beginning of an answer holds up writes until their deadline of 60 s"]
 fn answers_are_garbage() {
     spoiled("a node answers garbage", Trouble::Garbage);
 }

@@ -4,10 +4,12 @@
 //! is sent, so that a node that is down is known while nothing is stored yet; the bodies go out at once; what was
 //! accepted is judged against the quorum; the task and the copies that missed it are committed; the client is answered.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select, Either};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use miroir_api::Error;
 use miroir_control::{NodePart, Outcome, Touched, Turn};
 use miroir_net::client::{ClientError, Lease, OutRequest, Reply};
@@ -15,6 +17,7 @@ use miroir_net::Response;
 use miroir_router::{
     diverged, judge, Fate, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget,
 };
+use miroir_rt::{sleep, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +27,9 @@ use crate::scrub::node_error;
 
 /// A node acknowledges a write once its payload is on disk; a large payload on a slow disk takes its time.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How much longer than the quickest quorum any copy may take.
+const STRAGGLERS: Duration = Duration::from_secs(2);
 
 /// What goes to one node.
 pub struct Part {
@@ -50,26 +56,8 @@ pub async fn perform(
     let targets: Vec<WriteTarget> = parts.iter().map(|part| part.target.clone()).collect();
     let layout = turn.index.layout.clone();
     let leases = connect(app, table, &layout, &targets).await?;
-    let results = join_all(
-        leases
-            .into_iter()
-            .zip(&parts)
-            .map(|(lease, part)| async move {
-                match lease {
-                    Ok(lease) => Sent::of(lease.send(&part.request, WRITE_DEADLINE).await),
-                    Err(error) => Sent::Failed {
-                        reason: error.to_string(),
-                        unknown: false,
-                    },
-                }
-            }),
-    )
-    .await;
-    let took: Vec<bool> = results
-        .iter()
-        .map(|sent| matches!(sent, Sent::Accepted(_)))
-        .collect();
-    let Verdict::Accepted { missed } = judge(&layout, &targets, &took) else {
+    let results = send(&layout, &targets, leases, &parts).await;
+    let Verdict::Accepted { missed } = judge(&layout, &targets, &took(&results)) else {
         let error = not_accepted(table, &layout, &targets, &results, &turn);
         let fates: Vec<Fate> = results.iter().map(Sent::fate).collect();
         let diverged = diverged(&layout, &targets, &fates);
@@ -104,6 +92,62 @@ pub async fn perform(
         Some(missed) => response.header("X-Miroir-Degraded", missed),
         None => response,
     })
+}
+
+/// Sends all parts at once; what became of each, in their order.
+///
+/// Once enough copies have taken the write, the others are waited for no longer than that took again ([`STRAGGLERS`] at
+/// least): a node that hangs must not hold up every write of the index. What it makes of its part is unknown then.
+async fn send(
+    layout: &Layout,
+    targets: &[WriteTarget],
+    leases: Vec<Result<Lease, ClientError>>,
+    parts: &[Part],
+) -> Vec<Sent> {
+    let began = Instant::now();
+    let mut results: Vec<Sent> = parts.iter().map(|_| Sent::late()).collect();
+    let mut sending: FuturesUnordered<_> = leases
+        .into_iter()
+        .zip(parts)
+        .enumerate()
+        .map(|(place, (lease, part))| async move {
+            let sent = match lease {
+                Ok(lease) => Sent::of(lease.send(&part.request, WRITE_DEADLINE).await),
+                Err(error) => Sent::Failed {
+                    reason: error.to_string(),
+                    unknown: false,
+                },
+            };
+            (place, sent)
+        })
+        .collect();
+    let accepted = |results: &[Sent]| {
+        matches!(
+            judge(layout, targets, &took(results)),
+            Verdict::Accepted { .. }
+        )
+    };
+    while let Some((place, sent)) = sending.next().await {
+        results[place] = sent;
+        if accepted(&results) {
+            break;
+        }
+    }
+    let patience = began.elapsed().max(STRAGGLERS);
+    let mut over = pin!(sleep(patience));
+    // A request that is given up here closes its connection.
+    while let Either::Left((Some((place, sent)), _)) = select(sending.next(), over.as_mut()).await {
+        results[place] = sent;
+    }
+    results
+}
+
+/// Which parts were accepted.
+fn took(results: &[Sent]) -> Vec<bool> {
+    results
+        .iter()
+        .map(|sent| matches!(sent, Sent::Accepted(_)))
+        .collect()
 }
 
 /// Commits a task that must fail without anything being sent.
@@ -176,6 +220,14 @@ enum Sent {
 }
 
 impl Sent {
+    /// Nothing was heard yet.
+    fn late() -> Sent {
+        Sent::Failed {
+            reason: "enough other copies had taken it long before it answered".into(),
+            unknown: true,
+        }
+    }
+
     fn of(reply: Result<Reply, ClientError>) -> Sent {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -245,11 +297,7 @@ fn not_accepted(
         .filter(|(_, sent)| !matches!(sent, Sent::Accepted(_)))
         .map(|(target, _)| node_id(table, target.node))
         .collect();
-    let took: Vec<bool> = results
-        .iter()
-        .map(|sent| matches!(sent, Sent::Accepted(_)))
-        .collect();
-    let shards = match judge(layout, targets, &took) {
+    let shards = match judge(layout, targets, &took(results)) {
         Verdict::NoQuorum { shards } => shards,
         Verdict::Accepted { .. } => Vec::new(),
     };
