@@ -191,7 +191,7 @@ pub fn visible_index<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Arc<I
 
 /// Whether the request declares the JSON that these routes demand.
 pub fn is_json(request: &Request) -> bool {
-    media_type(request) == Some("application/json")
+    media_type(request).as_deref() == Some("application/json")
 }
 
 /// Reads a JSON object. Derived readers also take an array for a struct, member by member, which no node does.
@@ -202,10 +202,9 @@ pub fn json_object<T: serde::de::DeserializeOwned>(request: &Request) -> Option<
         .flatten()
 }
 
-/// The media type without its parameters.
-pub fn media_type(request: &Request) -> Option<&str> {
-    request
-        .headers
-        .get_str("content-type")
-        .map(|value| value.split(';').next().unwrap_or_default().trim())
+/// The media type without its parameters, in lower case (RFC 9110, 8.3.1).
+pub fn media_type(request: &Request) -> Option<String> {
+    let value = request.headers.get_str("content-type")?;
+    let essence = value.split(';').next().unwrap_or_default();
+    Some(essence.trim().to_ascii_lowercase())
 }

@@ -136,7 +136,7 @@ async fn read_body<S: AsyncReadRent + AsyncWriteRent>(
     head: &RequestHead,
     limits: &Limits,
 ) -> Result<Option<Bytes>, Error> {
-    let encoding = content_encoding(head)?;
+    let encoding = content_encoding(head);
     if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max as u64) {
         return Err(payload_too_large(limits.body_bytes_max));
     }
@@ -240,27 +240,17 @@ impl Pace<'_> {
     }
 }
 
-fn content_encoding(head: &RequestHead) -> Result<Option<Encoding>, Error> {
-    let unknown = |()| {
-        Error::invalid(
-            415,
-            "bad_request",
-            "The Content-Encoding is unknown; use gzip, deflate, br, zstd or identity.",
-        )
-    };
-    let mut codings = head.headers.get_all("content-encoding");
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(None),
-        (Some(coding), None) => Encoding::parse(coding).map_err(unknown),
-        (Some(_), Some(_)) => Err(unknown(())),
-    }
+/// As Meilisearch's server (actix), which takes a body as it stands where it does not know the coding.
+fn content_encoding(head: &RequestHead) -> Option<Encoding> {
+    let coding = head.headers.get_all("content-encoding").next()?;
+    Encoding::parse(coding).ok().flatten()
 }
 
 async fn inflate(body: Bytes, encoding: Encoding, limits: &Limits) -> Result<Bytes, Error> {
     let explain = |error| match error {
         InflateError::TooLarge => payload_too_large(limits.body_bytes_max),
         InflateError::Corrupt => {
-            Error::bad_request(format!("The request body is malformed: {error}."))
+            Error::bad_request("The provided payload is incomplete and cannot be parsed")
         }
     };
     let mut inflate = Inflate::new(encoding, body, limits.body_bytes_max).map_err(explain)?;

@@ -106,10 +106,8 @@ fn unpack(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn broken(error: &io::Error) -> Error {
-    Error::bad_request(format!(
-        "The payload does not follow its Content-Encoding: {error}"
-    ))
+fn broken(_: &io::Error) -> Error {
+    Error::bad_request("The provided payload is incomplete and cannot be parsed")
 }
 
 fn too_large(bytes_max: usize) -> Error {

@@ -142,7 +142,7 @@ fn parameters(query: &str) -> Option<Parameters> {
     let mut parameters = Parameters::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
-            "primaryKey" if !value.is_empty() => parameters.primary_key = Some(value.into_owned()),
+            "primaryKey" => parameters.primary_key = Some(value.into_owned()),
             "csvDelimiter" => match value.as_bytes() {
                 [byte] if byte.is_ascii() => parameters.csv_delimiter = Some(*byte),
                 _ => return None,
@@ -164,7 +164,7 @@ fn is_boolean(text: &str) -> bool {
 }
 
 fn format(request: &Request, parameters: &Parameters) -> Option<Format> {
-    match (media_type(request)?, parameters.csv_delimiter) {
+    match (media_type(request)?.as_str(), parameters.csv_delimiter) {
         ("application/json", None) => Some(Format::Json),
         ("application/x-ndjson", None) => Some(Format::Ndjson),
         ("text/csv", delimiter) => Some(Format::Csv {

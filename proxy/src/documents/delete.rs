@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use miroir_api::body::unknown_parameter;
 use miroir_api::Error;
 use miroir_control::{BeginWrite, Touched, Turn, WriteKind};
 use miroir_merge::id_text;
@@ -26,7 +27,7 @@ pub async fn one(
     uid: &str,
     id: &str,
 ) -> Result<Response, Error> {
-    let custom_metadata = metadata(request);
+    let custom_metadata = metadata(request)?;
     let turn = begin(app, uid, KIND).await?;
     let mut described = described(Value::from(1), Value::Null, custom_metadata);
     if let Some(error) = turn.doomed.clone() {
@@ -62,7 +63,7 @@ pub async fn batch(
         return Err(refused(app, table, request).await);
     };
     let turn = begin(app, uid, KIND).await?;
-    let mut described = described(Value::from(ids.len()), Value::Null, metadata(request));
+    let mut described = described(Value::from(ids.len()), Value::Null, metadata(request)?);
     if let Some(error) = turn.doomed.clone() {
         return fail(app, turn, error, described).await;
     }
@@ -95,7 +96,7 @@ pub async fn by_filter(
     let original = Value::String(filter.to_string());
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());
-    let described = described(Value::from(0), original, metadata(request));
+    let described = described(Value::from(0), original, metadata(request)?);
     everywhere(app, table, uid, KIND, described, |index| {
         let path = index.node_path("/documents/delete");
         app.ask("POST", &path, Some(body.to_vec()), false)
@@ -112,7 +113,7 @@ pub async fn all(
 ) -> Result<Response, Error> {
     let described = Described {
         details: json!({ "deletedDocuments": null }),
-        custom_metadata: metadata(request),
+        custom_metadata: metadata(request)?,
         touched: Touched::Everything,
     };
     everywhere(app, table, uid, KIND, described, |index| {
@@ -202,12 +203,17 @@ fn described(
     }
 }
 
-/// The only parameter of a deletion. Others are left alone, as Meilisearch does: nobody may be asked to judge a
-/// deletion by running it.
-pub(super) fn metadata(request: &Request) -> Option<String> {
-    form_urlencoded::parse(request.query().as_bytes())
-        .find(|(name, _)| name == "customMetadata")
-        .map(|(_, value)| value.into_owned())
+/// The only parameter of a deletion. Nobody may be asked to judge a deletion by running it, so others are refused here.
+pub(super) fn metadata(request: &Request) -> Result<Option<String>, Error> {
+    const KNOWN: &str = "customMetadata";
+    let mut metadata = None;
+    for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
+        if name != KNOWN {
+            return Err(unknown_parameter(&name, &[KNOWN]));
+        }
+        metadata = Some(value.into_owned());
+    }
+    Ok(metadata)
 }
 
 /// A body that is not a list of ids (or has no JSON content type) is refused by every node, so one may see the whole.

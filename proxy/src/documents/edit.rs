@@ -58,7 +58,7 @@ pub async fn handle(
             "context": context,
             "function": edit.function,
         }),
-        custom_metadata: metadata(request),
+        custom_metadata: metadata(request)?,
         touched: Touched::Everything,
     };
     let mut filter = edit.filter;
