@@ -102,7 +102,7 @@ mod tests {
             (json!(null), "-"),
             (json!(12), "12 B"),
             (json!(2048), "2.0 KiB"),
-            (json!(5 << 30), "5.0 GiB"),
+            (json!(5_u64 << 30), "5.0 GiB"),
         ] {
             assert_eq!(bytes(&number), shown);
         }

@@ -100,11 +100,7 @@ fn what_is_not_there_yet_says_so() {
         ..Plan::default()
     });
     let proxy = fleet.target("proxy");
-    for (method, path, body) in [
-        ("POST", "/dumps", json!({})),
-        ("POST", "/snapshots", json!({})),
-        ("POST", "/webhooks", json!({})),
-    ] {
+    for (method, path, body) in [("POST", "/export", json!({ "url": "http://127.0.0.1:1" }))] {
         let answer = proxy.send_json(method, path, &body).expect("an answer");
         assert_eq!(
             (answer.status, answer.code()),

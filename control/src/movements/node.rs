@@ -239,27 +239,18 @@ impl Side<'_> {
         self.accepted(WHAT, reply.await?)
     }
 
-    /// Waits until the node has run every task of the index that it has accepted, at most until `deadline`.
+    /// Waits until the node has run every task of the index that it has accepted up to now, at most until `deadline`.
     pub(super) async fn applied(&self, deadline: Option<Instant>) -> Result<(), String> {
         const WHAT: &str = "waiting for its tasks";
-        let path = format!(
-            "/tasks?indexUids={}&statuses=enqueued,processing&limit=1",
-            self.index
-        );
+        let newest = self.tasks(WHAT, "").await?;
+        let Some(newest) = newest.first().map(|task| task["uid"].clone()) else {
+            return Ok(());
+        };
+        // Not "until there are none": where writes go on there always are.
+        let open = format!("&statuses=enqueued,processing&from={newest}");
         let mut pause = POLL_MIN;
         loop {
-            let reply = self
-                .client
-                .get(&path)
-                .await
-                .map_err(|error| self.fault(WHAT, error))?;
-            if reply.status != 200 {
-                return Err(self.refused(WHAT, &reply));
-            }
-            if reply.json()["results"]
-                .as_array()
-                .is_some_and(Vec::is_empty)
-            {
+            if self.tasks(WHAT, &open).await?.is_empty() {
                 return Ok(());
             }
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -267,6 +258,20 @@ impl Side<'_> {
             }
             sleep(pause).await;
             pause = (pause * 2).min(POLL_MAX);
+        }
+    }
+
+    /// The newest of the index's tasks that are chosen so, or nothing.
+    async fn tasks(&self, what: &str, chosen: &str) -> Result<Vec<Value>, String> {
+        let path = format!("/tasks?indexUids={}&limit=1{chosen}", self.index);
+        let reply = self
+            .client
+            .get(&path)
+            .await
+            .map_err(|error| self.fault(what, error))?;
+        match reply.json()["results"].as_array_mut() {
+            Some(tasks) if reply.status == 200 => Ok(std::mem::take(tasks)),
+            _ => Err(self.refused(what, &reply)),
         }
     }
 
