@@ -136,7 +136,7 @@ mod tests {
         let made = keys.create(&body).unwrap();
         keys.delete(defaults[3]["key"].as_str().unwrap()).unwrap();
         let again = open();
-        assert_eq!(again.page(0, 1).0, [made.clone()]);
+        assert_eq!(again.page(0, 1).0, std::slice::from_ref(&made));
         assert_eq!(again.page(0, 9).1, 4);
         let name = made["uid"].as_str().unwrap();
         let renamed = again.update(name, &json!({"name": "n"})).unwrap();
