@@ -40,7 +40,6 @@ mod keys;
 mod lane;
 mod layouts;
 mod metrics;
-#[allow(dead_code)] // until the admin API shows and steers them
 mod movements;
 mod nodes;
 mod plane;

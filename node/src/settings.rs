@@ -198,7 +198,7 @@ impl Settings {
         for embedder in embedders.values_mut() {
             if let Setting::Set(config) = &mut embedder.0 {
                 if let Setting::Set(key) = &mut config.api_key {
-                    *key = mask(key);
+                    *key = miroir_api::hide_secret(key);
                 }
             }
         }
@@ -221,16 +221,4 @@ fn refuse_composite(
         flags.check_composite_embedders("setting `indexingEmbedder`")?;
     }
     Ok(())
-}
-
-// The lengths and the marks are Meilisearch's.
-fn mask(key: &str) -> String {
-    let (shown, mark) = match key.len() {
-        0..=9 => (0, "XXX..."),
-        10..=19 => (2, "XXXX..."),
-        20..=29 => (3, "XXXXX..."),
-        _ => (5, "XXXXXX..."),
-    };
-    let head: String = key.chars().take(shown).collect();
-    head + mark
 }

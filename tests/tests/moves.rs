@@ -1,6 +1,7 @@
 //! Nodes come and go while searches and writes go on: no search is short, nothing is found twice, no write is lost.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,16 +20,7 @@ fn a_node_comes_and_another_one_goes_under_load() {
     let proxy = filled(&fleet);
     let load = Load::start(&proxy);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut node = Node::new(folder.path(), NODE_KEY);
-    node.start();
-    let address = format!("http://127.0.0.1:{}", node.port);
-    admin(
-        &proxy,
-        "POST",
-        "/nodes",
-        &json!({"id": "meili-3", "address": address}),
-    );
-    fleet.nodes.push(node);
+    add_node(&mut fleet, &proxy, folder.path());
     settled(&proxy);
     assert!(held(&proxy, "meili-3") > 0, "the new node has nothing");
 
@@ -51,16 +43,7 @@ fn a_killed_proxy_goes_on_with_a_move() {
     let mut fleet = Fleet::start(Plan::default());
     let proxy = filled(&fleet);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut node = Node::new(folder.path(), NODE_KEY);
-    node.start();
-    let address = format!("http://127.0.0.1:{}", node.port);
-    admin(
-        &proxy,
-        "POST",
-        "/nodes",
-        &json!({"id": "meili-3", "address": address}),
-    );
-    fleet.nodes.push(node);
+    add_node(&mut fleet, &proxy, folder.path());
     for pause in [0, 1500, 2500, 3500] {
         // At any instant: these are as good as others, and nothing depends on what was reached.
         std::thread::sleep(Duration::from_millis(pause));
@@ -238,6 +221,20 @@ impl Load {
         assert!(self.searches.load(Ordering::Relaxed) > 0);
         self.writer.join().expect("no write was refused")
     }
+}
+
+/// A fourth node, `meili-3`, with its data in `folder`.
+fn add_node(fleet: &mut Fleet, proxy: &Target, folder: &Path) {
+    let mut node = Node::new(folder, NODE_KEY);
+    node.start();
+    let address = format!("http://127.0.0.1:{}", node.port);
+    admin(
+        proxy,
+        "POST",
+        "/nodes",
+        &json!({"id": "meili-3", "address": address}),
+    );
+    fleet.nodes.push(node);
 }
 
 fn search(target: &Target) {
