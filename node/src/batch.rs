@@ -62,9 +62,10 @@ pub fn next_batch<'a>(
         Work::CreateIndex { .. } => Plan::CreateIndex,
         Work::UpdateIndex { .. } => Plan::UpdateIndex,
         Work::DeleteIndex => Plan::DeleteIndex,
-        Work::SwapIndexes { .. } | Work::CancelTasks { .. } | Work::DeleteTasks { .. } => {
-            return None;
-        }
+        Work::SwapIndexes { .. }
+        | Work::CancelTasks { .. }
+        | Work::DeleteTasks { .. }
+        | Work::CreateDump { .. } => return None,
     };
     let creates_index = matches!(plan, Plan::CreateIndex) || creates(first) == Some(true);
     let mut len = 1;

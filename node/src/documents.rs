@@ -133,7 +133,7 @@ pub fn browse(
     Ok((total, documents))
 }
 
-fn read(
+pub fn read(
     index: &Index,
     rtxn: &RoTxn,
     ids: impl IntoIterator<Item = DocumentId>,

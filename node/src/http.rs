@@ -16,6 +16,7 @@ mod system;
 mod tasks;
 mod webhooks;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -46,6 +47,7 @@ pub struct App {
     pub webhooks: Hooks,
     /// The largest body, decompressed.
     pub body_bytes_max: usize,
+    pub dump_folder: PathBuf,
 }
 
 type Shared = State<Arc<App>>;
@@ -149,6 +151,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/tasks/cancel", post(tasks::cancel))
         .route("/tasks/{uid}", get(tasks::one))
         .route("/stats", get(system::stats))
+        .route("/dumps", post(system::dump))
         .route("/version", get(system::version))
         .route(
             "/experimental-features",

@@ -13,6 +13,7 @@
 mod batch;
 mod deserialize;
 mod documents;
+mod dumps;
 mod engine;
 mod error;
 mod features;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{signal, SignalKind};
 
+use dumps::Import;
 use engine::Engine;
 use features::Features;
 use files::Files;
@@ -70,6 +72,8 @@ pub enum RunError {
     },
     #[error("another node uses the data in {} (choose another folder with --db-path)", path.display())]
     Taken { path: PathBuf },
+    #[error("{0}")]
+    Import(String),
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -113,7 +117,20 @@ pub fn run(options: Options) -> Result<(), RunError> {
         keys,
         webhooks,
         body_bytes_max: options.http_payload_size_limit.0,
+        dump_folder: options.dump_dir.clone(),
     });
+    if let Some(path) = options.import_dump {
+        let import = Import {
+            path,
+            ignore_missing: options.ignore_missing_dump,
+            ignore_existing: options.ignore_dump_if_db_exists,
+        };
+        let imported = runtime.block_on(import.run(app.clone(), options.master_key.clone()));
+        if let Err(trouble) = imported {
+            scheduler.stop();
+            return Err(RunError::Import(trouble.with_advice()));
+        }
+    }
     tracing::info!(address = %options.http_addr, data = %options.db_path.display(), "node listens");
     let served = runtime.block_on(serve(listener, app));
     scheduler.stop();

@@ -35,6 +35,25 @@ pub struct Options {
     )]
     pub http_payload_size_limit: Size,
 
+    /// where dumps are written (MEILI_DUMP_DIR, else ./dumps)
+    #[argh(
+        option,
+        default = "env(\"MEILI_DUMP_DIR\").unwrap_or_else(|| \"dumps\".to_owned()).into()"
+    )]
+    pub dump_dir: PathBuf,
+
+    /// import this dump before clients are let in; there must be no indexes (MEILI_IMPORT_DUMP)
+    #[argh(option)]
+    pub import_dump: Option<PathBuf>,
+
+    /// go on where the dump is not there
+    #[argh(switch)]
+    pub ignore_missing_dump: bool,
+
+    /// go on without the dump where there are indexes
+    #[argh(switch)]
+    pub ignore_dump_if_db_exists: bool,
+
     /// memory for indexing, in bytes or with a unit (MEILI_MAX_INDEXING_MEMORY, else the engine's small default)
     #[argh(option)]
     pub max_indexing_memory: Option<Size>,
@@ -83,6 +102,9 @@ impl Options {
         for (value, name) in texts {
             *value = value.take().or_else(|| env(name));
         }
+        self.import_dump = self
+            .import_dump
+            .or_else(|| env("MEILI_IMPORT_DUMP").map(PathBuf::from));
         self.max_indexing_memory = self
             .max_indexing_memory
             .or_else(|| env_size("MEILI_MAX_INDEXING_MEMORY"));

@@ -15,6 +15,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::batch::{next_batch, Batch, Plan};
+use crate::dumps;
 use crate::engine::{Engine, Failure};
 use crate::error::{coded, heed_error, milli_error};
 use crate::files::Files;
@@ -275,6 +276,7 @@ impl Scheduler {
             return Ok(match jobs[0].work {
                 Work::CancelTasks { .. } => self.cancel(jobs)?,
                 Work::SwapIndexes { .. } => self.swap_indexes(jobs)?,
+                Work::CreateDump { .. } => self.create_dump(jobs)?,
                 _ => self.delete_tasks(jobs)?,
             });
         };
@@ -386,6 +388,21 @@ impl Scheduler {
             },
             ..Ended::new(jobs)
         })
+    }
+
+    fn create_dump(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {
+        let Work::CreateDump {
+            folder,
+            keys,
+            features,
+        } = &jobs[0].work
+        else {
+            return Err(Error::internal("not a dump"));
+        };
+        let uid = dumps::make(folder, keys, features, &self.indexes, &self.queue)?;
+        jobs[0].task.status = Status::Succeeded;
+        jobs[0].task.details = Some(json!({ "dumpUid": uid }));
+        Ok(Ended::new(jobs))
     }
 
     fn cancel(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {

@@ -29,7 +29,7 @@ pub use parts::{
     Embedder, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance,
     Wildcard,
 };
-pub use view::view;
+pub use view::{revealed, view};
 
 /// What a settings request says, and what a settings answer shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserr, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 //! Shapes follow `crates/meilisearch-types/src/tasks.rs` and `task_view.rs` at 1.15.1. Details are kept as the JSON
 //! object that clients see, because nothing else reads them.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use time::OffsetDateTime;
@@ -168,6 +170,12 @@ pub enum Work {
         query: String,
         tasks: Vec<u32>,
     },
+    /// Keys and features are those of when it was asked for, as in Meilisearch.
+    CreateDump {
+        folder: PathBuf,
+        keys: Vec<Value>,
+        features: Value,
+    },
 }
 
 fn yes() -> bool {
@@ -189,6 +197,7 @@ impl Work {
             Work::SwapIndexes { .. } => Kind::IndexSwap,
             Work::CancelTasks { .. } => Kind::TaskCancelation,
             Work::DeleteTasks { .. } => Kind::TaskDeletion,
+            Work::CreateDump { .. } => Kind::DumpCreation,
         }
     }
 
@@ -231,6 +240,7 @@ impl Work {
             Work::DeleteTasks { query, tasks } => {
                 json!({"matchedTasks": tasks.len(), "deletedTasks": null, "originalFilter": query})
             }
+            Work::CreateDump { .. } => json!({ "dumpUid": null }),
         }
     }
 

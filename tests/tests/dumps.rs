@@ -1,4 +1,4 @@
-//! Moving in and back: dumps of a cluster into another, and copies of one node over HTTP.
+//! Moving in and back: dumps of a cluster into one node, of one node into a cluster, and copies over HTTP.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -190,7 +190,7 @@ fn import(cluster: &Target, path: &Path) -> Value {
 }
 
 #[test]
-fn a_clusters_dump_goes_into_another_cluster() {
+fn a_clusters_dump_goes_into_one_node_and_into_another_cluster() {
     let fleet = Fleet::start(Plan {
         replication_factor: 2,
         ..Plan::default()
@@ -230,19 +230,24 @@ fn a_clusters_dump_goes_into_another_cluster() {
         "{end}"
     );
     assert_same(&before, &content(&target));
+
+    let lone = Lone::start_with(&["--import-dump".as_ref(), path.as_os_str()]);
+    assert_same(&before, &content(&lone.target()));
+    assert_eq!(keys(&cluster), keys(&lone.target()));
 }
 
 #[test]
-fn a_dump_goes_into_a_cluster_before_clients_do() {
-    let first = Fleet::start(Plan::default());
-    fill(&first.target("cluster"));
-    let before = content(&first.target("cluster"));
-    let path = dump(&first.target("cluster"), &first.folder().join("dumps"));
-    let other = Fleet::start_with(
+fn one_nodes_dump_goes_into_a_cluster_before_clients_do() {
+    let lone = Lone::start();
+    fill(&lone.target());
+    let before = content(&lone.target());
+    let path = dump(&lone.target(), &lone.folder().join("dumps"));
+    let fleet = Fleet::start_with(
         Plan::default(),
         &["--import-dump".as_ref(), path.as_os_str()],
     );
-    assert_same(&before, &content(&other.target("another cluster")));
+    assert_same(&before, &content(&fleet.target("cluster")));
+    assert_eq!(keys(&lone.target()), keys(&fleet.target("cluster")));
 }
 
 #[test]

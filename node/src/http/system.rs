@@ -12,14 +12,14 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::indexes::IndexStats;
-use super::{blocking, body, json, Answer, Shared, Who};
+use super::{blocking, body, enqueue, json, Answer, Shared, Who};
 use crate::deserialize::read_json;
 use crate::error::{heed_error, milli_error};
 use crate::features::Change;
+use crate::tasks::Work;
 
 /// Routes of Meilisearch that an embedded node does not have; they say so.
 pub const NOT_HERE: &[&str] = &[
-    "/dumps",
     "/snapshots",
     "/network",
     "/logs/stream",
@@ -31,6 +31,18 @@ pub const NOT_HERE: &[&str] = &[
 /// 501 `miroir_not_implemented`.
 pub async fn unwilling(path: MatchedPath) -> Answer {
     Err(Error::not_implemented(format!("`{}` on an embedded node", path.as_str())).into())
+}
+
+/// Asks for a dump.
+pub async fn dump(State(app): Shared) -> Answer {
+    let features = serde_json::to_value(app.features.flags());
+    let (keys, _) = app.keys.page(0, usize::MAX);
+    let work = Work::CreateDump {
+        folder: app.dump_folder.clone(),
+        keys: keys.iter().map(miroir_dump::key_line).collect(),
+        features: features.map_err(|error| Error::internal(error.to_string()))?,
+    };
+    enqueue(&app, StatusCode::ACCEPTED, None, work).await
 }
 
 pub async fn root() -> Answer {

@@ -17,6 +17,13 @@ const DEFAULT_MAX_TOTAL_HITS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// The settings of `index` as GET answers them; secrets are masked.
 pub fn view(index: &Index, rtxn: &RoTxn) -> Result<Settings, milli::Error> {
+    let mut settings = revealed(index, rtxn)?;
+    settings.hide_secrets();
+    Ok(settings)
+}
+
+/// The same with its secrets, for dumps.
+pub fn revealed(index: &Index, rtxn: &RoTxn) -> Result<Settings, milli::Error> {
     let or_reset =
         |value: Option<Vec<String>>| Wildcard(value.map_or(Setting::Reset, Setting::Set));
     let owned = |fields: Vec<&str>| fields.into_iter().map(String::from).collect();
@@ -25,7 +32,7 @@ pub fn view(index: &Index, rtxn: &RoTxn) -> Result<Settings, milli::Error> {
         None => BTreeSet::new(),
     };
     let embedders = index.embedding_configs(rtxn)?.into_iter();
-    let mut settings = Settings {
+    Ok(Settings {
         displayed_attributes: or_reset(index.displayed_fields(rtxn)?.map(owned)),
         searchable_attributes: or_reset(index.user_defined_searchable_fields(rtxn)?.map(owned)),
         filterable_attributes: Setting::Set(index.filterable_attributes_rules(rtxn)?),
@@ -68,9 +75,7 @@ pub fn view(index: &Index, rtxn: &RoTxn) -> Result<Settings, milli::Error> {
                 .map(Into::into)
                 .unwrap_or_default(),
         ),
-    };
-    settings.hide_secrets();
-    Ok(settings)
+    })
 }
 
 fn typo_tolerance(index: &Index, rtxn: &RoTxn) -> Result<TypoTolerance, milli::Error> {
