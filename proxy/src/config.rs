@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use miroir_router::{Layout, LayoutNode, LayoutSpec};
+use miroir_router::{Layout, LayoutNode, LayoutSpec, Policy};
 use miroir_rt::DriverChoice;
 use miroir_webhooks::Networks;
 use serde::Deserialize;
@@ -47,6 +47,8 @@ pub struct Config {
     /// Largest request body after decompression, in bytes.
     pub body_bytes_max: usize,
     pub unavailable_shards: UnavailableShards,
+    /// What may override the choice of copies that searches are answered from.
+    pub reads: Policy,
     /// How often all copies are compared; zero: never.
     pub anti_entropy_interval: Duration,
 }
@@ -126,10 +128,18 @@ struct File {
     admin: FileAdmin,
     server: FileServer,
     unavailable_shard_policy: Option<UnavailableShards>,
+    reads: FileReads,
     anti_entropy: FileAntiEntropy,
     task_webhook_url: Option<String>,
     task_webhook_authorization_header: Option<String>,
     allowed_ip_networks: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileReads {
+    hedging: Option<bool>,
+    avoid_slow_nodes: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -340,6 +350,10 @@ impl File {
             unavailable_shards: self
                 .unavailable_shard_policy
                 .unwrap_or(UnavailableShards::Error),
+            reads: Policy {
+                hedging: self.reads.hedging.unwrap_or(true),
+                avoid_slow_nodes: self.reads.avoid_slow_nodes.unwrap_or(true),
+            },
             anti_entropy_interval: match self.anti_entropy.interval {
                 None => DEFAULT_ANTI_ENTROPY_INTERVAL,
                 Some(value) => interval(&value)?,

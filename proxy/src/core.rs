@@ -42,11 +42,12 @@ impl App {
     pub fn new(shared: Arc<Shared>, pools: Pools) -> App {
         let reader = shared.control.publisher().reader();
         let node_key = shared.config.node_master_key.as_deref().map(Rc::from);
+        let replicas = RefCell::new(Replicas::new(shared.config.reads));
         App {
             shared,
             reader,
             pools,
-            replicas: RefCell::default(),
+            replicas,
             began: Instant::now(),
             node_key,
         }

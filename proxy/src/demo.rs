@@ -171,6 +171,7 @@ impl Arguments {
                 .unwrap_or(miroir_rt::DriverChoice::Auto),
             body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
+            reads: Default::default(),
             log_format: LogFormat::from_environment(),
             slow_search: Some(std::time::Duration::from_millis(SLOW_SEARCH_MS)),
         }

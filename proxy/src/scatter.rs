@@ -16,7 +16,9 @@ use futures_util::future::join_all;
 use miroir_api::Error;
 use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
-use miroir_router::{read_plan, Index, NodeIdx, ReadPlan, ReadTarget, RoutingTable, Shard};
+use miroir_router::{
+    read_plan, Index, NodeIdx, ReadPlan, ReadTarget, Replicas, RoutingTable, Shard,
+};
 
 use crate::core::App;
 
@@ -128,9 +130,8 @@ impl App {
         let mut progress: Vec<Progress> = legs.iter().map(|_| Progress::new()).collect();
         let hedged = Cell::new(0);
         let mut retries = false;
-        let explores = self.replicas.borrow_mut().explores();
         loop {
-            let asked = self.plan_round(table, legs, &mut progress, explores);
+            let asked = self.plan_round(table, legs, &mut progress);
             if asked.is_empty() {
                 break;
             }
@@ -172,7 +173,6 @@ impl App {
         table: &RoutingTable,
         legs: &[Leg<'_>],
         progress: &mut [Progress],
-        explores: bool,
     ) -> Vec<(usize, ReadTarget)> {
         let mut asked = Vec::new();
         for (position, (leg, progress)) in legs.iter().zip(progress).enumerate() {
@@ -180,7 +180,7 @@ impl App {
                 continue;
             };
             let only = pending.as_deref().or(leg.wanted.only);
-            let plan = self.plan(table, &leg.wanted, only, &progress.failed, explores);
+            let plan = self.plan(table, &leg.wanted, only, &progress.failed);
             progress.gathered.missing.extend(&plan.uncovered);
             asked.extend(plan.targets.into_iter().map(|target| (position, target)));
         }
@@ -194,12 +194,12 @@ impl App {
         wanted: &Wanted,
         only: Option<&[Shard]>,
         failed: &[NodeIdx],
-        explores: bool,
     ) -> ReadPlan {
         let replicas = self.replicas.borrow();
         let layout = &wanted.index.layout;
         let not_failed = |node: NodeIdx| !failed.contains(&node);
         let up = |node: NodeIdx| not_failed(node) && table.nodes[usize::from(node.0)].is_up();
+        let explores = Replicas::explores(wanted.seed, self.now());
         let quick = |node: NodeIdx| up(node) && (explores || !replicas.is_shunned(node));
         let mut plan = read_plan(layout, only, wanted.seed, quick);
         let tiers: [&dyn Fn(NodeIdx) -> bool; 2] = [&up, &not_failed];

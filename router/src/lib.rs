@@ -33,6 +33,6 @@ pub use plan::{
     diverged, judge, read_plan, write_plan, Fate, ReadPlan, ReadTarget, Verdict, WriteTarget,
 };
 pub use publish::{Pinned, Publisher, Quiesced, Reader};
-pub use replicas::{Ended, Replicas};
+pub use replicas::{Ended, Policy, Replicas};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
 pub use table::{FacetOrder, FilterableRule, Index, Node, RoutingTable, SearchSettings};

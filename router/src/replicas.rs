@@ -4,7 +4,8 @@
 //! Load overrides that only where it must: a node whose expected cost is several times that of the best is *shunned*,
 //! left out where another copy can answer, until it costs less again. The cost is the moving average of its latency, times
 //! the requests that wait there, over the share of them that it answers (after C3, Suresh et al., NSDI 2015). One search in
-//! twenty ignores it: without that, nobody would learn that a node has recovered.
+//! twenty ignores it: without that, nobody would learn that a node has recovered. Which ones goes by the query's hash, too,
+//! and changes slowly, so that all pages of a search do alike.
 //!
 //! A copy that does not answer when nearly all answers have come is *hedged*: another one is asked as well, and the first
 //! good answer counts (Dean and Barroso, "The Tail at Scale", 2013). Hedges are paid out of a budget, so that they cannot
@@ -38,8 +39,9 @@ const HEDGE_UNKNOWN: Duration = Duration::from_millis(200);
 const REQUESTS_PER_HEDGE: u32 = 20;
 /// The most that is saved up for a bad moment.
 const HEDGES_SAVED_MAX: u32 = 10;
-/// A search in so many ignores who is shunned.
-const SEARCHES_PER_EXPLORATION: u32 = 20;
+/// A search in so many ignores who is shunned; for so long it is the same ones.
+const SEARCHES_PER_EXPLORATION: u64 = 20;
+const EXPLORATION: Duration = Duration::from_secs(10);
 /// Shunned from this many times the cost of the best, and until this many.
 const SHUN_FACTOR: f32 = 4.0;
 const FORGIVE_FACTOR: f32 = 2.0;
@@ -53,11 +55,29 @@ const PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// Weight of the newest observation in the averages.
 const NEWEST: f32 = 0.1;
 
+/// What may override the choice of copies that the query's hash makes. A node that fails or hangs is left in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// A late copy is hedged.
+    pub hedging: bool,
+    /// Slow nodes are shunned.
+    pub avoid_slow_nodes: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            hedging: true,
+            avoid_slow_nodes: true,
+        }
+    }
+}
+
 /// What one core knows of all nodes.
 #[derive(Default, Debug)]
 pub struct Replicas {
+    policy: Policy,
     nodes: Vec<Seen>,
-    searches: u32,
     /// In requests: see [`REQUESTS_PER_HEDGE`].
     savings: u32,
 }
@@ -78,10 +98,19 @@ struct Seen {
 }
 
 impl Replicas {
-    /// A search begins; says whether it explores.
-    pub fn explores(&mut self) -> bool {
-        self.searches = self.searches.wrapping_add(1);
-        self.searches.is_multiple_of(SEARCHES_PER_EXPLORATION)
+    pub fn new(policy: Policy) -> Self {
+        Replicas {
+            policy,
+            ..Replicas::default()
+        }
+    }
+
+    /// Whether a search, by the hash that chooses its copies, ignores at `now` who is shunned.
+    pub fn explores(seed: u64, now: Duration) -> bool {
+        let period = now.as_secs() / EXPLORATION.as_secs();
+        // the golden ratio spreads neighbours (Knuth, TAOCP 3, 6.4)
+        let mixed = (seed ^ period).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        mixed.is_multiple_of(SEARCHES_PER_EXPLORATION)
     }
 
     /// A request is sent.
@@ -103,7 +132,7 @@ impl Replicas {
         let price = u32::try_from(requests)
             .unwrap_or(u32::MAX)
             .saturating_mul(REQUESTS_PER_HEDGE);
-        let affordable = price <= self.savings;
+        let affordable = self.policy.hedging && price <= self.savings;
         if affordable {
             self.savings -= price;
         }
@@ -158,7 +187,7 @@ impl Replicas {
 
     /// Whether a search is to be spared the node where another copy can answer.
     pub fn is_shunned(&self, node: NodeIdx) -> bool {
-        self.get(node).is_some_and(|seen| seen.shunned)
+        self.policy.avoid_slow_nodes && self.get(node).is_some_and(|seen| seen.shunned)
     }
 
     /// After how long another copy is asked as well, if `others` can answer instead of `node`: when either the node would

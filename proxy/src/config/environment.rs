@@ -49,6 +49,7 @@ const SECTIONS: &[&str] = &[
     "dumps",
     "admin",
     "server",
+    "reads",
     "anti_entropy",
     "log",
 ];

@@ -132,7 +132,7 @@ proptest! {
         // One of two nodes is slow for a while.
         core.run(2000, |node, i| if node == B { fast.latency(i) + MS * slow_ms } else { fast.latency(i) });
         let slow = core.take();
-        core.run(2000, |_, i| fast.latency(i));
+        core.run(4000, |_, i| fast.latency(i));
         let after = core.take();
         prop_assert!(calm.hedges * 20 <= calm.searches && slow.hedges * 20 <= slow.searches + 200);
         // The first ones, and those that explore, met it.
@@ -176,7 +176,7 @@ struct Figures {
 impl Core {
     fn run(&mut self, searches: u64, latency: impl Fn(NodeIdx, u64) -> Duration) {
         for i in 0..searches {
-            let explores = self.replicas.explores();
+            let explores = Replicas::explores(i, self.now);
             let preferred = if i % 2 == 0 { A } else { B };
             let other = if preferred == A { B } else { A };
             let (first, second) = match self.replicas.is_shunned(preferred) && !explores {
