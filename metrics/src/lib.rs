@@ -148,10 +148,35 @@ impl Metric for Gauge {
     }
 }
 
+/// Counts for each node, by its position; made when they are first needed.
+struct Nodes<const CELLS: usize>([OnceLock<Box<Lines<CELLS>>>; NODES_MAX]);
+
+impl<const CELLS: usize> Nodes<CELLS> {
+    const fn new() -> Self {
+        Nodes([const { OnceLock::new() }; NODES_MAX])
+    }
+
+    fn at(&self, node: u16) -> &Lines<CELLS> {
+        let place = usize::from(node).min(NODES_MAX - 1);
+        self.0[place].get_or_init(|| Box::new(Lines::new()))
+    }
+
+    /// Those that were counted for and have a name, with their label.
+    fn named<'a>(
+        &'a self,
+        node: &'a dyn Fn(usize) -> Option<String>,
+    ) -> impl Iterator<Item = (String, &'a Lines<CELLS>)> {
+        self.0.iter().enumerate().filter_map(|(place, lines)| {
+            let lines: &Lines<CELLS> = lines.get()?;
+            Some((Page::label("node", &node(place)?), lines))
+        })
+    }
+}
+
 /// A counter or a gauge for each node, by its position.
 pub struct PerNode {
     family: Family,
-    nodes: [OnceLock<Box<Lines<1>>>; NODES_MAX],
+    nodes: Nodes<1>,
 }
 
 impl PerNode {
@@ -166,21 +191,16 @@ impl PerNode {
     const fn of(family: Family) -> Self {
         PerNode {
             family,
-            nodes: [const { OnceLock::new() }; NODES_MAX],
+            nodes: Nodes::new(),
         }
     }
 
     pub fn raise(&self, node: u16) {
-        self.at(node).add(0, 1);
+        self.nodes.at(node).add(0, 1);
     }
 
     pub fn lower(&self, node: u16) {
-        self.at(node).add(0, 1_u64.wrapping_neg());
-    }
-
-    fn at(&self, node: u16) -> &Lines<1> {
-        let place = usize::from(node).min(NODES_MAX - 1);
-        self.nodes[place].get_or_init(|| Box::new(Lines::new()))
+        self.nodes.at(node).add(0, 1_u64.wrapping_neg());
     }
 }
 
@@ -191,10 +211,8 @@ impl Metric for PerNode {
 
     fn write(&self, page: &mut Page, node: &dyn Fn(usize) -> Option<String>) {
         page.family(&self.family);
-        for (place, lines) in self.nodes.iter().enumerate() {
-            if let Some((lines, name)) = lines.get().zip(node(place)) {
-                page.sample(&Page::label("node", &name), lines.level());
-            }
+        for (label, lines) in self.nodes.named(node) {
+            page.sample(&label, lines.level());
         }
     }
 }
@@ -268,7 +286,7 @@ impl<const SERIES: usize> Metric for Latencies<SERIES> {
 /// How long each node took.
 pub struct NodeLatencies {
     family: Family,
-    nodes: [OnceLock<Box<Lines<CELLS>>>; NODES_MAX],
+    nodes: Nodes<CELLS>,
 }
 
 impl NodeLatencies {
@@ -276,16 +294,12 @@ impl NodeLatencies {
     pub const fn new(name: &'static str, help: &'static str) -> Self {
         NodeLatencies {
             family: Family::histogram(name, help, "node"),
-            nodes: [const { OnceLock::new() }; NODES_MAX],
+            nodes: Nodes::new(),
         }
     }
 
     pub fn observe(&self, node: u16, took: Duration) {
-        let place = usize::from(node).min(NODES_MAX - 1);
-        observe(
-            self.nodes[place].get_or_init(|| Box::new(Lines::new())),
-            took,
-        );
+        observe(self.nodes.at(node), took);
     }
 }
 
@@ -296,10 +310,8 @@ impl Metric for NodeLatencies {
 
     fn write(&self, page: &mut Page, node: &dyn Fn(usize) -> Option<String>) {
         page.family(&self.family);
-        for (place, lines) in self.nodes.iter().enumerate() {
-            if let Some((lines, name)) = lines.get().zip(node(place)) {
-                write_histogram(page, &Page::label("node", &name), lines);
-            }
+        for (label, lines) in self.nodes.named(node) {
+            write_histogram(page, &label, lines);
         }
     }
 }
