@@ -1,15 +1,19 @@
 //! The load itself: connections that ask, and a pacer that says when.
+//!
+//! It runs on one core on the same runtime as Miroir: a client that costs more than the server would measure itself.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use hdrhistogram::Histogram;
+use miroir_net::client::{OutRequest, Pools};
 use tokio::sync::Semaphore;
 
 use crate::target::{Answer, Target};
-use crate::Error;
 
 /// What to do.
 pub struct Plan {
@@ -17,13 +21,15 @@ pub struct Plan {
     /// Requests started a second; None: closed loop.
     pub rate: Option<f64>,
     pub duration: Duration,
-    /// Search bodies, taken in turn.
-    pub bodies: Vec<String>,
+    /// Taken in turn.
+    pub requests: Vec<OutRequest>,
+    /// Closed loop: each request is sent once, and the end of the last one is the end.
+    pub once: bool,
 }
 
 /// What came of it.
 pub struct Outcome {
-    /// Of answers with status 200, in microseconds.
+    /// Of answers with a status of success, in microseconds.
     pub latency_us: Histogram<u64>,
     pub answers: BTreeMap<Answer, u64>,
     /// Open loop: requests whose time had come, but that no connection was free to send. Each is in `latency_us` with
@@ -34,7 +40,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new() -> Outcome {
+    pub fn new() -> Outcome {
         // Bounds that are constants within what the histogram supports.
         let latency_us =
             Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).unwrap_or_else(|_| unreachable!());
@@ -46,13 +52,18 @@ impl Outcome {
         }
     }
 
-    /// Answers with status 200.
+    /// Answers with a status of success.
     pub fn succeeded(&self) -> u64 {
         let ok = self
             .answers
             .iter()
             .filter(|(answer, _)| matches!(answer, Answer::Ok { .. }));
         ok.map(|(_, count)| count).sum()
+    }
+
+    /// Every other answer, and requests that got none.
+    pub fn failed(&self) -> u64 {
+        self.answers.values().sum::<u64>() - self.succeeded()
     }
 
     fn record(&mut self, answer: Answer, latency: Duration) {
@@ -63,17 +74,19 @@ impl Outcome {
         *self.answers.entry(answer).or_default() += 1;
     }
 
-    fn add(&mut self, other: Outcome) {
+    pub fn add(&mut self, other: Outcome) {
         // Both have the same bounds.
         let _ = self.latency_us.add(&other.latency_us);
         for (answer, count) in other.answers {
             *self.answers.entry(answer).or_default() += count;
         }
+        self.unsent += other.unsent;
+        self.elapsed += other.elapsed;
     }
 }
 
-/// Runs the plan to its end.
-pub async fn run(target: &Target, plan: &Plan) -> Result<Outcome, Error> {
+/// Runs the plan to its end. Call it on a core.
+pub async fn run(target: &Target, plan: &Plan) -> Outcome {
     let start = Instant::now();
     let schedule = Arc::new(Schedule {
         start,
@@ -86,25 +99,17 @@ pub async fn run(target: &Target, plan: &Plan) -> Result<Outcome, Error> {
         let schedule = schedule.clone();
         std::thread::spawn(move || schedule.pace(interval))
     });
-    let bodies: Arc<[String]> = plan.bodies.clone().into();
-    let mut workers = Vec::new();
-    for _ in 0..plan.connections {
-        let worker = Worker {
-            target: target.clone(),
-            connection: target.connection()?,
-            schedule: schedule.clone(),
-            bodies: bodies.clone(),
-        };
-        workers.push(tokio::spawn(worker.run()));
-    }
-    let mut outcome = Outcome::new();
-    for worker in workers {
-        // A worker that panicked has nothing to add.
-        if let Ok(part) = worker.await {
-            outcome.add(part);
-        }
-    }
+    let outcome = RefCell::new(Outcome::new());
+    let worker = Worker {
+        target,
+        connections: &Target::connections(plan.connections),
+        schedule: &schedule,
+        plan,
+        outcome: &outcome,
+    };
+    join_all((0..plan.connections).map(|_| worker.run())).await;
     let last_answer = Instant::now();
+    let mut outcome = outcome.into_inner();
     outcome.elapsed = last_answer - start;
     if let (Some(pacer), Some(interval)) = (pacer, schedule.interval) {
         let due = pacer.join().unwrap_or(0);
@@ -118,7 +123,7 @@ pub async fn run(target: &Target, plan: &Plan) -> Result<Outcome, Error> {
                 .saturating_record(waited.as_micros() as u64);
         }
     }
-    Ok(outcome)
+    outcome
 }
 
 /// When requests start.
@@ -163,23 +168,26 @@ impl Schedule {
     }
 }
 
-/// One connection.
-struct Worker {
-    target: Target,
-    connection: reqwest::Client,
-    schedule: Arc<Schedule>,
-    bodies: Arc<[String]>,
+/// One connection at a time of those that all share.
+struct Worker<'a> {
+    target: &'a Target,
+    connections: &'a Pools,
+    schedule: &'a Schedule,
+    plan: &'a Plan,
+    outcome: &'a RefCell<Outcome>,
 }
 
-impl Worker {
-    async fn run(self) -> Outcome {
-        let mut outcome = Outcome::new();
+impl Worker<'_> {
+    async fn run(&self) {
+        let requests = &self.plan.requests;
         while let Some((number, start)) = self.schedule.next().await {
-            let body = self.bodies[(number % self.bodies.len() as u64) as usize].clone();
-            let answer = self.target.search(&self.connection, body).await;
-            outcome.record(answer, start.elapsed());
+            if self.plan.once && number >= requests.len() as u64 {
+                return;
+            }
+            let request = &requests[(number % requests.len() as u64) as usize];
+            let answer = self.target.send(self.connections, request).await;
+            self.outcome.borrow_mut().record(answer, start.elapsed());
         }
-        outcome
     }
 }
 
@@ -187,9 +195,13 @@ const LATENCY_US_MAX: u64 = 120_000_000;
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use miroir_net::{Request, Response};
+    use miroir_rt::{block_on, DriverChoice, Shutdown};
+
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use crate::target::searches;
 
     fn plan(rate: Option<f64>) -> Plan {
         let bodies = vec!["{\"q\":\"good\"}".into(), "{\"q\":\"bad\"}".into()];
@@ -197,24 +209,27 @@ mod tests {
             connections: 3,
             rate,
             duration: Duration::from_millis(200),
-            bodies,
+            requests: searches("movies", Some("key"), bodies),
+            once: false,
         }
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_closed_loop_counts_answers_by_their_status() {
-        let target = Target::new(&serve().await, "movies", Some("key".into()));
-        let outcome = run(&target, &plan(None)).await.unwrap();
+    fn on_a_core<T>(future: impl std::future::Future<Output = T>) -> T {
+        block_on(DriverChoice::Auto, future).unwrap()
+    }
+
+    #[test]
+    fn a_closed_loop_counts_answers_by_their_status() {
+        let outcome = on_a_core(async { run(&serve(), &plan(None)).await });
         assert!(outcome.succeeded() > 0);
         assert_eq!(outcome.latency_us.len(), outcome.succeeded());
         assert!(outcome.answers[&Answer::Status(503)] > 0);
         assert_eq!(outcome.unsent, 0);
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_open_loop_accounts_for_every_request_that_was_due() {
-        let target = Target::new(&serve().await, "movies", None);
-        let outcome = run(&target, &plan(Some(500.0))).await.unwrap();
+    #[test]
+    fn an_open_loop_accounts_for_every_request_that_was_due() {
+        let outcome = on_a_core(async { run(&serve(), &plan(Some(500.0))).await });
         let sent: u64 = outcome.answers.values().sum();
         assert_eq!(sent + outcome.unsent, 100);
         assert_eq!(
@@ -223,57 +238,49 @@ mod tests {
         );
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn nobody_there_is_an_error_before_the_run() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        drop(listener);
-        let error = Target::new(&url, "movies", None)
-            .check("{}")
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("is a server running there"), "{error}");
-        let refused = Target::new(&serve().await, "movies", None)
-            .check("{\"q\":\"bad\"}")
-            .await
-            .unwrap_err();
-        assert!(
-            refused.to_string().contains("answers 503: down"),
-            "{refused}"
-        );
+    #[test]
+    fn what_is_sent_once_is_sent_once() {
+        let once = Plan {
+            duration: Duration::from_secs(60),
+            once: true,
+            ..plan(None)
+        };
+        let outcome = on_a_core(async { run(&serve(), &once).await });
+        assert_eq!(outcome.answers.values().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn nobody_there_is_an_error_before_the_run() {
+        on_a_core(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            drop(listener);
+            let requests = plan(None).requests;
+            let error = Target::parse(&url).unwrap().check(&requests[0]).await;
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("is a server running there"), "{error}");
+            let refused = serve().check(&requests[1]).await.unwrap_err();
+            assert!(
+                refused.to_string().contains("answers 503: down"),
+                "{refused}"
+            );
+        });
     }
 
     /// Answers 503 to the query `bad`, 200 to any other.
-    async fn serve() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    fn serve() -> Target {
+        let listener = miroir_net::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while stream
-                        .read_buf(&mut request)
-                        .await
-                        .is_ok_and(|read| read > 0)
-                    {
-                        let text = String::from_utf8_lossy(&request);
-                        // Both bodies end the request; the rest of it is of no interest.
-                        let answer = match (text.ends_with("\"bad\"}"), text.ends_with('}')) {
-                            (true, _) => {
-                                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\ndown"
-                            }
-                            (_, true) => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-                            _ => continue,
-                        };
-                        request.clear();
-                        if stream.write_all(answer.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
+        let answer = |request: Request| async move {
+            match request.body.ends_with(b"\"bad\"}") {
+                true => Response::text(503, "text/plain", "down"),
+                false => Response::json(200, "{}"),
             }
+        };
+        miroir_rt::spawn_background(async move {
+            let limits = Rc::default();
+            let _ = miroir_net::serve(listener, Rc::new(answer), limits, Shutdown::new()).await;
         });
-        url
+        Target::parse(&url).unwrap()
     }
 }

@@ -1,20 +1,23 @@
-//! The server under load: one search route.
+//! The servers under load: where they are, and the requests that they are sent.
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use bytes::Bytes;
+use miroir_net::client::{ErrorKind, OutRequest, PoolConfig, Pools};
 
 use crate::Error;
 
-/// Where searches go.
-#[derive(Clone)]
+/// A server.
+#[derive(Clone, Debug)]
 pub struct Target {
+    /// What the report calls it.
+    pub name: String,
     pub url: String,
-    pub index: String,
-    authorization: Option<String>,
+    /// `host:port`.
+    address: String,
 }
 
-/// How one search ended.
+/// How one request ended.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Answer {
     Ok {
@@ -28,94 +31,123 @@ pub enum Answer {
 }
 
 impl Target {
-    pub fn new(url: &str, index: &str, key: Option<String>) -> Target {
-        Target {
-            url: url.trim_end_matches('/').to_owned(),
-            index: index.to_owned(),
-            authorization: key.map(|key| format!("Bearer {key}")),
-        }
-    }
-
-    /// A client that keeps exactly one connection.
-    pub fn connection(&self) -> Result<reqwest::Client, Error> {
-        let client = reqwest::Client::builder()
-            .pool_max_idle_per_host(1)
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()?;
-        Ok(client)
-    }
-
-    /// Asks once, so that a wrong address, key or index is a message and not ten seconds of errors.
-    pub async fn check(&self, body: &str) -> Result<(), Error> {
-        let response = self
-            .request(&self.connection()?, body.to_owned())
-            .send()
-            .await;
-        let response = response.map_err(|error| Error::Unreachable {
-            url: self.url.clone(),
-            reason: root_cause(&error),
-        })?;
-        let status = response.status().as_u16();
-        if status == 200 {
-            return Ok(());
-        }
-        let hint = match status {
-            401 | 403 => " (pass the key with --key)",
-            404 => " (name an existing index with --index)",
-            _ => "",
+    /// `URL` or `NAME=URL`.
+    ///
+    /// # Errors
+    /// What is no `http://` address of a server.
+    pub fn parse(text: &str) -> Result<Target, Error> {
+        let (name, url) = match text.split_once('=') {
+            Some((name, url)) => (name, url),
+            None => (text, text),
         };
-        let body = response.text().await.unwrap_or_default();
-        Err(Error::Refused {
-            url: self.url.clone(),
-            status,
-            body,
-            hint,
+        let url = url.trim_end_matches('/');
+        let address = url
+            .strip_prefix("http://")
+            .filter(|address| !address.is_empty() && !address.contains('/'))
+            .ok_or_else(|| {
+                Error::Argument(format!(
+                    "`{url}` is not an address such as http://127.0.0.1:7700"
+                ))
+            })?;
+        let port = if address.contains(':') { "" } else { ":80" };
+        Ok(Target {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            address: format!("{address}{port}"),
         })
     }
 
-    /// Sends one search and reads its answer to the end.
-    pub async fn search(&self, connection: &reqwest::Client, body: String) -> Answer {
-        let failed = |error: reqwest::Error| {
-            Answer::Failed(match () {
-                () if error.is_timeout() => "timeout",
-                () if error.is_connect() => "connect",
-                () => "broken connection",
-            })
-        };
-        let response = match self.request(connection, body).send().await {
-            Ok(response) => response,
-            Err(error) => return failed(error),
-        };
-        let status = response.status().as_u16();
-        let degraded = response.headers().contains_key("x-miroir-degraded");
-        match response.bytes().await {
-            Err(error) => failed(error),
-            Ok(_) if status == 200 => Answer::Ok { degraded },
-            Ok(_) => Answer::Status(status),
+    /// Connections of this core, at most so many. Call it on a core.
+    pub fn connections(most: usize) -> Pools {
+        Pools::new(PoolConfig {
+            connections_max: most,
+            idle_max: most,
+            ..PoolConfig::default()
+        })
+    }
+
+    /// Asks once, so that a wrong address, key or index is a message and not ten seconds of errors.
+    pub async fn check(&self, request: &OutRequest) -> Result<(), Error> {
+        let pools = Target::connections(1);
+        let reply = pools.send(&self.address, request, TIMEOUT).await;
+        let reply = reply.map_err(|error| Error::Unreachable {
+            url: self.url.clone(),
+            reason: error.reason,
+        })?;
+        if reply.is_success() {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            url: self.url.clone(),
+            status: reply.status,
+            body: String::from_utf8_lossy(&reply.body).into_owned(),
+            hint: match reply.status {
+                401 | 403 => " (pass the key with --key)",
+                404 => " (name an existing index with --index)",
+                _ => "",
+            },
+        })
+    }
+
+    /// Sends one request and reads its answer to the end.
+    pub async fn send(&self, pools: &Pools, request: &OutRequest) -> Answer {
+        match pools.send(&self.address, request, TIMEOUT).await {
+            Ok(reply) if reply.is_success() => Answer::Ok {
+                degraded: reply.headers.get_str("x-miroir-degraded").is_some(),
+            },
+            Ok(reply) => Answer::Status(reply.status),
+            Err(error) => Answer::Failed(match error.kind {
+                ErrorKind::Timeout => "timeout",
+                ErrorKind::Connect | ErrorKind::BackingOff => "connect",
+                ErrorKind::Closed => "broken connection",
+                ErrorKind::Malformed | ErrorKind::TooLarge => "not an answer",
+            }),
         }
     }
 
-    fn request(&self, connection: &reqwest::Client, body: String) -> reqwest::RequestBuilder {
-        let url = format!("{}/indexes/{}/search", self.url, self.index);
-        let request = connection
-            .post(url)
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        match &self.authorization {
-            Some(authorization) => request.header(AUTHORIZATION, authorization),
-            None => request,
-        }
+    /// Reads something of the server as JSON; null where there is none.
+    pub async fn get(&self, pools: &Pools, path: &str, key: Option<&str>) -> serde_json::Value {
+        let request = OutRequest::get(path).bearer(key.map(Into::into));
+        let reply = pools.send(&self.address, &request, TIMEOUT).await;
+        let body = reply.map(|reply| reply.body).unwrap_or_default();
+        serde_json::from_slice(&body).unwrap_or_default()
     }
 }
 
-/// reqwest's own text repeats the address; what is behind it says why.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+/// One search request a body.
+pub fn searches(index: &str, key: Option<&str>, bodies: Vec<String>) -> Vec<OutRequest> {
+    let path = format!("/indexes/{index}/search");
+    posts(&path, key, bodies, true)
+}
+
+/// One request a payload of documents, to be sent once.
+pub fn additions(index: &str, key: Option<&str>, payloads: Vec<String>) -> Vec<OutRequest> {
+    let path = format!("/indexes/{index}/documents");
+    posts(&path, key, payloads, false)
+}
+
+fn posts(path: &str, key: Option<&str>, bodies: Vec<String>, idempotent: bool) -> Vec<OutRequest> {
+    let post = |body: String| {
+        OutRequest::post_json(path, vec![Bytes::from(body)], idempotent).bearer(key.map(Into::into))
+    };
+    bodies.into_iter().map(post).collect()
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_named_or_not() {
+        let target = Target::parse("ours=http://localhost/").unwrap();
+        assert_eq!((&*target.name, &*target.url), ("ours", "http://localhost"));
+        assert_eq!(target.address, "localhost:80");
+        assert_eq!(Target::parse("http://[::1]:7").unwrap().address, "[::1]:7");
+        for wrong in ["https://a", "a=b", "http://", "http://a/b"] {
+            let error = Target::parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("is not an address"), "{error}");
+        }
+    }
+}
