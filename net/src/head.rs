@@ -280,10 +280,10 @@ fn request_framing(headers: &Headers, http_10: bool) -> Result<Framing, HeadErro
 /// What Content-Length and Transfer-Encoding say together; more than one voice is refused.
 fn declared_framing(headers: &Headers, http_10: bool) -> Result<Option<Framing>, HeadError> {
     let mut framing = None;
-    for (name, value) in headers.iter() {
-        let declared = if name.eq_ignore_ascii_case("content-length") {
+    for (name, value) in headers.fields() {
+        let declared = if name.eq_ignore_ascii_case(b"content-length") {
             Framing::Length(parse_length(value)?)
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if http_10 {
                 return Err(HeadError::bad("Transfer-Encoding in HTTP/1.0"));
             }

@@ -39,8 +39,8 @@ impl Headers {
 
     /// The first field of that name, without surrounding blanks.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+        self.fields()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
     }
 
@@ -52,21 +52,24 @@ impl Headers {
 
     /// Every field of that name, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
-        self.iter()
-            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+        self.fields()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
     }
 
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + '_ {
-        self.spans.iter().map(|span| {
-            let name = &self.head[range(span.name)];
-            // The parser lets only token characters pass, which are ASCII.
-            (
-                std::str::from_utf8(name).unwrap_or_default(),
-                &self.head[range(span.value)],
-            )
-        })
+        // The parser lets only token characters pass, which are ASCII.
+        self.fields()
+            .map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// All fields, in order. Looking for one needs no check that names are text: a head is looked through many times.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
+        let head = &self.head[..];
+        self.spans
+            .iter()
+            .map(move |span| (&head[range(span.name)], &head[range(span.value)]))
     }
 
     pub fn len(&self) -> usize {
