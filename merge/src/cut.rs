@@ -32,7 +32,17 @@ pub(crate) fn cut_object(
     cuts: &Cuts,
     out: &mut Ranges,
 ) -> Result<(), Malformed> {
-    Cutter { cuts, out }
+    cut_known(scanner, cuts, None, out)
+}
+
+/// The same where it is known already where one of the members lies, so that it need not be read once more.
+pub(crate) fn cut_known(
+    scanner: &mut Scanner,
+    cuts: &Cuts,
+    known: Option<Range<usize>>,
+    out: &mut Ranges,
+) -> Result<(), Malformed> {
+    Cutter { cuts, known, out }
         .object(scanner, cuts.paths, Level::Document)
         .map(|_| ())
 }
@@ -54,6 +64,8 @@ enum Level {
 
 struct Cutter<'a, 'o> {
     cuts: &'a Cuts<'a>,
+    /// The span of a value that was read before.
+    known: Option<Range<usize>>,
     out: &'o mut Ranges,
 }
 
@@ -84,7 +96,12 @@ impl Cutter<'_, '_> {
         scanner.object(|scanner, key, start| {
             let before = self.mark();
             if self.is_cut(key, paths, level) {
-                scanner.value()?;
+                match &self.known {
+                    Some(known) if known.start == scanner.pos() => scanner.go_to(known.end),
+                    _ => {
+                        scanner.value()?;
+                    }
+                }
                 list.cut += 1;
             } else {
                 list.lead(self.out, start);

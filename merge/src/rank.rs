@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::scan::{Malformed, Scanner, Text};
+use crate::scan::{parse_number, Malformed, Scanner, Text};
 use crate::weighted::Value;
 use crate::MergeError;
 
@@ -346,7 +346,8 @@ struct Fields<'a> {
     order: u64,
     matching_words: u64,
     typo_count: u64,
-    score: Option<f64>,
+    /// As it stands: most rules do not go by it.
+    score: Option<&'a [u8]>,
     attribute_rank: f64,
     word_distance: f64,
     match_type: u8,
@@ -378,9 +379,8 @@ fn read_named<'a>(name: Text<'a>, fields: Fields<'a>) -> Result<Step<'a>, RankEr
         [rule @ .., b':', b'd', b'e', b's', b'c'] => (rule, false),
         hidden if hidden.starts_with(b"<hidden-rule-") => return Ok(Step::Hidden),
         _ => {
-            return Ok(fields
-                .score
-                .map_or(Step::Unknown, |score| Step::Score(positive_zero(score))))
+            let score = fields.score.and_then(parse_number);
+            return Ok(score.map_or(Step::Unknown, |score| Step::Score(positive_zero(score))));
         }
     };
     if rule.starts_with(b"_geoPoint(") {
@@ -403,7 +403,7 @@ impl<'a> Fields<'a> {
                 self.matching_words = scanner.unsigned()?.ok_or(RankError::Malformed)?
             }
             b"typoCount" => self.typo_count = scanner.unsigned()?.ok_or(RankError::Malformed)?,
-            b"score" => self.score = scanner.number()?,
+            b"score" => self.score = scanner.number_text()?,
             b"attributeRankingOrderScore" => {
                 self.attribute_rank = positive_zero(scanner.number()?.unwrap_or(0.0))
             }

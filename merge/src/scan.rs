@@ -207,21 +207,25 @@ impl<'a> Scanner<'a> {
     /// Reads an unsigned integer that fits, or passes over any other value and gives `None`.
     pub fn unsigned(&mut self) -> Result<Option<u64>, Malformed> {
         let span = self.value()?;
-        Ok(std::str::from_utf8(&self.bytes[span])
-            .ok()
-            .and_then(|text| text.parse().ok()))
+        let digits = self.bytes[span].iter();
+        Ok(digits
+            .map(|byte| byte.wrapping_sub(b'0'))
+            .try_fold(0_u64, |sum, digit| {
+                let digit = (digit < 10).then_some(u64::from(digit))?;
+                sum.checked_mul(10)?.checked_add(digit)
+            }))
     }
 
     /// Reads a number, or passes over any other value and gives `None`.
     pub fn number(&mut self) -> Result<Option<f64>, Malformed> {
+        Ok(self.number_text()?.and_then(parse_number))
+    }
+
+    /// The same, left as it stands.
+    pub fn number_text(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         let is_number = matches!(self.peek(), Some(b'-' | b'0'..=b'9'));
         let span = self.value()?;
-        if !is_number {
-            return Ok(None);
-        }
-        Ok(std::str::from_utf8(&self.bytes[span])
-            .ok()
-            .and_then(|text| text.parse().ok()))
+        Ok(is_number.then(|| &self.bytes[span]))
     }
 
     /// The scanned bytes from `span`.
@@ -407,6 +411,11 @@ impl<'a> Scanner<'a> {
             _ => self.malformed(),
         }
     }
+}
+
+/// What a number that was passed over means.
+pub(crate) fn parse_number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// How a string ended.

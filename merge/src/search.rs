@@ -20,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::cut::{cut_object, Cuts, Ranges};
+use crate::cut::{cut_known, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
@@ -317,7 +317,7 @@ fn merge_hits<'s>(
         }
         passed += 1;
         if passed > window.skip {
-            writer.write(bytes, node, hit.span)?;
+            writer.write(bytes, node, hit.span, hit.details)?;
         }
     }
     let full = writer.written == window.take;
@@ -366,7 +366,14 @@ impl<'s, 'r> HitWriter<'s, 'r> {
         }
     }
 
-    fn write(&mut self, bytes: &Bytes, node: usize, hit: Range<usize>) -> Result<(), MergeError> {
+    /// `details`: where its ranking details lie, if that is known.
+    fn write(
+        &mut self,
+        bytes: &Bytes,
+        node: usize,
+        hit: Range<usize>,
+        details: Option<Range<usize>>,
+    ) -> Result<(), MergeError> {
         let cuts = Cuts {
             members: &self.members,
             paths: self.spec.strip_fields,
@@ -374,7 +381,8 @@ impl<'s, 'r> HitWriter<'s, 'r> {
             hit: true,
         };
         self.ranges.clear();
-        cut_object(&mut Scanner::within(bytes, hit), &cuts, &mut self.ranges)
+        let mut scanner = Scanner::within(bytes, hit);
+        cut_known(&mut scanner, &cuts, details, &mut self.ranges)
             .map_err(|error| answer::unreadable(node, error))?;
         if self.written > 0 {
             self.reply.text(b",");

@@ -63,7 +63,7 @@ pub fn merge_hybrid(
     let mut semantic_hits = 0;
     for hit in mixture.hits.iter().skip(window.skip).take(window.take) {
         semantic_hits += u64::from(hit.semantic);
-        writer.write(hit.bytes, hit.node, hit.span.clone())?;
+        writer.write(hit.bytes, hit.node, hit.span.clone(), None)?;
     }
     // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
     let counted = if mixture.words_suffice {

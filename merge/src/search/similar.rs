@@ -78,7 +78,7 @@ pub fn merge_similar(
             candidates = passed as u64 - 1;
             break;
         }
-        writer.write(bytes, node, hit.span)?;
+        writer.write(bytes, node, hit.span, hit.details)?;
     }
     reply.text(b"],\"id\":");
     reply.string(similar.id);
