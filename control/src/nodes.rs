@@ -127,6 +127,12 @@ impl NodeClient {
             .clone()
     }
 
+    /// The version alone: searches ask for it.
+    pub(crate) fn version(&self) -> Option<Version> {
+        let about = self.about.lock().unwrap_or_else(PoisonError::into_inner);
+        about.as_ref().map(|(version, _)| *version)
+    }
+
     pub(crate) fn set_about(&self, version: Version, body: Value) {
         *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, body));
     }

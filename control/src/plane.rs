@@ -104,7 +104,7 @@ impl Plane {
     pub(crate) fn lowest_version(&self) -> Version {
         self.nodes()
             .iter()
-            .filter_map(|client| Some(client.about()?.0))
+            .filter_map(|client| client.version())
             .min()
             .unwrap_or(crate::bootstrap::VERSION_MIN)
     }
