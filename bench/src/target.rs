@@ -62,6 +62,9 @@ impl Target {
         Pools::new(PoolConfig {
             connections_max: most,
             idle_max: most,
+            // A server that is slow to accept is to be measured, not to be spared.
+            connect_timeout: TIMEOUT,
+            backoff_max: PoolConfig::default().backoff_min,
             ..PoolConfig::default()
         })
     }
