@@ -115,7 +115,7 @@ impl Response {
     }
 
     /// The bytes to write, head first. `to_head`: the request was a HEAD, so the body stays here.
-    pub(crate) fn into_wire(self, to_head: bool, http_10: bool, keep_alive: bool) -> Vec<Bytes> {
+    pub fn into_wire(self, to_head: bool, http_10: bool, keep_alive: bool) -> Vec<Bytes> {
         let bodiless = matches!(self.status, 100..=199 | 204 | 304);
         let mut head = BytesMut::with_capacity(256);
         head.put_slice(b"HTTP/1.1 ");

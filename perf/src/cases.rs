@@ -6,7 +6,8 @@ use std::hint::black_box;
 use bytes::Bytes;
 use miroir_merge::{merge_search, split, Format, Paging, Route, Spec};
 use miroir_net::head::{parse_request_head, HeadScanner};
-use miroir_router::{shard_code, shard_of};
+use miroir_net::Response;
+use miroir_router::{read_plan, shard_code, shard_of, Layout, LayoutNode, LayoutSpec, NodeIdx};
 use serde_json::{json, Map, Value};
 
 use crate::corpus;
@@ -25,6 +26,8 @@ pub struct Case {
 pub fn all() -> Vec<Case> {
     let cases = vec![
         request_head(),
+        response_head(),
+        plan(),
         merge("merge_3x20", 3, 20),
         merge("merge_8x100", 8, 100),
         split_documents(),
@@ -59,6 +62,84 @@ fn request_head() -> Case {
             assert!(black_box(parsed).is_ok());
         }),
         reference_is: "httparse alone: no end search, no framing checks, no kept headers",
+    }
+}
+
+fn response_head() -> Case {
+    let body: Vec<Bytes> = (0..PIECES)
+        .map(|_| Bytes::from_static(b"{\"id\":1}"))
+        .collect();
+    Case {
+        name: "response_head",
+        bytes: PIECES * body[0].len(),
+        reference: Box::new({
+            let body = body.clone();
+            move || {
+                let length: usize = black_box(&body).iter().map(Bytes::len).sum();
+                let head = format!(
+                    "HTTP/1.1 {} {}\r\ncontent-type: {}\r\n{}content-length: {length}\r\n\r\n",
+                    black_box(200),
+                    black_box("OK"),
+                    black_box("application/json"),
+                    black_box(
+                        "access-control-allow-origin: *\r\nvary: accept-encoding, Origin\r\n"
+                    ),
+                );
+                let mut wire = vec![Bytes::from(head)];
+                wire.extend(body.iter().cloned());
+                assert!(black_box(wire).len() == PIECES + 1);
+            }
+        }),
+        ours: Box::new(move || {
+            let response = Response::segments(200, black_box(&body).clone());
+            let wire = response.into_wire(false, false, true);
+            assert!(black_box(wire).len() == PIECES + 1);
+        }),
+        reference_is: "format! of the same head, without choices",
+    }
+}
+
+/// Which copies answer a search: 16 shards, each with two copies on six nodes in two groups.
+fn plan() -> Case {
+    let node = |number: u16| LayoutNode {
+        id: format!("node-{number}"),
+        group: number / 3,
+        weight: 1,
+        zone: None,
+    };
+    let spec = LayoutSpec {
+        shards: SHARDS,
+        replication_factor: 1,
+        replica_groups: 2,
+        nodes: (0..6).map(node).collect(),
+    };
+    let Ok(layout) = Layout::plan(&spec, None) else {
+        unreachable!("the numbers above make a layout");
+    };
+    Case {
+        name: "plan",
+        bytes: usize::from(SHARDS),
+        reference: Box::new({
+            let layout = layout.clone();
+            move || {
+                let mut nodes: Vec<(NodeIdx, Vec<u16>)> = Vec::new();
+                for shard in black_box(&layout).all_shards() {
+                    let Some(copy) = layout.copies_of(shard).first() else {
+                        continue;
+                    };
+                    match nodes.iter_mut().find(|(node, _)| *node == copy.node) {
+                        Some((_, shards)) => shards.push(shard.0),
+                        None => nodes.push((copy.node, vec![shard.0])),
+                    }
+                }
+                assert!(black_box(nodes).len() >= 3);
+            }
+        }),
+        ours: Box::new(move || {
+            let plan = read_plan(black_box(&layout), None, black_box(7), |_| true);
+            assert!(black_box(plan).targets.len() == 3);
+        }),
+        reference_is: "the first copy of each shard, without groups, states or fewest nodes",
     }
 }
 
@@ -181,6 +262,8 @@ fn split_by_tree(body: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Of an answer's body.
+const PIECES: usize = 24;
 const DOCUMENTS: usize = 10_000;
 const SHARDS: u16 = 16;
 const NODES: usize = 3;
