@@ -202,12 +202,16 @@ impl<'t> Search<'t> {
         };
         // The same copies answer all.
         let seed = self.planned.seed();
-        let levels = self.frequency().map(Frequency::asks);
+        let levels = self.frequency().map_or(&[][..], Frequency::searches);
         let planned = Some(&self.planned).filter(|_| self.levels() == 0);
         let searches = [planned, meaning].into_iter().flatten();
         searches
             .map(move |planned| planned.ask(app, self.index))
-            .chain(levels.into_iter().flatten())
+            .chain(
+                levels
+                    .iter()
+                    .map(|body| self.planned.ask_as(body, app, self.index)),
+            )
             .chain(
                 self.counting()
                     .into_iter()
@@ -233,7 +237,7 @@ impl<'t> Search<'t> {
     /// So many searches it has become by the frequencies of its words.
     fn levels(&self) -> usize {
         self.frequency()
-            .map_or(0, |frequency| frequency.asks().len())
+            .map_or(0, |frequency| frequency.searches().len())
     }
 
     /// What is counted for the totals.
@@ -414,3 +418,6 @@ pub fn sends_request_uid(app: &App) -> bool {
 
 /// The first version whose search answers carry `requestUid`.
 const REQUEST_UID_SINCE: (u32, u32, u32) = (1, 23, 0);
+
+/// From this version on an index gives a federated search no more than `maxTotalHits` (1.34: "Enforce index's max total hit").
+pub const INDEX_HITS_MAX_SINCE: (u32, u32, u32) = (1, 34, 0);

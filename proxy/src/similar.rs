@@ -8,6 +8,9 @@
 //! with all. That is the one difference that remains. Ranking rules that sort take part in a search: behind all words they only
 //! order what is equally near, and are cut out of the details. A distinct attribute, or a rule that sorts before all words,
 //! would change what a search lists but not what is similar: there the answer is 501.
+//!
+//! A search ends at `maxTotalHits`, `/similar` does not. Nodes before 1.34 are asked in the federated form, which does not end there
+//! either; for newer ones the answer to a page that reaches further is 501 where some node has more.
 
 use std::time::Instant;
 
@@ -27,7 +30,7 @@ use crate::scatter::{Ask, Leg, Wanted};
 use crate::search::{
     bodies, degraded, filter_parameter, list_parameter, merge_error, names_reserved_field,
     not_null, reserved_field, respond, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch,
-    Ratio, SearchBody, DEFAULT_LIMIT,
+    Ratio, SearchBody, DEFAULT_LIMIT, INDEX_HITS_MAX_SINCE,
 };
 
 /// Body of `POST /indexes/{uid}/similar` (MEILISEARCH B.9), and of what the document's own shard is asked.
@@ -82,12 +85,16 @@ pub async fn handle(
             .await);
     };
     let index = visible_index(table, uid)?;
+    let filter = body.filter.clone().unwrap_or_default();
     access.restrict(uid, &mut body.filter);
     if body.filter.as_ref().is_some_and(names_reserved_field) {
         return Err(reserved_field("request"));
     }
     let search = Search::new(app, table, index, id, body);
-    search.answer(started).await
+    match search.answer(started).await {
+        Err(error) => Err(app.retell_filter(table, index, &filter, error).await),
+        answered => answered,
+    }
 }
 
 struct Search<'a> {
@@ -136,6 +143,16 @@ impl<'a> Search<'a> {
         }
         let (planned, primary_key) = self.plan(vectors)?;
         let (found, missing) = self.ask_others(&planned).await?;
+        if self.reaches_past_max() && !self.federated_reaches_further() {
+            let max = settings.max_total_hits as u64;
+            for answer in found.iter().flatten() {
+                if count_found(std::slice::from_ref(answer)).map_err(merge_error)? >= max {
+                    return Err(Error::not_implemented(
+                        "similar documents past `maxTotalHits`, on nodes of Meilisearch 1.34 or newer",
+                    ));
+                }
+            }
+        }
         let mut candidates = count_found(&near).map_err(merge_error)?;
         // Every search by a vector counts the same documents.
         if let Some(first) = found.first() {
@@ -151,6 +168,7 @@ impl<'a> Search<'a> {
             cap_totals: true,
             show_score: self.body.show_ranking_score,
             show_details: self.body.show_ranking_score_details,
+            federated: self.reaches_past_max(),
             strip_fields: &strip,
             processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             ..Spec::of(Paging::Offset {
@@ -171,6 +189,15 @@ impl<'a> Search<'a> {
     fn reach(&self) -> usize {
         let limit = self.body.limit.unwrap_or(DEFAULT_LIMIT);
         self.body.offset.unwrap_or(0).saturating_add(limit)
+    }
+
+    /// Whether the page reaches further than a search does.
+    fn reaches_past_max(&self) -> bool {
+        self.reach() > self.index.settings.max_total_hits
+    }
+
+    fn federated_reaches_further(&self) -> bool {
+        self.app.shared.control.node_version() < INDEX_HITS_MAX_SINCE
     }
 
     /// The neighbours on the document's own shard, and its vectors. Errors: what the node says of the client's request.
@@ -288,10 +315,12 @@ impl<'a> Search<'a> {
         let legs: Vec<Leg> = planned
             .iter()
             .map(|planned| {
-                self.leg(
-                    &self.others,
-                    Ask::Search(Box::new(|target| planned.body_for(target))),
-                )
+                let ask = if self.reaches_past_max() && self.federated_reaches_further() {
+                    planned.ask_past_max(self.reach(), self.app, self.index)
+                } else {
+                    Ask::Search(Box::new(|target| planned.body_for(target)))
+                };
+                self.leg(&self.others, ask)
             })
             .collect();
         let gathered = self.app.run_legs(self.table, &legs).await;

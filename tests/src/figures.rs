@@ -13,11 +13,19 @@ use crate::judge::{Found, Verdict, KNOWN};
 use crate::page::Page;
 
 const PAGE: &str = "exactness.md";
+/// Failures that are said again at the end; and disturbed walks that mean nothing.
+const FEW: usize = 8;
+/// Characters kept of a failure.
+const NOTE_MAX: usize = 2500;
 
 /// Counts by corpus and cluster.
 #[derive(Default)]
 pub struct Tally {
     rows: BTreeMap<(String, String), Row>,
+    /// Walks through pages that joined, and those that other copies disturbed.
+    walks: [usize; 2],
+    /// The first failures, for who has only the end of a log.
+    notes: Vec<String>,
 }
 
 /// What came of the answers of one cluster about one corpus.
@@ -91,6 +99,37 @@ impl Tally {
         *row.or_default().failed.entry(found.kind).or_default() += 1;
     }
 
+    /// Counts a walk through pages: whether it joined even inside ties.
+    pub fn walked(&mut self, joined: bool) {
+        self.walks[usize::from(!joined)] += 1;
+    }
+
+    /// Whether walks were disturbed by chance only.
+    pub fn most_walks_join(&self) -> bool {
+        let [joined, disturbed] = self.walks;
+        disturbed < FEW.max(joined)
+    }
+
+    /// Keeps what is said of a failure, cut to what a log's end can hold.
+    pub fn note(&mut self, what: &str) {
+        if self.notes.len() < FEW {
+            self.notes.push(what.chars().take(NOTE_MAX).collect());
+        }
+    }
+
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Searches that were drawn: each cluster is asked all of its corpus.
+    pub fn searches(&self) -> usize {
+        let most = |corpus: &String| {
+            let rows = self.rows.iter().filter(|((name, _), _)| name == corpus);
+            rows.map(|(_, row)| row.compared).max().unwrap_or(0)
+        };
+        self.corpora().into_iter().map(most).sum()
+    }
+
     /// Adds what earlier parts of a run left in `file`, and leaves the sum there. Parts are of one run where they have other searches.
     pub fn add_up(&mut self, file: &Path) -> Result<(), String> {
         let trouble = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
@@ -132,6 +171,8 @@ impl Tally {
                 row.failed.values().sum::<usize>()
             );
         }
+        let [joined, disturbed] = self.walks;
+        println!("random: {joined} walks through pages joined, {disturbed} did so up to ties");
         let whole = self.whole();
         for (words, count) in &whole.not_yet {
             println!("  {count} not there yet: {words}");

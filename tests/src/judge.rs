@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 
 mod check;
 mod known;
+mod walk;
+mod words;
 
 use check::Compared;
 pub use known::{Known, KNOWN};
+pub use walk::{walk, Walk};
 
 use crate::agree::{agree, Leniency};
-use crate::ask::{Ask, Route};
+use crate::ask::Ask;
 use crate::compare::Difference;
 use crate::http::{Answer, Target};
 use crate::volatile::TaskNames;
@@ -57,7 +60,7 @@ pub fn judge(
     cluster: &Target,
 ) -> Verdict {
     let call = ask.call(index);
-    let (left, right) = match (node.call(&call), cluster.call(&call)) {
+    let (left, right) = match (node.call(&call), cluster.call_when_whole(&call)) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => {
             let lines = [left.err(), right.err()].into_iter().flatten().collect();
@@ -96,6 +99,7 @@ pub fn judge(
     };
     let compared = Compared {
         index,
+        settings,
         ask,
         left: &left.body,
         right: &right.body,
@@ -131,63 +135,8 @@ pub fn judge(
 pub const NOT_YET: &[&str] = &[
     "which displayedAttributes hides and filterableAttributes lacks",
     "similar documents where the index has a distinct attribute, or a ranking rule that sorts before all words",
+    "similar documents past `maxTotalHits`, on nodes of Meilisearch 1.34 or newer",
 ];
-
-/// Walks a cluster through all pages of a search: they must be the whole list, without gaps or repeats, whatever ties. `None`: they are,
-/// or the search is one whose pages are not parts of one list on any node either.
-pub fn walk(
-    index: &str,
-    settings: &Map<String, Value>,
-    ask: &Ask,
-    cluster: &Target,
-) -> Option<Found> {
-    let alone = [
-        "hybrid",
-        "distinct",
-        "rankingScoreThreshold",
-        "page",
-        "hitsPerPage",
-    ];
-    let is_list = ask.route == Route::Search && alone.iter().all(|name| ask.body[*name].is_null());
-    if !is_list || settings.contains_key("distinctAttribute") {
-        return None;
-    }
-    let page = |offset: usize, limit: usize| {
-        let mut ask = ask.clone();
-        ask.body["offset"] = offset.into();
-        ask.body["limit"] = limit.into();
-        let answer = cluster.call(&ask.call(index))?;
-        let hits = answer.body["hits"].as_array().cloned();
-        hits.ok_or_else(|| format!("{} {}", answer.status, answer.body))
-    };
-    let walked = page(0, WALKED).and_then(|whole| {
-        let mut joined = Vec::new();
-        while joined.len() < whole.len() {
-            let more = page(joined.len(), PAGE)?;
-            if more.is_empty() {
-                break;
-            }
-            joined.extend(more);
-        }
-        Ok((whole, joined))
-    });
-    match walked {
-        Ok((whole, joined)) if whole == joined => None,
-        Ok((whole, joined)) => Some(Found {
-            kind: "pages".into(),
-            lines: vec![
-                format!("whole: {}", Value::from(whole)),
-                format!("pages: {}", Value::from(joined)),
-            ],
-        }),
-        // a refused search has no pages
-        Err(_) => None,
-    }
-}
-
-/// How far a walk goes, and in which steps; a multiple, so that both end alike.
-const WALKED: usize = 98;
-const PAGE: usize = 7;
 
 impl Found {
     fn new(left: &Answer, right: &Answer, found: &[Difference]) -> Found {

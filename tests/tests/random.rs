@@ -5,7 +5,8 @@
 //! cluster of 1, 3 and 8 nodes with one copy and with two. `MIROIR_RANDOM_SEED` moves to other cases; every case is drawn from the seed
 //! printed with it alone, so `MIROIR_RANDOM_SEED=<that> MIROIR_RANDOM_CASES=1 MIROIR_RANDOM_CORPUS=<its corpus>` repeats it.
 //! A long run can be made in parts: each of its parts has a corpus and a seed of its own, `MIROIR_RANDOM_NIGHT=1` for the night's
-//! clusters, and `MIROIR_RANDOM_TALLY=FILE`, where the parts add up. `MIROIR_RANDOM_SHOW=1` prints the answers that differ as listed, `MIROIR_WRITE_DOCS=1` puts what was counted into docs/exactness.md.
+//! clusters, and `MIROIR_RANDOM_TALLY=FILE`, where the parts add up (`MIROIR_RANDOM_CASES=0` only writes). `MIROIR_RANDOM_SHOW=1` prints the answers that differ as listed, `MIROIR_WRITE_DOCS=1` puts what was
+//! counted into docs/exactness.md, with `MIROIR_RANDOM_BUILD` for what was measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use miroir_tests::draw::{corpus, needs_no_ties, real, Corpus, NO_TIES};
 use miroir_tests::figures::{check_page, Tally};
 use miroir_tests::fleet::{Fleet, Lone, Plan};
 use miroir_tests::http::Target;
-use miroir_tests::judge::{judge, walk, Found, Verdict};
+use miroir_tests::judge::{judge, walk, Found, Verdict, Walk};
 use miroir_tests::shrink::{as_scenario, shrink, shrink_ask, Case};
 use serde_json::{json, Map, Value};
 
@@ -36,6 +37,9 @@ fn random_searches_agree_with_one_node() {
     let tally = Mutex::new(Tally::default());
     for (corpus, cases) in run.corpora() {
         let clusters: Vec<Target> = run.clusters_for(corpus).iter().map(cluster).collect();
+        if cases == 0 {
+            continue;
+        }
         let seeds = run.seed..run.seed + cases.div_ceil(corpus.asks_per_seed());
         let bench = Bench {
             corpus,
@@ -54,7 +58,8 @@ fn random_searches_agree_with_one_node() {
     }
     tally.print();
     if std::env::var("MIROIR_WRITE_DOCS").is_ok_and(|v| v == "1") {
-        tally.write(&run.how()).unwrap_or_else(|e| panic!("{e}"));
+        let how = run.how(tally.searches());
+        tally.write(&how).unwrap_or_else(|e| panic!("{e}"));
     }
     let whole = tally.whole();
     assert!(
@@ -63,7 +68,12 @@ fn random_searches_agree_with_one_node() {
     );
     assert!(
         whole.failed.is_empty(),
-        "random searches disagree, see above"
+        "random searches disagree, the first ones are these (all are above):\n{}",
+        tally.notes().join("\n")
+    );
+    assert!(
+        tally.most_walks_join(),
+        "pages come from the same copies, so walks should join even inside ties"
     );
 }
 
@@ -176,16 +186,22 @@ impl Run {
         })
     }
 
-    fn how(&self) -> String {
-        let nodes = if std::env::var_os("MEILISEARCH_BIN").is_some() {
-            "released Meilisearch"
-        } else {
-            "the embedded node"
+    fn how(&self, searches: usize) -> String {
+        let nodes = match std::env::var("MIROIR_RANDOM_BUILD") {
+            Ok(build) => build,
+            Err(_) if std::env::var_os("MEILISEARCH_BIN").is_some() => {
+                "released Meilisearch".to_string()
+            }
+            Err(_) => "the embedded node".to_string(),
         };
-        format!(
-            "{} searches from seed {} (`MIROIR_RANDOM_CASES={}`), nodes: {nodes}.",
-            self.cases, self.seed, self.cases
-        )
+        let parts = match std::env::var_os("MIROIR_RANDOM_TALLY") {
+            Some(_) => "in parts, each from a seed of its own (`MIROIR_RANDOM_TALLY`)".to_string(),
+            None => format!(
+                "from seed {} (`MIROIR_RANDOM_CASES={}`)",
+                self.seed, self.cases
+            ),
+        };
+        format!("{searches} searches {parts}, nodes: {nodes}.")
     }
 }
 
@@ -298,12 +314,16 @@ impl Bench<'_> {
                 let Verdict::Differ(found) = verdict else {
                     continue;
                 };
-                println!(
-                    "FAILED {} seed {seed}, search {nth}, {}: {} in {ask}",
+                let what = format!(
+                    "FAILED {} seed {seed}, search {nth}, {}: {} in {ask}\n  one node | {}:\n  {}",
                     self.corpus.name(),
                     cluster.name,
-                    found.kind
+                    found.kind,
+                    cluster.name,
+                    found.lines.join("\n  ")
                 );
+                println!("{what}");
+                self.lock().note(&what);
                 if new && kinds <= SHRUNK_MAX {
                     let case = Case {
                         documents: corpus.documents.clone(),
@@ -316,24 +336,24 @@ impl Bench<'_> {
             }
         }
         for cluster in self.clusters {
-            let walks = drawn.asks.iter().step_by(WALK_EVERY);
-            let found = walks.filter_map(|ask| {
-                // On a machine that stands still for half a second a node counts as hanging, and another copy answers: not
-                // every time, as a mistake would.
-                let mut found = None;
-                for _ in 0..WALKS_MAX {
-                    found = Some((ask, walk(&index, &corpus.settings, ask, cluster)?));
+            for ask in drawn.asks.iter().step_by(WALK_EVERY) {
+                match walk(&index, &corpus.settings, ask, self.node, cluster) {
+                    Walk::None => {}
+                    Walk::Joined => self.lock().walked(true),
+                    Walk::Disturbed => self.lock().walked(false),
+                    Walk::Torn(found) => {
+                        let what = format!(
+                            "FAILED {} seed {seed}, {}: pages do not join in {ask}\n  {}",
+                            self.corpus.name(),
+                            cluster.name,
+                            found.lines.join("\n  ")
+                        );
+                        println!("{what}");
+                        let mut tally = self.lock();
+                        tally.fail(self.corpus.name(), &cluster.name, found);
+                        tally.note(&what);
+                    }
                 }
-                found
-            });
-            for (ask, found) in found {
-                println!(
-                    "FAILED {} seed {seed}, {}: pages do not join in {ask}\n  {}",
-                    self.corpus.name(),
-                    cluster.name,
-                    found.lines.join("\n  ")
-                );
-                self.lock().fail(self.corpus.name(), &cluster.name, found);
             }
         }
         if shared.is_none() {
@@ -351,8 +371,6 @@ impl Bench<'_> {
 const STEADY: &str = "reads: { hedging: false, avoid_slow_nodes: false }";
 /// Every so many searches one is walked through page by page.
 const WALK_EVERY: usize = 13;
-/// A walk through pages that does not join is done so many times before it counts.
-const WALKS_MAX: usize = 3;
 
 /// Documents in one request; the tasks of more take longer than anybody waits.
 const BATCH: usize = 20_000;

@@ -43,6 +43,8 @@ pub fn merge_similar(
     let mut writer = HitWriter::new(spec, &mut reply);
     let carried = Carried {
         hides: true,
+        // Some answers may be those of federated searches, not all.
+        federation: false,
         ..spec.carried()
     };
     let mut queue = Queue::new(answers, &scanned, carried)?;

@@ -69,7 +69,7 @@ pub fn plan(
     let mut planned = body.plan(settings).ok()?;
     planned.strip(&needed);
     let counts_groups = planned.counting.is_some() || planned.has_no_hits();
-    if planned.reveal.is_some() || (planned.distinct.is_some() && !counts_groups) {
+    if planned.distinct.is_some() && !counts_groups {
         return None;
     }
     let frequency = Frequency {
@@ -195,10 +195,9 @@ impl Frequency {
         text
     }
 
-    /// How nodes are asked; none: as the client asks.
-    pub fn asks(&self) -> impl ExactSizeIterator<Item = Ask<'_>> {
-        let searches = self.searches.iter();
-        searches.map(|body| Ask::Search(Box::new(move |target| bytes_for(body, target))))
+    /// What nodes are asked; nothing: as the client asks.
+    pub fn searches(&self) -> &[SearchBody] {
+        &self.searches
     }
 
     pub fn levels(&self) -> Levels<'_> {

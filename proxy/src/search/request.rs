@@ -405,16 +405,40 @@ impl PlannedSearch {
 
     /// How nodes are asked.
     pub fn ask<'a>(&'a self, app: &'a App, index: &'a Index) -> Ask<'a> {
+        self.ask_as(&self.node_body, app, index)
+    }
+
+    /// How nodes are asked another search in the same form.
+    pub(super) fn ask_as<'a>(
+        &'a self,
+        body: &'a SearchBody,
+        app: &'a App,
+        index: &'a Index,
+    ) -> Ask<'a> {
         match &self.reveal {
-            None => Ask::Search(Box::new(|target| self.body_for(target))),
+            None => Ask::Search(Box::new(|target| bytes_for(body, target))),
             Some(reveal) => Ask::Request(Box::new(move |target| {
-                let body = self.revealing_body(reveal, &index.node_uid, target);
+                let body = revealing_body(body, reveal, &index.node_uid, target);
                 let (name, value) = miroir_api::PROXY_SEARCH_HEADER;
                 let mut request = app.ask("POST", "/multi-search", Some(body), true);
                 request.headers.push((name, value.to_owned()));
                 request
             })),
         }
+    }
+
+    /// How nodes are asked for so many hits, whatever their `maxTotalHits`: in the federated form, which did not keep to it before
+    /// 1.34.
+    pub fn ask_past_max<'a>(&'a self, hits: usize, app: &'a App, index: &'a Index) -> Ask<'a> {
+        Ask::Request(Box::new(move |target| {
+            let body = SearchBody {
+                limit: Some(hits),
+                ..self.node_body.clone()
+            };
+            let nothing_hidden = Reveal { distinct: None };
+            let body = revealing_body(&body, &nothing_hidden, &index.node_uid, target);
+            app.ask("POST", "/multi-search", Some(body), true)
+        }))
     }
 
     /// The bytes for one node.
@@ -456,33 +480,6 @@ impl PlannedSearch {
         (serialise(&body), hidden)
     }
 
-    /// The same as a federated search, which wants paging, facets and `distinct` beside the query.
-    fn revealing_body(&self, reveal: &Reveal, uid: &str, target: &ReadTarget) -> Vec<u8> {
-        let mut query = self.node_body.clone();
-        if !target.whole {
-            query.filter = Some(with_shards(query.filter.take(), target));
-        }
-        if reveal.distinct.is_some() {
-            query.distinct = None;
-        }
-        let federation = Federation {
-            limit: query.limit.take(),
-            page: query.page.take(),
-            hits_per_page: query.hits_per_page.take(),
-            facets_by_index: query.facets.take().map(|facets| [(uid, facets)].into()),
-            distinct: reveal.distinct.as_deref(),
-        };
-        // Strings, numbers and raw JSON always serialise.
-        let federation = serde_json::to_vec(&federation).unwrap_or_default();
-        let mut body = multi_search_body([(uid, serialise(&query))].into_iter());
-        // Before the closing brace.
-        body.pop();
-        body.extend_from_slice(b",\"federation\":");
-        body.extend_from_slice(&federation);
-        body.push(b'}');
-        body
-    }
-
     /// The shards that can hold a hit, where the filter says so. With facets all shards are asked: those that a node does
     /// not know are missing from its answer, and a whole index knows them all.
     pub fn pinned_shards(&self, index: &Index) -> Option<Vec<Shard>> {
@@ -513,6 +510,33 @@ pub fn bytes_for(body: &SearchBody, target: &ReadTarget) -> Vec<u8> {
     let mut body = body.clone();
     body.filter = Some(with_shards(body.filter.take(), target));
     serialise(&body)
+}
+
+/// The bytes for one node as a federated search, which wants paging, facets and `distinct` beside the query.
+fn revealing_body(body: &SearchBody, reveal: &Reveal, uid: &str, target: &ReadTarget) -> Vec<u8> {
+    let mut query = body.clone();
+    if !target.whole {
+        query.filter = Some(with_shards(query.filter.take(), target));
+    }
+    if reveal.distinct.is_some() {
+        query.distinct = None;
+    }
+    let federation = Federation {
+        limit: query.limit.take(),
+        page: query.page.take(),
+        hits_per_page: query.hits_per_page.take(),
+        facets_by_index: query.facets.take().map(|facets| [(uid, facets)].into()),
+        distinct: reveal.distinct.as_deref(),
+    };
+    // Strings, numbers and raw JSON always serialise.
+    let federation = serde_json::to_vec(&federation).unwrap_or_default();
+    let mut request = multi_search_body([(uid, serialise(&query))].into_iter());
+    // Before the closing brace.
+    request.pop();
+    request.extend_from_slice(b",\"federation\":");
+    request.extend_from_slice(&federation);
+    request.push(b'}');
+    request
 }
 
 /// Joins the user's filter and the shards of a target with AND, as a node's array form does.
@@ -674,7 +698,8 @@ mod tests {
             shards: [Shard(0)].into_iter().collect(),
             whole: true,
         };
-        let body = search.revealing_body(search.reveal.as_ref().unwrap(), "films", &target);
+        let reveal = search.reveal.as_ref().unwrap();
+        let body = revealing_body(&search.node_body, reveal, "films", &target);
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             body,

@@ -13,6 +13,7 @@ use crate::http::Target;
 /// Two answers to one question.
 pub(super) struct Compared<'a> {
     pub index: &'a str,
+    pub settings: &'a Map<String, Value>,
     pub ask: &'a Ask,
     /// The node's answer.
     pub left: &'a Value,
@@ -22,8 +23,18 @@ pub(super) struct Compared<'a> {
     pub cluster: &'a Target,
 }
 
+/// What a search lists of all that it finds.
+pub(super) struct Listed {
+    pub hits: Vec<Value>,
+    pub total: u64,
+    /// Whether it lists all.
+    pub whole: bool,
+}
+
 /// More hits than any index here lists.
-const ALL: usize = 10_000;
+pub(super) const ALL: usize = 10_000;
+/// `maxTotalHits` where an index has none of its own.
+const HITS_MAX: usize = 1000;
 
 impl<'a> Compared<'a> {
     /// The answers to each search on both sides.
@@ -98,43 +109,65 @@ impl<'a> Compared<'a> {
 
     /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.
     pub fn is_a_choice_of_groups(&self) -> bool {
-        let searches = self.ask.searches();
-        let in_order = |search: &Value, theirs: &Value| {
-            let Some(hits) = theirs["hits"]
-                .as_array()
-                .filter(|_| search["distinct"].is_string())
-            else {
-                return true;
+        self.parts().iter().all(|(search, hits, _)| {
+            !search["distinct"].is_string() || self.keeps_order(search, hits)
+        }) && self.has_each_group_once()
+    }
+
+    /// The cluster's hits of each search, with their count; of a federated search those that stand under each query, uncounted.
+    pub fn parts(&self) -> Vec<(&'a Value, Vec<&'a Value>, Option<u64>)> {
+        let list = |answer: &'a Value| answer["hits"].as_array().into_iter().flatten();
+        let searches = self.ask.searches().into_iter();
+        if self.ask.is_federated() {
+            let under = |position: usize| {
+                list(self.right)
+                    .filter(|hit| hit["_federation"]["queriesPosition"] == position)
+                    .collect()
             };
-            let mut undistinct = with(
-                search,
-                json!({"limit": ALL, "showRankingScoreDetails": true}),
-            );
-            undistinct.remove("distinct");
-            let Some(all) = self.hits(self.node, search, &undistinct) else {
-                return false;
-            };
-            let mut ranks: HashMap<String, usize> = HashMap::new();
-            let mut last = (0, String::new());
-            for (rank, hit) in all.iter().enumerate() {
-                // what ties has the rank of its first
-                let details = hit["_rankingScoreDetails"].to_string();
-                if details != last.1 {
-                    last = (rank, details);
-                }
-                ranks.entry(content(hit)).or_insert(last.0);
-            }
-            let found: Option<Vec<usize>> = hits
-                .iter()
-                .map(|hit| ranks.get(&content(hit)).copied())
+            let numbered = searches.enumerate();
+            return numbered
+                .map(|(position, search)| (search, under(position), None))
                 .collect();
-            found.is_some_and(|ranks| ranks.is_sorted())
+        }
+        searches
+            .zip(answers(self.right))
+            .map(|(search, answer)| (search, list(answer).collect(), total(answer)))
+            .collect()
+    }
+
+    /// Whether hits for a search are among those that the node finds without its `distinct`, and in its order.
+    pub fn keeps_order(&self, search: &Value, hits: &[&Value]) -> bool {
+        if self.settings.contains_key("distinctAttribute") {
+            // the node shows no others
+            return true;
+        }
+        let mut undistinct = with(
+            search,
+            json!({"limit": ALL, "showRankingScoreDetails": true}),
+        );
+        undistinct.remove("distinct");
+        let Some(all) = self.list(self.node, search, &undistinct) else {
+            return false;
         };
-        let ordered = || {
-            let mut pairs = searches.iter().zip(answers(self.right));
-            pairs.all(|(search, theirs)| in_order(search, theirs))
-        };
-        (self.ask.is_federated() || ordered()) && self.has_each_group_once()
+        let mut ranks: HashMap<String, usize> = HashMap::new();
+        let mut last = (0, String::new());
+        for (rank, hit) in all.hits.iter().enumerate() {
+            // what ties has the rank of its first
+            let details = hit["_rankingScoreDetails"].to_string();
+            if details != last.1 {
+                last = (rank, details);
+            }
+            ranks.entry(content(hit)).or_insert(last.0);
+        }
+        let found: Option<Vec<usize>> = hits
+            .iter()
+            .map(|hit| ranks.get(&content(hit)).copied())
+            .collect();
+        match found {
+            // which list a hit of a hybrid search stands for differs with the number of hits
+            Some(ranks) => search["hybrid"].is_object() || ranks.is_sorted(),
+            None => !all.whole,
+        }
     }
 
     /// Whether no two of the cluster's hits for a search with `distinct` share a value; before 1.16 they may where one was found by
@@ -149,17 +182,52 @@ impl<'a> Compared<'a> {
                 return false;
             };
             let most = 1 + usize::from(search["hybrid"].is_object());
-            let mut seen: HashMap<String, usize> = HashMap::new();
-            for hit in &hits {
-                let mut values = Vec::new();
-                leaves(hit, field, &mut values);
-                values.sort();
-                values.dedup();
-                for value in values {
-                    *seen.entry(value).or_default() += 1;
-                }
-            }
-            seen.values().all(|times| *times <= most)
+            is_once(hits.iter(), field, most)
+        })
+    }
+
+    /// Whether that holds of what the answer itself shows, too, and the cluster finds nothing that the node does not find without
+    /// `distinct`, in no other order, and counts no more.
+    pub fn is_a_choice_by_query(&self) -> bool {
+        let parts = self.parts();
+        let chosen = parts.iter().all(|(search, hits, _)| {
+            let most = 1 + usize::from(search["hybrid"].is_object());
+            let once = match search["distinct"].as_str() {
+                Some(field) => is_once(hits.iter().copied(), field, most),
+                None => true,
+            };
+            once && self.keeps_order(search, hits)
+        });
+        let found = |search: &Value| {
+            let mut undistinct = with(search, json!({"limit": ALL}));
+            undistinct.remove("distinct");
+            self.list(self.node, search, &undistinct)
+        };
+        let everything: Option<u64> = parts
+            .iter()
+            .map(|(search, ..)| found(search).map(|listed| listed.total))
+            .sum();
+        let counted: u64 = match self.ask.is_federated() {
+            true => total(self.right).unwrap_or(0),
+            false => parts.iter().filter_map(|(.., total)| *total).sum(),
+        };
+        let bounded = self.settings.contains_key("distinctAttribute")
+            || everything.is_some_and(|everything| counted <= everything);
+        let shown: usize = parts.iter().map(|(_, hits, _)| hits.len()).sum();
+        chosen && bounded && shown as u64 <= counted && self.has_each_group_once()
+    }
+
+    /// Whether the cluster counts no facet value more often than the node does without `distinct`.
+    pub fn facets_are_of_what_is_found(&self) -> bool {
+        if self.ask.is_federated() || self.settings.contains_key("distinctAttribute") {
+            return true;
+        }
+        let mut pairs = self.ask.searches().into_iter().zip(answers(self.right));
+        pairs.all(|(search, theirs)| {
+            let mut undistinct = with(search, json!({"facets": search["facets"], "limit": 0}));
+            undistinct.remove("distinct");
+            let all = self.answer(self.node, search, &undistinct);
+            search["facets"].is_null() || all.is_some_and(|all| facets_within(theirs, &all))
         })
     }
 
@@ -174,7 +242,29 @@ impl<'a> Compared<'a> {
         answer["hits"].as_array().cloned()
     }
 
-    fn answer(&self, target: &Target, search: &Value, body: &Map<String, Value>) -> Option<Value> {
+    /// The same, and whether that is all.
+    pub fn list(
+        &self,
+        target: &Target,
+        search: &Value,
+        body: &Map<String, Value>,
+    ) -> Option<Listed> {
+        let answer = self.answer(target, search, body)?;
+        let hits = answer["hits"].as_array().cloned()?;
+        Some(Listed {
+            // a list that ends at `maxTotalHits` may be longer
+            whole: total(&answer) == Some(hits.len() as u64) && hits.len() != HITS_MAX,
+            total: total(&answer)?,
+            hits,
+        })
+    }
+
+    pub fn answer(
+        &self,
+        target: &Target,
+        search: &Value,
+        body: &Map<String, Value>,
+    ) -> Option<Value> {
         let index = match search["indexUid"].as_str() {
             Some("{index2}") => second(self.index),
             _ => self.index.to_string(),
@@ -186,7 +276,7 @@ impl<'a> Compared<'a> {
 }
 
 /// A search by itself, unpaged, that shows nothing of its matches, with these members.
-fn with(search: &Value, members: Value) -> Map<String, Value> {
+pub(super) fn with(search: &Value, members: Value) -> Map<String, Value> {
     let mut body = search.as_object().cloned().unwrap_or_default();
     for name in [
         "indexUid",
@@ -208,7 +298,7 @@ fn with(search: &Value, members: Value) -> Map<String, Value> {
 }
 
 /// All that a search finds without its threshold, counted as the search counts.
-fn without_threshold(search: &Value) -> Map<String, Value> {
+pub(super) fn without_threshold(search: &Value) -> Map<String, Value> {
     let mut body = with(search, json!({}));
     for name in ["hitsPerPage", "page", "facets"] {
         if let Some(value) = search.get(name) {
@@ -220,13 +310,13 @@ fn without_threshold(search: &Value) -> Map<String, Value> {
     body
 }
 
-fn total(answer: &Value) -> Option<u64> {
+pub(super) fn total(answer: &Value) -> Option<u64> {
     let total = &answer["totalHits"];
     total.as_u64().or(answer["estimatedTotalHits"].as_u64())
 }
 
 /// Whether no facet value is counted more often than in `all`, where that lists it.
-fn facets_within(answer: &Value, all: &Value) -> bool {
+pub(super) fn facets_within(answer: &Value, all: &Value) -> bool {
     let facets = answer["facetDistribution"].as_object();
     facets.into_iter().flatten().all(|(name, values)| {
         let values = values.as_object();
@@ -237,8 +327,23 @@ fn facets_within(answer: &Value, all: &Value) -> bool {
     })
 }
 
+/// Whether no value of a field stands in more hits.
+fn is_once<'h>(hits: impl Iterator<Item = &'h Value>, field: &str, most: usize) -> bool {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for hit in hits {
+        let mut values = Vec::new();
+        leaves(hit, field, &mut values);
+        values.sort();
+        values.dedup();
+        for value in values {
+            *seen.entry(value).or_default() += 1;
+        }
+    }
+    seen.values().all(|times| *times <= most)
+}
+
 /// A hit without what depends on the words that a node knows.
-fn content(hit: &Value) -> String {
+pub(super) fn content(hit: &Value) -> String {
     let mut hit = hit.clone();
     if let Some(members) = hit.as_object_mut() {
         for name in [
@@ -246,6 +351,7 @@ fn content(hit: &Value) -> String {
             "_rankingScoreDetails",
             "_formatted",
             "_matchesPosition",
+            "_federation",
         ] {
             members.remove(name);
         }

@@ -52,7 +52,7 @@ pub const KNOWN: &[Known] = &[
         },
         ignoring: FACETS,
         ties_from: None,
-        holds: |_| true,
+        holds: |compared| compared.facets_are_of_what_is_found(),
     },
     Known {
         what: "everything under `distinct` on an attribute with several values in one document",
@@ -76,7 +76,7 @@ pub const KNOWN: &[Known] = &[
         applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object()),
         ignoring: EVERYTHING,
         ties_from: None,
-        holds: |compared| compared.has_each_group_once(),
+        holds: |compared| compared.is_a_choice_by_query(),
     },
     Known {
         what: "everything of federated queries under a `distinct` of their own",
@@ -84,7 +84,7 @@ pub const KNOWN: &[Known] = &[
         applies: |settings, ask| ask.is_federated() && is_distinct(settings, ask) && !ask.body["federation"]["distinct"].is_string(),
         ignoring: EVERYTHING,
         ties_from: None,
-        holds: |_| true,
+        holds: |compared| compared.is_a_choice_by_query(),
     },
     Known {
         what: "how much a word with very many typos or endings finds",
@@ -139,34 +139,14 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "not cured yet: with scores or a threshold, matches shown, five words or more, other than plain words, federated, in a facet search",
+        why: "not cured yet: with scores or a threshold, matches shown, five words or more, other than plain words, where hits do not tell documents apart, federated, in a facet search",
         applies: |settings, ask| {
             let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
-            any_search(ask, |s| {
-                s["matchingStrategy"] == "frequency"
-                    && has_words(s)
-                    && !(searches && is_decided_for_all(settings, s))
-            })
+            any_search(ask, |s| goes_by_frequency(s) && !(searches && is_decided_for_all(settings, s)))
         },
         ignoring: EVERYTHING,
         ties_from: None,
-        holds: |_| true,
-    },
-    Known {
-        what: "everything under `matchingStrategy: frequency` decided for the cluster",
-        why: "seen in films only and not understood yet: other words were dropped than one node drops",
-        applies: |_, ask| any_search(ask, |s| s["matchingStrategy"] == "frequency" && has_words(s)),
-        ignoring: EVERYTHING,
-        ties_from: None,
-        holds: |_| true,
-    },
-    Known {
-        what: "hits of `similar` past `maxTotalHits`",
-        why: "the nodes that do not hold the document are asked for a search by its vector, which stops there; `similar` does not",
-        applies: |settings, ask| ask.route == Route::Similar && settings.contains_key("pagination"),
-        ignoring: EVERYTHING,
-        ties_from: None,
-        holds: |_| true,
+        holds: |compared| compared.goes_by_some_words(),
     },
     Known {
         what: "totals and facets under `rankingScoreThreshold`",
@@ -348,12 +328,27 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         "separatorTokens",
         "nonSeparatorTokens",
     ];
+    let listed = |name: &str, field: &str| {
+        let names = settings.get(name).and_then(Value::as_array);
+        names.map(|names| names.iter().any(|name| name == field || name == "*"))
+    };
+    let distinct = search["distinct"].as_str();
+    let distinct = distinct.or(settings.get("distinctAttribute").and_then(Value::as_str));
+    let counts_groups =
+        distinct.is_none_or(|field| listed("filterableAttributes", field) == Some(true));
     words.iter().all(plain)
+        && counts_groups
+        && listed("displayedAttributes", "id") != Some(false)
         && words.iter().filter(|word| !word.is_empty()).count() <= 4
         && shown.iter().all(|name| search[*name].is_null())
         && !words_settings
             .iter()
             .any(|name| settings.contains_key(*name))
+}
+
+/// Whether words of the search may be missing by their frequency.
+pub(super) fn goes_by_frequency(search: &Value) -> bool {
+    search["matchingStrategy"] == "frequency" && has_words(search)
 }
 
 /// Whether something parts words in the query.

@@ -12,7 +12,7 @@ use miroir_router::{Index, SearchSettings};
 
 use super::asking::Answers;
 use super::plan::{Planned, Search};
-use crate::search::{merge_error, merge_order, sends_request_uid};
+use crate::search::{merge_error, merge_order, sends_request_uid, INDEX_HITS_MAX_SINCE};
 
 impl Search<'_> {
     /// Errors: 503 for answers that cannot be understood.
@@ -147,9 +147,6 @@ impl FacetOrders<'_> {
         }
     }
 }
-
-/// From this version on an index gives a federated search no more than `maxTotalHits` (1.34: "Enforce index's max total hit").
-const INDEX_HITS_MAX_SINCE: (u32, u32, u32) = (1, 34, 0);
 
 /// From this version on a facet that a pattern names has the order of its own name.
 const FACET_ORDER_BY_NAME_SINCE: (u32, u32, u32) = (1, 50, 0);

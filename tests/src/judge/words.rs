@@ -1,0 +1,161 @@
+//! What must hold of a search whose words may be missing, whichever of them are.
+
+use std::collections::HashSet;
+
+use serde_json::{json, Value};
+
+use super::check::{content, total, with, Compared, Listed, ALL};
+use super::known::goes_by_frequency;
+use crate::ask::Route;
+
+impl Compared<'_> {
+    /// Whether the cluster finds all that has every word and nothing that has none, and lists the former first where that is the first
+    /// rule. What else is asked for in one request must be counted alike.
+    pub fn goes_by_some_words(&self) -> bool {
+        if self.ask.route == Route::FacetSearch {
+            return self.counts_values_of_some_words();
+        }
+        let parts = self.parts();
+        let others = || {
+            let mut pairs = self.ask.searches().into_iter().zip(self.pairs());
+            pairs.all(|(search, (left, right))| {
+                goes_by_frequency(search) || total(left) == total(right)
+            })
+        };
+        (self.ask.is_federated() || others())
+            && parts.iter().all(|(search, hits, count)| {
+                !goes_by_frequency(search) || self.has_some_words(search, hits, *count)
+            })
+    }
+
+    fn has_some_words(&self, search: &Value, hits: &[&Value], count: Option<u64>) -> bool {
+        let is_distinct =
+            search["distinct"].is_string() || self.settings.contains_key("distinctAttribute");
+        if search["hybrid"].is_object() || self.settings.contains_key("distinctAttribute") {
+            // found by meaning; or no search shows what is left out
+            return true;
+        }
+        let asked = |query: &str| {
+            let mut body = with(
+                search,
+                json!({"limit": ALL, "q": query, "matchingStrategy": "all"}),
+            );
+            for name in ["distinct", "rankingScoreThreshold", "sort"] {
+                body.remove(name);
+            }
+            self.list(self.node, search, &body)
+        };
+        let query = search["q"].as_str().unwrap_or_default();
+        let Some(all_words) = asked(query) else {
+            return false;
+        };
+        let is_cut = is_distinct || search["rankingScoreThreshold"].is_number();
+        let is_least = is_cut || count.is_none_or(|count| all_words.total <= count);
+        let contents =
+            |listed: &Listed| -> HashSet<String> { listed.hits.iter().map(content).collect() };
+        let best = contents(&all_words);
+        let in_front = hits
+            .iter()
+            .skip_while(|hit| best.contains(&content(hit)))
+            .all(|hit| !best.contains(&content(hit)));
+        let in_front = in_front || !all_words.whole || !self.ranks_words_first(search);
+        let Some(queries) = neighbours(query) else {
+            return is_least && in_front;
+        };
+        let listed: Option<Vec<Listed>> = queries.iter().map(|query| asked(query)).collect();
+        let Some(listed) = listed else {
+            return false;
+        };
+        let any: HashSet<String> = listed.iter().flat_map(contents).collect();
+        let most: u64 = listed.iter().map(|listed| listed.total).sum();
+        let is_most = count.is_none_or(|count| count <= most);
+        let is_found = hits.iter().all(|hit| any.contains(&content(hit)));
+        is_least && in_front && is_most && (is_found || listed.iter().any(|listed| !listed.whole))
+    }
+
+    fn ranks_words_first(&self, search: &Value) -> bool {
+        let rules = self.settings.get("rankingRules").and_then(Value::as_array);
+        !self.ask.is_federated()
+            && search["attributesToRetrieve"].is_null()
+            && rules.is_none_or(|rules| rules.first().is_some_and(|rule| rule == "words"))
+    }
+
+    /// Whether each value is counted as often as with every word, at least, and no more often than without words.
+    fn counts_values_of_some_words(&self) -> bool {
+        let asked = |change: fn(&mut Value)| {
+            let mut ask = self.ask.clone();
+            change(&mut ask.body);
+            let answer = self.node.call(&ask.call(self.index)).ok()?;
+            (answer.status == 200).then_some(answer.body)
+        };
+        let least = asked(|body| body["matchingStrategy"] = json!("all"));
+        let most = asked(|body| {
+            body.as_object_mut().map(|body| body.remove("q"));
+        });
+        let (Some(least), Some(most)) = (least, most) else {
+            return false;
+        };
+        let count = |answer: &Value, value: &Value| {
+            let hits = answer["facetHits"].as_array()?;
+            let hit = hits.iter().find(|hit| hit["value"] == *value)?;
+            hit["count"].as_u64()
+        };
+        let values = |answer: &Value| answer["facetHits"].as_array().cloned().unwrap_or_default();
+        // a list that is cut may lack a value
+        let within = |few: &Value, many: &Value| {
+            values(few).iter().all(|hit| {
+                let often = count(many, &hit["value"]);
+                often.map_or(values(many).len() >= values(few).len(), |often| {
+                    hit["count"].as_u64() <= Some(often)
+                })
+            })
+        };
+        within(&least, self.right) && within(self.right, &most)
+    }
+}
+
+/// Queries of one, two and three neighbouring words, of which what matches any of a query's words matches one; `None` where words are
+/// not what spaces part.
+fn neighbours(query: &str) -> Option<Vec<String>> {
+    let plain = |c: char| c.is_whitespace() || c == '"' || c == '-' || c.is_ascii_alphanumeric();
+    let inner_dash = |word: &str| word.trim_start_matches(['-', '"']).contains('-');
+    if !query.chars().all(plain) || query.split_whitespace().any(inner_dash) {
+        return None;
+    }
+    let positive = query
+        .split_whitespace()
+        .filter(|word| !word.starts_with('-'));
+    let words: Vec<String> = positive
+        .map(|word| word.replace('"', ""))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let end = if query.ends_with(char::is_whitespace) {
+        " "
+    } else {
+        ""
+    };
+    let mut queries = Vec::new();
+    for size in 1..=3 {
+        for (at, window) in words.windows(size).enumerate() {
+            let is_last = at + size == words.len();
+            queries.push(window.join(" ") + if is_last { end } else { " " });
+        }
+    }
+    Some(queries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_words() {
+        assert_eq!(
+            neighbours("a \"b c\" -d").unwrap(),
+            ["a ", "b ", "c", "a b ", "b c", "a b c"]
+        );
+        assert_eq!(neighbours("a b ").unwrap(), ["a ", "b ", "a b "]);
+        assert_eq!(neighbours("l'an"), None);
+        assert_eq!(neighbours("a-b"), None);
+    }
+}
