@@ -13,7 +13,7 @@ use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
 use super::write::{fail, perform, Described, Part};
-use crate::core::{is_json, json_object, visible_index, App};
+use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
 use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
 
@@ -93,33 +93,15 @@ pub async fn by_filter(
     if names_reserved_field(&filter) {
         return Err(reserved_field("filter"));
     }
-    let original = filter.clone();
+    let original = Value::String(filter.to_string());
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());
-    let shown = Value::String(original.to_string());
-    let described = described(Value::from(0), shown, metadata(request)?);
-    let deleted = everywhere(app, table, uid, KIND, described, |index| {
+    let described = described(Value::from(0), original, metadata(request)?);
+    everywhere(app, table, uid, KIND, described, |index| {
         let path = index.node_path("/documents/delete");
         app.ask("POST", &path, Some(body.to_vec()), false)
-    });
-    match deleted.await {
-        Err(error) => Err(retold(app, table, uid, &original, error).await),
-        accepted => accepted,
-    }
-}
-
-/// A refusal of a filter in the client's words.
-pub(super) async fn retold(
-    app: &App,
-    table: &RoutingTable,
-    uid: &str,
-    filter: &Value,
-    error: Error,
-) -> Error {
-    match visible_index(table, uid) {
-        Ok(index) => app.retell_filter(table, index, filter, error).await,
-        Err(_) => error,
-    }
+    })
+    .await
 }
 
 /// `DELETE /indexes/{uid}/documents`.

@@ -10,7 +10,7 @@ use miroir_net::{Request, Response};
 use miroir_router::RoutingTable;
 use serde_json::{json, Map, Value};
 
-use super::delete::{everywhere, metadata, retold};
+use super::delete::{everywhere, metadata};
 use super::write::Described;
 use crate::core::{json_object, App};
 use crate::judge::Shown;
@@ -61,7 +61,6 @@ pub async fn handle(
         custom_metadata: metadata(request)?,
         touched: Touched::Everything,
     };
-    let original = edit.filter.clone().unwrap_or_default();
     let mut filter = edit.filter;
     if let Some(filter) = &mut filter {
         rewrite_filter(filter);
@@ -74,14 +73,11 @@ pub async fn handle(
     }
     let body = body.to_string().into_bytes();
     let kind = WriteKind::DocumentEdition;
-    let edited = everywhere(app, table, uid, kind, described, |index| {
+    everywhere(app, table, uid, kind, described, |index| {
         let path = index.node_path("/documents/edit");
         app.ask("POST", &path, Some(body.clone()), false)
-    });
-    match edited.await {
-        Err(error) => Err(retold(app, table, uid, &original, error).await),
-        accepted => accepted,
-    }
+    })
+    .await
 }
 
 /// `None`: every node refuses it.
