@@ -9,7 +9,6 @@ use miroir_api::Error;
 use miroir_net::client::OutRequest;
 use miroir_net::Request;
 use miroir_router::{Index, RoutingTable};
-use serde_json::{json, Value};
 
 use crate::core::App;
 use crate::scatter::READ_DEADLINE;
@@ -35,6 +34,7 @@ impl App {
         request: &Request,
         shown: Shown,
     ) -> Result<Option<Error>, Error> {
+        let settings = Default::default();
         let (body, names) = match shown {
             Shown::Whole if request.path() == "/multi-search" => {
                 Names::translate(table, &request.body)
@@ -50,48 +50,34 @@ impl App {
             .map(|value| ("content-type", value.to_owned()))
             .into_iter()
             .collect();
-        let question = OutRequest {
-            method: static_method(&request.method),
-            path: target,
-            bearer: self.node_key.clone(),
-            content_type: None,
-            body: vec![body],
-            idempotent: true,
-            headers: content_type,
-        };
-        let refusal = self.refusal_of(table, &question, index).await?;
-        Ok(refusal.map(|error| Error {
-            message: names.in_clients_words(error.message),
-            ..error
-        }))
-    }
-
-    /// What the first node that can be asked finds wrong with a request about `index`.
-    async fn refusal_of(
-        &self,
-        table: &RoutingTable,
-        question: &OutRequest,
-        index: Option<&Index>,
-    ) -> Result<Option<Error>, Error> {
-        let settings = Default::default();
         let mut reason = "no node is up".to_owned();
         for node in table.nodes.iter().filter(|node| node.is_up()) {
-            match self
-                .pools
-                .send(&node.address, question, READ_DEADLINE)
-                .await
-            {
+            let out = OutRequest {
+                method: static_method(&request.method),
+                path: target.clone(),
+                bearer: self.node_key.clone(),
+                content_type: None,
+                body: vec![body.clone()],
+                idempotent: true,
+                headers: content_type.clone(),
+            };
+            match self.pools.send(&node.address, &out, READ_DEADLINE).await {
                 Ok(reply) if reply.status < 400 => return Ok(None),
                 Ok(reply) if reply.status < 500 => {
-                    let said = node_error(reply.status, &reply.body, &settings);
-                    return Ok(Some(said.map(|error| named(error, index)).unwrap_or_else(
-                        || {
-                            Error::bad_request(format!(
-                                "the request was refused with status {}",
-                                reply.status
-                            ))
-                        },
-                    )));
+                    return Ok(Some(
+                        node_error(reply.status, &reply.body, &settings)
+                            .map(|error| named(error, index))
+                            .map(|error| Error {
+                                message: names.in_clients_words(error.message),
+                                ..error
+                            })
+                            .unwrap_or_else(|| {
+                                Error::bad_request(format!(
+                                    "the request was refused with status {}",
+                                    reply.status
+                                ))
+                            }),
+                    ))
                 }
                 Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
                 Err(error) => reason = format!("{}: {error}", node.id),
@@ -102,30 +88,6 @@ impl App {
             "miroir_shard_unavailable",
             format!("No node can be asked: {reason}."),
         ))
-    }
-
-    /// What is wrong with the client's `filter`, where a node has refused it as it was rewritten, and the client's request can be
-    /// shown to no node: it would write, or is about a document that is elsewhere. The same filter of a list of documents can.
-    pub async fn retell_filter(
-        &self,
-        table: &RoutingTable,
-        index: &Index,
-        filter: &Value,
-        error: Error,
-    ) -> Error {
-        if error.status >= 500 || !error.code.ends_with("_filter") {
-            return error;
-        }
-        let body = json!({ "filter": filter, "limit": 0 }).to_string();
-        let path = index.node_path("/documents/fetch");
-        let question = self.ask("POST", &path, Some(body.into_bytes()), true);
-        match self.refusal_of(table, &question, Some(index)).await {
-            Ok(Some(said)) if said.code.ends_with("_filter") => Error {
-                message: said.message,
-                ..error
-            },
-            _ => error,
-        }
     }
 
     /// A refusal in the words for the client's own request: nodes were asked in other ones.

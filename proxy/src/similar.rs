@@ -19,7 +19,9 @@ use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{count_found, id_text, merge_similar, Paging, Similar, Spec};
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, SearchSettings, Shard};
+use miroir_router::{
+    shard_of, told_of_filter, Index, ReadTarget, RoutingTable, SearchSettings, Shard,
+};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{to_raw_value, RawValue};
@@ -91,10 +93,12 @@ pub async fn handle(
         return Err(reserved_field("request"));
     }
     let search = Search::new(app, table, index, id, body);
-    match search.answer(started).await {
-        Err(error) => Err(app.retell_filter(table, index, &filter, error).await),
-        answered => answered,
-    }
+    let answered = search.answer(started).await;
+    // Nodes were asked by another filter, and one without the document cannot be asked by the client's.
+    answered.map_err(|error| Error {
+        message: told_of_filter(&error.message, &filter),
+        ..error
+    })
 }
 
 struct Search<'a> {

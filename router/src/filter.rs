@@ -9,38 +9,49 @@
 
 mod grammar;
 mod pinned;
+mod told;
 
 use std::borrow::Cow;
 
 use grammar::{is_word, parse, Condition, Meaning, Operator};
 
 pub use pinned::{Ids, Reach};
+pub use told::told_of_filter;
 
 /// Rewrites each `a != b` of a filter expression to `NOT a = b`. A filter without `!=`, and one that is malformed,
 /// comes back unchanged.
 pub fn rewrite_not_equal(filter: &str) -> Cow<'_, str> {
-    // Most filters have none, and are not looked at further.
-    if !filter.contains("!=") {
-        return Cow::Borrowed(filter);
-    }
-    let mut found = NotEquals::default();
-    if parse(filter, &mut found).is_none() || found.0.is_empty() {
-        return Cow::Borrowed(filter);
-    }
-    let mut rewritten = String::with_capacity(filter.len() + found.0.len() * 4);
+    let mut rewritten = String::new();
     let mut copied = 0;
-    for NotEqual { field, operator } in found.0 {
+    for (field, operator, put) in changes(filter) {
         rewritten.push_str(&filter[copied..field]);
-        // `AND"a" != 1` is well-formed, `ANDNOT` would not be.
-        if rewritten.chars().next_back().is_some_and(is_word) {
-            rewritten.push(' ');
-        }
-        rewritten.push_str("NOT ");
+        rewritten.push_str(&" NOT "[NOT_MAX - put..]);
         rewritten.push_str(&filter[field..operator]);
         copied = operator + 1;
     }
+    if copied == 0 {
+        return Cow::Borrowed(filter);
+    }
     rewritten.push_str(&filter[copied..]);
     Cow::Owned(rewritten)
+}
+
+/// Letters of the longest text that is put before a comparison.
+const NOT_MAX: usize = " NOT ".len();
+
+/// What rewriting does: before this place so many letters of ` NOT ` are put, and the one at the second place is left out.
+fn changes(filter: &str) -> Vec<(usize, usize, usize)> {
+    let mut found = NotEquals::default();
+    // Most filters have none, and are not looked at further.
+    if !filter.contains("!=") || parse(filter, &mut found).is_none() {
+        return Vec::new();
+    }
+    let changes = found.0.into_iter().map(|NotEqual { field, operator }| {
+        // `AND"a" != 1` is well-formed, `ANDNOT` would not be.
+        let joins = filter[..field].chars().next_back().is_some_and(is_word);
+        (field, operator, NOT_MAX - usize::from(!joins))
+    });
+    changes.collect()
 }
 
 /// Where a comparison begins, and where its `!=` is.

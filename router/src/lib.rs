@@ -26,7 +26,7 @@ mod sync;
 mod table;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
-pub use filter::{rewrite_not_equal, Ids, Reach};
+pub use filter::{rewrite_not_equal, told_of_filter, Ids, Reach};
 pub use health::{Health, HealthRules, NodeState, SharedState};
 pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
 pub use plan::{

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use miroir_router::Shard;
+use miroir_router::{told_of_filter, Shard};
 use serde_json::{json, Value};
 
 use super::{Kind, Part, Role, Status, Task};
@@ -178,8 +178,16 @@ fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
     let mut error = scrub_error(error);
     if let Some(Value::String(message)) = error.get_mut("message") {
         *message = task.in_clients_words(message);
+        *message = told_of_filter(message, &original_filter(task));
     }
     Some(error)
+}
+
+/// The filter of a deletion or an edition, as the client wrote it.
+fn original_filter(task: &Task) -> Value {
+    let text = task.details["originalFilter"].as_str();
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }
 
 /// Succeeded, or failed only because the index was there.
