@@ -231,6 +231,43 @@ impl<'a> Compared<'a> {
         })
     }
 
+    /// Whether hits that are shown by both are formatted alike but for the marks.
+    pub fn only_marks_differ(&self) -> bool {
+        let formatted = |answer: &Value, tags: &[String]| -> HashMap<String, Vec<String>> {
+            let hits = answer["hits"].as_array().into_iter().flatten();
+            let plain = |hit: &Value| {
+                let text = hit["_formatted"].to_string();
+                tags.iter().fold(text, |text, tag| text.replace(tag, ""))
+            };
+            let mut texts: HashMap<String, Vec<String>> = HashMap::new();
+            for hit in hits {
+                texts.entry(content(hit)).or_default().push(plain(hit));
+            }
+            // what shows alike cannot be told apart
+            texts.retain(|_, texts| texts.len() == 1);
+            texts
+        };
+        let mut pairs = self.ask.searches().into_iter().zip(self.pairs());
+        self.ask.is_federated()
+            || pairs.all(|(search, (left, right))| {
+                let tag = |name: &str, default: &str| {
+                    let tag = search[name].as_str().unwrap_or(default);
+                    Value::from(tag).to_string().trim_matches('"').to_string()
+                };
+                let tags = [
+                    tag("highlightPreTag", "<em>"),
+                    tag("highlightPostTag", "</em>"),
+                ];
+                let theirs = formatted(right, &tags);
+                let ours = formatted(left, &tags);
+                // what is cropped is cut about the marks
+                !search["attributesToCrop"].is_null()
+                    || ours.iter().all(|(document, text)| {
+                        theirs.get(document).is_none_or(|theirs| theirs == text)
+                    })
+            })
+    }
+
     /// All hits of `body`, asked of the index that `search` is about.
     fn hits(
         &self,

@@ -115,7 +115,7 @@ pub const KNOWN: &[Known] = &[
         },
         ignoring: &["**._formatted!", "**._matchesPosition"],
         ties_from: None,
-        holds: |_| true,
+        holds: |compared| compared.only_marks_differ(),
     },
     Known {
         what: "order from the `proximity` rule on, with two or more words",
