@@ -12,7 +12,10 @@ pub fn cpu_ns(pids: &[u32]) -> Option<u64> {
     let mut sum = 0;
     for pid in pids {
         for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            // A thread may end while we look.
+            let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else {
+                continue;
+            };
             let spent: u64 = text.split(' ').next()?.parse().ok()?;
             sum += spent;
         }
