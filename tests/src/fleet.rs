@@ -87,7 +87,19 @@ impl Node {
 
     /// Throws its data away: it must not run.
     pub fn forget(&self) {
-        std::fs::remove_dir_all(self.dir.join("data")).expect("the data of a node that has run");
+        std::fs::remove_dir_all(self.data()).expect("the data of a node that has run");
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// No file of it may grow beyond so many bytes, from now on; None: any may.
+    pub fn limit_files(&self, bytes_max: Option<u64>) {
+        if let Some(process) = &self.process {
+            process.limit_files(bytes_max);
+        }
     }
 
     /// Whether it was started and not killed.
@@ -135,7 +147,7 @@ impl Node {
             &format!("127.0.0.1:{}", self.port),
             "--db-path",
         ]);
-        c.arg(self.dir.join("data"));
+        c.arg(self.data());
         c.args(["--master-key", &self.key]);
         c.args(&self.extra);
         c.current_dir(&self.dir);

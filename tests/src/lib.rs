@@ -18,6 +18,7 @@
 pub mod agree;
 pub mod ask;
 pub mod compare;
+pub mod disk;
 pub mod draw;
 pub mod figures;
 pub mod fleet;

@@ -87,6 +87,22 @@ impl Process {
         }
     }
 
+    /// No file of it may grow beyond so many bytes, from now on: writes that would make it grow fail with EFBIG. None: any may.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    pub fn limit_files(&self, bytes_max: Option<u64>) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes_max.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: `limit` lives through the call, which only reads it; the old limit is not asked for. For the process id see `signal`.
+        let done = unsafe {
+            let child = self.child.id() as libc::pid_t;
+            libc::prlimit(child, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut())
+        };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
+
     /// Waits until it ended by itself; `None` when it had not within `limit`.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + limit;
@@ -178,10 +194,12 @@ fn spawn(command: Command) -> io::Result<Child> {
 #[allow(unsafe_code)]
 fn die_with_parent(command: &mut Command) -> &mut Command {
     let parent = std::process::id();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and getppid are plain system calls, and building an
-    // `io::Error` from a code allocates nothing.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl, getppid and signal are plain system calls, and
+    // building an `io::Error` from a code allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            // A file that may not grow (`Process::limit_files`) is an error to deal with, not a reason to be killed.
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 {
                 return Err(io::Error::last_os_error());
             }

@@ -92,6 +92,10 @@ impl Figures {
 
 impl Figures {
     fn write(&self) -> std::io::Result<()> {
+        const END: &str = "<!-- end of figures -->";
+        // Tests run beside each other.
+        static PAGE: Mutex<()> = Mutex::new(());
+        let _alone = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md");
         let text = std::fs::read_to_string(page)?;
         let name = format!("| {} |", self.what);
@@ -106,13 +110,13 @@ impl Figures {
             self.longest_search_pause.as_millis(),
             self.longest_write_pause.as_millis(),
         );
-        let others = text
+        let text = match text
             .split_inclusive('\n')
-            .filter(|line| !line.starts_with(&name));
-        let end = "<!-- end of figures -->";
-        let text = others
-            .collect::<String>()
-            .replacen(end, &format!("{row}{end}"), 1);
+            .find(|line| line.starts_with(&name))
+        {
+            Some(before) => text.replacen(before, &row, 1),
+            None => text.replacen(END, &format!("{row}{END}"), 1),
+        };
         std::fs::write(page, text)
     }
 }
