@@ -186,18 +186,11 @@ async fn recognise(
             .iter()
             .map(|task| (task.node_uid.as_deref(), &task.effect));
         let expected = identity::expected(catalogue, client.idx, effects);
-        let found = match identity::examine(store, client, &expected).await {
-            Ok(findings) => findings.record(store, client).await,
-            Err(why) => Err(why),
+        let settled = match identity::examine(store, client, &expected).await {
+            Ok(findings) => findings.settle(catalogue, store, client).1.await,
+            Err(why) => Err(format!("node `{}`: {why}", client.id())),
         };
-        let fault = match found {
-            Ok(lost) => {
-                lost.show(catalogue);
-                lost.foreign
-            }
-            Err(why) => Some(format!("node `{}`: {why}", client.id())),
-        };
-        if let Some(line) = fault {
+        if let Err(line) = settled {
             tracing::error!(node = client.id(), "[!!] node: {line}; starting without it");
             client.node.set_state(NodeState::Down);
         }

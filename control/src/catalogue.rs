@@ -175,13 +175,6 @@ impl Entry {
         states
     }
 
-    /// A copy that takes writes is in another state from now on, whatever else is on its way to the layout.
-    pub(crate) fn mark(&mut self, shard: Shard, node: NodeIdx, state: CopyState) {
-        for layout in std::iter::once(&mut self.layout).chain(&mut self.coming) {
-            mark(layout, shard, node, state);
-        }
-    }
-
     /// The layout as requests may see it: a joining copy gets no writes before its fill begins, as if it were left over.
     /// What it holds until then does not matter, and an index may be missing there.
     pub(crate) fn shown(&self) -> Arc<Layout> {

@@ -10,6 +10,7 @@
 //! may be somebody's, so nothing is written there and nothing deleted.
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
@@ -32,7 +33,8 @@ pub(crate) struct Expected {
 #[derive(Default)]
 pub(crate) struct Findings {
     identities: Vec<Identity>,
-    lost: Vec<CopyRow>,
+    /// By index: copies that served, and are not there any more.
+    lost: Vec<(String, Vec<Shard>)>,
     /// Why it must not be used at all.
     foreign: Option<String>,
 }
@@ -117,12 +119,7 @@ pub(crate) async fn examine(
                  out of sync until they are repaired"
             );
         }
-        findings.lost.extend(serving.iter().map(|shard| CopyRow {
-            index_uid: node_uid.clone(),
-            shard: shard.0,
-            node: client.id().to_owned(),
-            state: CopyState::OutOfSync,
-        }));
+        findings.lost.push((node_uid.clone(), serving.clone()));
         if matches!(fate, Fate::Other(_)) && holds_foreign_documents(client, node_uid).await? {
             // Not recorded: it is foreign the next time, too.
             findings.foreign = Some(format!(
@@ -173,42 +170,44 @@ async fn holds_foreign_documents(client: &NodeClient, node_uid: &str) -> Result<
 }
 
 impl Findings {
-    /// Makes them durable and shows them in the catalogue, which the caller publishes. Errors: why the node must not be
-    /// used.
-    pub(crate) async fn record(self, store: &Store, client: &NodeClient) -> Result<Lost, String> {
+    /// Takes the lost copies out of service in the catalogue, which the caller publishes before it awaits what is
+    /// returned: that makes it durable. The flag: whether anything changed. Errors: why the node must not be used.
+    pub(crate) fn settle(
+        self,
+        catalogue: &mut Catalogue,
+        store: &Store,
+        client: &NodeClient,
+    ) -> (
+        bool,
+        impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        let mut rows = Vec::new();
+        for (node_uid, shards) in &self.lost {
+            let copies: Vec<_> = shards.iter().map(|shard| (*shard, client.idx)).collect();
+            let states = catalogue
+                .get_mut(node_uid)
+                .map(|entry| entry.distrust(&copies));
+            let row = |(shard, _, state): (Shard, NodeIdx, CopyState)| CopyRow {
+                index_uid: node_uid.clone(),
+                shard: shard.0,
+                node: client.id().to_owned(),
+                state,
+            };
+            rows.extend(states.into_iter().flatten().map(row));
+        }
+        let changed = !rows.is_empty();
         if !self.lost.is_empty() {
             client.losses.fetch_add(1, Ordering::Relaxed);
         }
-        if !(self.identities.is_empty() && self.lost.is_empty()) {
-            let recorded = store.identify(self.identities, self.lost.clone()).await;
-            recorded.map_err(|error| error.to_string())?;
-        }
-        Ok(Lost {
-            node: client.idx,
-            copies: self.lost,
-            foreign: self.foreign,
-        })
-    }
-}
-
-/// Copies that are out of sync in the store and not yet in the catalogue.
-#[must_use]
-pub(crate) struct Lost {
-    node: NodeIdx,
-    copies: Vec<CopyRow>,
-    /// Why the node must not be used.
-    pub foreign: Option<String>,
-}
-
-impl Lost {
-    /// Shows them; says whether anything changed.
-    pub(crate) fn show(&self, catalogue: &mut Catalogue) -> bool {
-        for copy in &self.copies {
-            if let Some(entry) = catalogue.get_mut(&copy.index_uid) {
-                entry.mark(Shard(copy.shard), self.node, CopyState::OutOfSync);
+        let stored =
+            (changed || !self.identities.is_empty()).then(|| store.identify(self.identities, rows));
+        let recorded = async move {
+            if let Some(stored) = stored {
+                stored.await.map_err(|error| error.to_string())?;
             }
-        }
-        !self.copies.is_empty()
+            self.foreign.map_or(Ok(()), Err)
+        };
+        (changed, recorded)
     }
 }
 
@@ -280,14 +279,15 @@ impl Plane {
         expected: &[Expected],
     ) -> Result<(), String> {
         let findings = examine(&self.store, client, expected).await?;
-        let lost = findings.record(&self.store, client).await?;
-        {
+        let recorded = {
             let mut catalogue = self.catalogue();
-            if lost.show(&mut catalogue) {
+            let (changed, recorded) = findings.settle(&mut catalogue, &self.store, client);
+            if changed {
                 self.publish(&catalogue);
             }
-        }
-        lost.foreign.map_or(Ok(()), Err)
+            recorded
+        };
+        recorded.await
     }
 }
 

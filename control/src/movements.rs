@@ -11,15 +11,16 @@
 mod delete;
 mod fill;
 mod node;
+mod outcomes;
 mod pace;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use miroir_movement::{work, Fill, NodeState, Touched, Transition, Work};
-use miroir_router::{Layout, NodeIdx, Shard};
+use miroir_router::{CopyState, Layout, NodeIdx, Shard};
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::{timeout, Instant};
@@ -364,11 +365,28 @@ async fn look(plane: &Arc<Plane>) {
     }
 }
 
-/// Changes states that need no work. In the lane: a write that is on its way counts on a copy that may go.
+/// Changes states that need no work. In the lane: a write that is on its way counts on a copy that may go. What only that
+/// one has may not go with it: those that stay have run every write.
 async fn retire(plane: &Arc<Plane>, node_uid: &str) -> Result<(), String> {
     let _hold = fill::take_lane(plane, node_uid).await?;
-    let due = |layout: &Layout| Ok(Transition::due(layout, |node| node_state(plane, node)));
-    plane.transit(node_uid, due).await
+    let due = |layout: &Layout| Transition::due(layout, |node| node_state(plane, node));
+    let staying: BTreeSet<NodeIdx> = {
+        let catalogue = plane.catalogue();
+        let layout = catalogue
+            .get(node_uid)
+            .map(|entry| Arc::clone(&entry.layout));
+        let layout = layout.ok_or("the index is gone")?;
+        let shards: BTreeSet<Shard> = due(&layout).moves.iter().map(|moved| moved.0).collect();
+        let copies = shards.iter().flat_map(|shard| layout.copies_of(*shard));
+        let staying = copies.filter(|copy| copy.state == CopyState::InSync);
+        staying.map(|copy| copy.node).collect()
+    };
+    let usable = |node: &NodeIdx| node_state(plane, *node) == NodeState::Usable;
+    let staying: Vec<NodeIdx> = staying.into_iter().filter(usable).collect();
+    plane
+        .fared_well(node_uid, &staying, Instant::now() + LANE_MAX)
+        .await?;
+    plane.transit(node_uid, |layout| Ok(due(layout))).await
 }
 
 fn waiting_view(plane: &Plane, index: &str, piece: &Work) -> Option<WaitingView> {
@@ -400,7 +418,9 @@ fn node_state(plane: &Plane, node: NodeIdx) -> NodeState {
         .lock()
         .unsure
         .get(&node)
-        .is_some_and(|at| at.elapsed() < SETTLING);
+        .map(Instant::elapsed);
+    let mut unsure = unsure.into_iter().chain(client.since_given_up());
+    let unsure = unsure.any(|since| since < SETTLING);
     match client.node.is_up() && !unsure {
         true => NodeState::Usable,
         false => NodeState::Down,

@@ -13,6 +13,7 @@ use miroir_router::{Node, NodeIdx, NodeState};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::scrub::scrub;
 
@@ -35,6 +36,8 @@ pub(crate) struct NodeClient {
     retired: watch::Sender<bool>,
     /// How often it was found to have lost what it was given: whoever fills it compares before and after.
     pub losses: AtomicU64,
+    /// When a request that may change something was last given up: it may still arrive.
+    given_up: Mutex<Option<Instant>>,
 }
 
 /// A node's answer.
@@ -92,6 +95,7 @@ impl NodeClient {
             about: Mutex::new(None),
             retired: watch::Sender::new(false),
             losses: AtomicU64::new(0),
+            given_up: Mutex::new(None),
         }
     }
 
@@ -171,7 +175,11 @@ impl NodeClient {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        reply_to(call).await
+        let reply = reply_to(call).await;
+        if request.method != Method::GET {
+            self.note(&reply);
+        }
+        reply
     }
 
     /// Sends a body that is JSON already.
@@ -184,7 +192,22 @@ impl NodeClient {
     ) -> Result<Reply, NoAnswer> {
         let call = self.call(method, path, limit);
         let json = (reqwest::header::CONTENT_TYPE, "application/json");
-        reply_to(call.header(json.0, json.1).body(body)).await
+        let reply = reply_to(call.header(json.0, json.1).body(body)).await;
+        self.note(&reply);
+        reply
+    }
+
+    fn note(&self, reply: &Result<Reply, NoAnswer>) {
+        if reply.as_ref().is_err_and(|error| error.sent) {
+            let now = Some(Instant::now());
+            *self.given_up.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+
+    /// How long ago a request that may change something was given up, if ever.
+    pub(crate) fn since_given_up(&self) -> Option<Duration> {
+        let at = *self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        at.map(|at| at.elapsed())
     }
 
     fn call(&self, method: Method, path: &str, limit: Duration) -> reqwest::RequestBuilder {

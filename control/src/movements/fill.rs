@@ -137,6 +137,12 @@ impl Filling<'_> {
         let deadline = self.hold.as_ref().map(|_| Instant::now() + LANE_MAX);
         let (source, target) = (self.side(&self.source), self.side(&self.target));
         tokio::try_join!(source.applied(deadline), target.applied(deadline))?;
+        if let Some(deadline) = deadline {
+            let source = [self.job.source];
+            self.plane
+                .fared_well(self.node_uid, &source, deadline)
+                .await?;
+        }
         target.succeeded(&self.mended).await
     }
 

@@ -16,7 +16,7 @@ use crate::nodes::{NodeClient, NodeRequest, Reply};
 
 /// Reading many keys or writing large documents takes its time; what is given up may still arrive, so it is long.
 const PATIENCE: Duration = Duration::from_secs(600);
-const POLL_MIN: Duration = Duration::from_millis(5);
+pub(super) const POLL_MIN: Duration = Duration::from_millis(5);
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// Documents asked for at once: fewer where they are large.
 const CHUNK_MIN: usize = 8;
