@@ -18,7 +18,7 @@ use miroir_router::{CopyState, Ids, Index, Layout, NodeIdx, Placement, SearchSet
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
-use crate::settings::UserFaceting;
+use crate::settings::{Secret, UserFaceting};
 use crate::tasks::{Status, Task, TaskUid};
 
 /// What is known of an index in one of its two states.
@@ -53,6 +53,9 @@ pub(crate) struct Effect {
     pub forgets: Vec<TaskUid>,
     /// On success: these pairs of names change places in the history of tasks.
     pub swaps: Vec<(String, String)>,
+    /// On success: these keys of embedders are remembered. Forgotten with the task's end, however it ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
 }
 
 /// An index gets another name.

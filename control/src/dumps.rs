@@ -34,6 +34,7 @@ use crate::clock::{now, rfc3339};
 use crate::indexes::bare_task;
 use crate::nodes::{broadcast, NodeRequest};
 use crate::plane::Plane;
+use crate::settings::revealed;
 use crate::tasks::{summary, view, Kind, Role, Task, TaskFilter, TaskUid};
 use crate::types::TaskSummary;
 
@@ -182,7 +183,10 @@ async fn pack_tasks(plane: &Plane, packer: &mut Packer) -> Result<(), Error> {
 /// An index with its settings and its documents, shard after shard. One that is deleted meanwhile is left out.
 async fn pack_index(plane: &Plane, packer: &mut Packer, source: &Source) -> Result<(), Error> {
     let packed = async {
-        let mut settings = plane.settings(&source.name, None).await?;
+        let shown = plane.settings(&source.name, None).await?;
+        let whole = revealed(&plane.store, &source.node_uid, shown).await;
+        let mut settings = whole.map_err(Error::internal)?;
+        // Those that were set before they were kept.
         without_masked_secrets(&mut settings);
         if let Some(key) = &source.primary_key {
             source.gather(plane, key, packer).await?;

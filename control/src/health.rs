@@ -1,4 +1,4 @@
-//! Is each node there? Asked every second, and at once when something hints that it is not.
+//! Is each node there? Asked every second (`health.interval_ms`), and at once when something hints that it is not.
 //!
 //! Three hints come sooner than the next check. A core that runs into a node makes it suspect (`miroir_router::Health`). A
 //! connection that we hold open to the node breaks when its process ends, so a death is noticed within a millisecond,
@@ -21,7 +21,7 @@ use crate::features;
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 
-/// Between checks of a node that is up.
+/// Between attempts to hold a connection to a node, and for each.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Between looks at what the cores found, and between checks of a node that is not up.
 const LOOK: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub(crate) async fn watch(plane: Arc<Plane>, client: Arc<NodeClient>) {
             watch.suspect();
         }
         let doubted = watch.doubts(begun.elapsed());
-        let due = checked.is_none_or(|at| at.elapsed() >= PERIOD);
+        let due = checked.is_none_or(|at| at.elapsed() >= watch.plane.health_interval);
         if due || broken || doubted || watch.health.state() != NodeState::Up {
             watch.check(begun).await;
             checked = Some(Instant::now());
@@ -91,7 +91,7 @@ impl Watch {
     async fn check(&mut self, begun: Instant) {
         let before = self.client.node.state.load();
         let mut why = None;
-        let mut state = match self.client.probe().await {
+        let mut state = match self.client.probe(self.plane.health_timeout).await {
             Ok(()) => self.health.passed(begun.elapsed()),
             Err(error) => {
                 why = Some(error.to_string());

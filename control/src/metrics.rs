@@ -48,9 +48,24 @@ const MOVED: Family = Family::gauge(
     "Documents of the movements that run: done, and in all.",
     "count",
 );
+const MOVED_IN_ALL: Family = Family::counter(
+    "miroir_documents_moved_total",
+    "Documents that were copied to, or deleted from, copies that were filled or repaired.",
+    "",
+);
 
 /// All of it, in the order in which it is shown.
-pub const METRICS: &[Family] = &[INFO, EPOCH, NODES, LOSSES, COPIES, MOVEMENTS, MOVED, TASKS];
+pub const METRICS: &[Family] = &[
+    INFO,
+    EPOCH,
+    NODES,
+    LOSSES,
+    COPIES,
+    MOVEMENTS,
+    MOVED,
+    MOVED_IN_ALL,
+    TASKS,
+];
 
 fn name(state: CopyState) -> &'static str {
     match state {
@@ -117,6 +132,8 @@ impl Control {
         let (done, total) = (running().map(|it| it.done), running().map(|it| it.total));
         page.sample(&Page::label("count", "done"), done.sum::<u64>());
         page.sample(&Page::label("count", "total"), total.sum::<u64>());
+        page.family(&MOVED_IN_ALL);
+        page.sample("", movements.documents_moved);
         page.family(&TASKS);
         page.sample("", plane.flights.lock().len());
     }

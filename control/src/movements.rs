@@ -16,6 +16,7 @@ mod pace;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Movements {
     /// There may be something to do.
     pub wake: Notify,
     pub pace: Pace,
+    /// Documents that fills have copied or deleted since the start.
+    pub moved: AtomicU64,
     /// Held by the one comparison of copies that runs.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -95,6 +98,8 @@ pub(crate) struct MovementsView {
     pub paused: bool,
     /// None: as fast as the nodes can.
     pub documents_per_second: Option<u64>,
+    /// Documents that were copied or deleted since the start.
+    pub documents_moved: u64,
     pub running: Vec<RunningView>,
     pub waiting: Vec<WaitingView>,
     pub failures: Vec<FailureView>,
@@ -274,6 +279,7 @@ impl Plane {
         MovementsView {
             paused: self.movements.pace.is_paused(),
             documents_per_second: self.movements.pace.limit(),
+            documents_moved: self.movements.moved.load(Ordering::Relaxed),
             running: running.collect(),
             waiting: state.waiting.clone(),
             failures: failures.collect(),

@@ -20,7 +20,7 @@ use crate::scrub::scrub;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For questions that a healthy node answers at once.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Major, minor, patch.
 pub(crate) type Version = (u32, u32, u32);
@@ -150,10 +150,9 @@ impl NodeClient {
     }
 
     /// `GET /health` within a short time.
-    pub(crate) async fn probe(&self) -> Result<(), NoAnswer> {
-        let reply = self
-            .send_within(&NodeRequest::get("/health"), PROBE_TIMEOUT)
-            .await?;
+    pub(crate) async fn probe(&self, limit: Duration) -> Result<(), NoAnswer> {
+        let health = NodeRequest::get("/health");
+        let reply = self.send_within(&health, limit).await?;
         match reply.status {
             200 => Ok(()),
             status => Err(NoAnswer {
@@ -370,7 +369,7 @@ pub(crate) async fn require_all(nodes: &[Arc<NodeClient>], what: &str) -> Result
     let probes = join_all(
         nodes
             .iter()
-            .map(|node| async move { (node, node.probe().await) }),
+            .map(|node| async move { (node, node.probe(PROBE_TIMEOUT).await) }),
     )
     .await;
     let down: Vec<String> = probes

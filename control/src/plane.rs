@@ -1,6 +1,7 @@
 //! What all parts of the control plane share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use miroir_auth::Keyring;
 use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
@@ -33,6 +34,9 @@ pub(crate) struct Plane {
     pub cluster_id: String,
     pub admin_key: Option<String>,
     pub driver: String,
+    /// Between checks of a node that is up, and for the answer to one.
+    pub health_interval: Duration,
+    pub health_timeout: Duration,
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
     pub dumps: Dumps,

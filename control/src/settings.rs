@@ -6,6 +6,7 @@
 
 mod change;
 mod rewrite;
+mod secrets;
 mod subs;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde_json::{json, Value};
 use crate::nodes::NodeClient;
 
 pub(crate) use change::no_node;
+pub(crate) use secrets::{revealed, Secret};
 pub(crate) use subs::{Sub, SUBS};
 
 /// The user's own faceting, where nodes are told otherwise.

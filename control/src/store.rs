@@ -15,6 +15,7 @@ mod identities;
 mod indexes;
 mod keys;
 mod schema;
+mod secrets;
 mod tasks;
 mod webhooks;
 

@@ -49,6 +49,9 @@ pub struct Config {
     pub unavailable_shards: UnavailableShards,
     /// What may override the choice of copies that searches are answered from.
     pub reads: Policy,
+    /// How often each node is asked whether it is there, and how long it may take to say so.
+    pub health_interval: Duration,
+    pub health_timeout: Duration,
     /// How often all copies are compared; zero: never.
     pub anti_entropy_interval: Duration,
 }
@@ -129,6 +132,7 @@ struct File {
     server: FileServer,
     unavailable_shard_policy: Option<UnavailableShards>,
     reads: FileReads,
+    health: FileHealth,
     anti_entropy: FileAntiEntropy,
     task_webhook_url: Option<String>,
     task_webhook_authorization_header: Option<String>,
@@ -140,6 +144,13 @@ struct File {
 struct FileReads {
     hedging: Option<bool>,
     avoid_slow_nodes: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct FileHealth {
+    interval_ms: Option<u64>,
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -354,6 +365,8 @@ impl File {
                 hedging: self.reads.hedging.unwrap_or(true),
                 avoid_slow_nodes: self.reads.avoid_slow_nodes.unwrap_or(true),
             },
+            health_interval: health_time("interval_ms", self.health.interval_ms)?,
+            health_timeout: health_time("timeout_ms", self.health.timeout_ms)?,
             anti_entropy_interval: match self.anti_entropy.interval {
                 None => DEFAULT_ANTI_ENTROPY_INTERVAL,
                 Some(value) => interval(&value)?,
@@ -370,6 +383,16 @@ fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
     let all: Result<_, String> = texts.iter().map(|text| text.parse()).collect();
     all.map(Networks)
         .map_err(|why| ConfigError::Invalid(format!("allowed_ip_networks: {why}")))
+}
+
+/// A time of the checks of nodes. Shorter ones load the nodes for nothing, longer ones leave a dead node unseen.
+fn health_time(key: &str, millis: Option<u64>) -> Result<Duration, ConfigError> {
+    match millis.unwrap_or(HEALTH_MS) {
+        millis @ 100..=60_000 => Ok(Duration::from_millis(millis)),
+        millis => Err(ConfigError::Invalid(format!(
+            "health.{key} is {millis}; write milliseconds from 100 to 60000"
+        ))),
+    }
 }
 
 /// Reads `auto`, `io_uring` or `epoll`.
@@ -466,6 +489,8 @@ fn interval(value: &Value) -> Result<Duration, ConfigError> {
 }
 
 const DEFAULT_ANTI_ENTROPY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// `health.interval_ms` and `health.timeout_ms` where they are not given.
+pub const HEALTH_MS: u64 = 1000;
 /// `log.slow_search_ms` where it is not given.
 pub const SLOW_SEARCH_MS: u64 = 1000;
 
@@ -533,6 +558,21 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
         }
         for text in ["6d", "h", "-1", "\"\"", "[1]"] {
             assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn checks_of_nodes_can_be_set() {
+        let usual = parse(FULL, &[]).unwrap();
+        assert_eq!(usual.health_interval, Duration::from_secs(1));
+        let file = format!("{FULL}\nhealth: {{ interval_ms: 500 }}");
+        let set = parse(&file, &[("MIROIR_HEALTH_TIMEOUT_MS", "2000")]).unwrap();
+        assert_eq!(set.health_interval, Duration::from_millis(500));
+        assert_eq!(set.health_timeout, Duration::from_secs(2));
+        for text in ["0", "99", "60001", "fast"] {
+            let file = format!("{FULL}\nhealth: {{ interval_ms: {text} }}");
+            let error = parse(&file, &[]).map(|_| ()).unwrap_err();
+            assert!(error.contains("health.interval_ms"), "{error}");
         }
     }
 

@@ -182,6 +182,8 @@ fn control_config(config: &Config) -> ControlConfig {
         dumps_path: config.dumps_path.clone(),
         body_bytes_max: config.body_bytes_max,
         own_address: format!("http://{}", reachable(config.listen)),
+        health_interval: config.health_interval,
+        health_timeout: config.health_timeout,
         anti_entropy_interval: config.anti_entropy_interval,
         task_webhook: config.task_webhook.clone(),
         allowed_ip_networks: config.allowed_ip_networks.clone(),

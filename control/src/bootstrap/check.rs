@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::{sleep, Instant};
 
 use crate::config::StartError;
-use crate::nodes::{parse_version, NodeClient, Version};
+use crate::nodes::{parse_version, NodeClient, Version, PROBE_TIMEOUT};
 
 /// The oldest node that is supported: documents can be fetched by their ids since then, which repairs need.
 pub(crate) const VERSION_MIN: Version = (1, 14, 0);
@@ -87,7 +87,7 @@ pub(crate) async fn check_node(client: &NodeClient) -> Result<(), NodeFault> {
         line: format!("{name}: {why}"),
         passing: false,
     };
-    client.probe().await.map_err(|error| {
+    client.probe(PROBE_TIMEOUT).await.map_err(|error| {
         passing(format!(
             "{error}; start it, or correct its address under `nodes`"
         ))

@@ -30,7 +30,7 @@ const ALL: u32 = u32::MAX;
 /// An index as it was when the dump began.
 pub(super) struct Source {
     pub name: String,
-    node_uid: String,
+    pub node_uid: String,
     pub primary_key: Option<String>,
     pub created_at: Nanos,
     pub updated_at: Nanos,

@@ -18,6 +18,8 @@ use crate::bootstrap::{check_node, learn_federation, node_indexes};
 use crate::catalogue::Catalogue;
 use crate::nodes::{NodeClient, NodeRequest, Reply};
 use crate::plane::Plane;
+use crate::settings::revealed;
+use crate::store::Store;
 use crate::writes::Hold;
 
 /// How long the indexes' own changes may take to end.
@@ -171,7 +173,9 @@ impl Plane {
                 .collect()
         };
         let model = self.first_up().ok_or_else(crate::settings::no_node)?;
-        let furnished = added.iter().map(|client| furnish(client, &model, &indexes));
+        let furnished = added
+            .iter()
+            .map(|client| furnish(&self.store, client, &model, &indexes));
         try_join_all(furnished).await.map_err(refused)?;
         Ok(())
     }
@@ -179,6 +183,7 @@ impl Plane {
 
 /// Sees to it that `client` has these indexes, by name and primary key, with the settings that `model` has.
 async fn furnish(
+    store: &Store,
     client: &NodeClient,
     model: &NodeClient,
     indexes: &[(String, Option<String>)],
@@ -205,6 +210,7 @@ async fn furnish(
                 .await?,
             );
         }
+        let wanted = revealed(store, uid, wanted).await?;
         tasks.push(enqueue(client, NodeRequest::new(Method::PATCH, path, Some(wanted))).await?);
     }
     join_all(tasks.iter().map(|task| done(client, *task)))

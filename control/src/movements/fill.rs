@@ -13,6 +13,7 @@ use super::{Ticket, LANE_MAX};
 use crate::catalogue::Entry;
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
+use crate::settings::revealed;
 use crate::writes::Hold;
 
 type Copy = (Shard, NodeIdx);
@@ -165,6 +166,9 @@ impl Filling<'_> {
             tasks.push(target.delete(delete).await?);
         }
         tasks.extend(target.copy_from(&source, copy, &mut chunks).await?);
+        let mended = copy.len() + delete.len();
+        let counted = &self.plane.movements.moved;
+        counted.fetch_add(mended as u64, Ordering::Relaxed);
         self.mended.extend(tasks);
         Ok(())
     }
@@ -214,7 +218,9 @@ impl Filling<'_> {
         if !was_there {
             tasks.push(target.create().await?);
         }
-        let settings = source.settings().await?;
+        let settings = source.settings().await?.unwrap_or_default();
+        let settings = revealed(&self.plane.store, self.node_uid, settings).await?;
+        let settings = Some(settings).filter(|settings| !settings.is_null());
         tasks.push(target.change(Method::PATCH, "/settings", settings).await?);
         if was_there {
             // Made behind our back, by a write into an emptied node: it may hold what belongs elsewhere.

@@ -6,6 +6,7 @@ use miroir_api::Error;
 use serde_json::{json, Value};
 
 use super::rewrite::{for_task, rewrite, Asked, Change};
+use super::secrets::sent;
 use super::{for_client, strip_filterable, Sub, UserFaceting, SUBS};
 use crate::catalogue::{Effect, IndexState};
 use crate::indexes::{check_uid, failed_task, new_task};
@@ -72,9 +73,11 @@ impl Plane {
         {
             Ok(parts) => {
                 let mut task = new_task(&hold, Kind::SettingsUpdate, change.details);
+                let body = change.request.body.as_ref();
                 task.effect = Effect {
                     creates,
                     faceting: Some(change.faceting),
+                    secrets: body.map_or_else(Vec::new, |body| sent(sub, body)),
                     ..Effect::default()
                 };
                 Ok(summary(&self.accept(task, parts, Vec::new()).await?))

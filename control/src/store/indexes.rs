@@ -136,6 +136,7 @@ pub(super) fn remove_index(db: &Connection, uid: &str) -> rusqlite::Result<()> {
         "settings_versions WHERE index_uid",
         "upper_case_ids WHERE index_uid",
         "identities WHERE index_uid",
+        "secrets WHERE index_uid",
         "indexes WHERE uid",
     ] {
         db.execute(&format!("DELETE FROM {table} = ?1"), [uid])?;

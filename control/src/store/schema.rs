@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 9] = ["
+const MIGRATIONS: [&str; 10] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -130,6 +130,14 @@ ALTER TABLE layouts ADD COLUMN changes TEXT;
 CREATE TABLE webhooks (
     uuid TEXT PRIMARY KEY,
     body TEXT NOT NULL          -- JSON: url and headers
+) WITHOUT ROWID;
+", "
+-- API keys of embedders as clients sent them: nodes show them masked, and new nodes need them
+CREATE TABLE secrets (
+    index_uid TEXT NOT NULL,
+    path TEXT NOT NULL,         -- in the setting `embedders` (RFC 6901)
+    secret TEXT NOT NULL,
+    PRIMARY KEY (index_uid, path)
 ) WITHOUT ROWID;
 "];
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::filter::conditions;
 use super::indexes::{from_json, put_copy, put_index, remove_index, to_json};
+use super::secrets::put_secrets;
 use super::{CopyRow, IndexRow, Store, StoreError};
 use crate::tasks::{Kind, Part, Status, Task, TaskFilter, TaskUid};
 
@@ -86,6 +87,12 @@ impl Store {
             if finished.task.kind == Kind::TaskDeletion {
                 let forgets = std::mem::take(&mut finished.task.effect.forgets);
                 finished.task.details["deletedTasks"] = Value::from(forget(db, &forgets)?);
+            }
+            let secrets = std::mem::take(&mut finished.task.effect.secrets);
+            if let (Status::Succeeded, Some(index)) =
+                (finished.task.status, &finished.task.node_uid)
+            {
+                put_secrets(db, index, &secrets)?;
             }
             put_task(db, &finished.task)?;
             for index in &finished.indexes {

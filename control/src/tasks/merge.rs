@@ -6,7 +6,7 @@
 //! A write of documents that failed on one copy of a shard and succeeded on another one has succeeded: the first node
 //! lost its data, has no disk left, or the like. The copy missed a write.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use miroir_router::{told_of_filter, Shard};
 use serde_json::{json, Value};
@@ -207,19 +207,50 @@ fn final_details(task: &Task, parts: &[Part], status: Status) -> Value {
         if status != Status::Succeeded {
             return json!(0);
         }
-        let sum: u64 = parts
-            .iter()
-            .filter(|part| part.role == Role::Counted)
-            .filter_map(|part| part.details.as_ref()?[field].as_u64())
-            .sum();
         let received = task.details["receivedDocuments"].as_u64();
         match (field, received) {
             // The number of accepted documents; with several copies, of which some may have missed the write, the
             // client's own number is the only one that is right.
             ("indexedDocuments", Some(received)) if task.copies > 1 => json!(received),
-            _ => json!(sum.div_ceil(u64::from(task.copies.max(1)))),
+            _ => json!(count(task, parts, field)),
         }
     })
+}
+
+/// How many documents, each counted once. A copy that failed or is being filled says nothing of the others, so what a
+/// node counts stands for its share of those that served and ran the task; exact as long as these are whole nodes.
+fn count(task: &Task, parts: &[Part], field: &str) -> u64 {
+    let ran = || {
+        let counted = parts.iter().filter(|part| part.role == Role::Counted);
+        counted.filter(|part| part.status == Status::Succeeded)
+    };
+    let own = |part: &Part| {
+        part.details
+            .as_ref()
+            .and_then(|it| it[field].as_u64())
+            .unwrap_or(0)
+    };
+    let mut copies: HashMap<Shard, u32> = HashMap::new();
+    for shard in ran().flat_map(|part| &part.shards) {
+        *copies.entry(*shard).or_default() += 1;
+    }
+    if copies.is_empty() {
+        return ran()
+            .map(own)
+            .sum::<u64>()
+            .div_ceil(u64::from(task.copies.max(1)));
+    }
+    let share = |part: &Part| -> f64 {
+        let shares = part
+            .shards
+            .iter()
+            .map(|shard| 1.0 / f64::from(copies[shard]));
+        shares.sum::<f64>() / part.shards.len().max(1) as f64
+    };
+    ran()
+        .map(|part| own(part) as f64 * share(part))
+        .sum::<f64>()
+        .round() as u64
 }
 
 /// The task's details with its kind's count set by `count`.
@@ -415,6 +446,33 @@ mod tests {
             })
             .collect();
         assert_eq!(merge(&task, &parts, 99).details["deletedDocuments"], 3);
+    }
+
+    #[test]
+    fn copies_that_did_not_run_a_deletion_or_are_being_filled_count_for_nothing() {
+        let task = Task {
+            copies: 3,
+            ..task(Kind::DocumentDeletion, json!({"providedIds": 9}))
+        };
+        let on = |shards: &[u16], status: Status, deleted: u64| {
+            let mut part = part(
+                Role::Counted,
+                0,
+                status,
+                json!({"deletedDocuments": deleted}),
+            );
+            part.shards = shards.iter().copied().map(Shard).collect();
+            part
+        };
+        let mut failed = on(&[0, 1], Status::Failed, 0);
+        failed.error = Some(json!({"code": "no_space_left_on_device"}));
+        let parts = [
+            on(&[0, 1], Status::Succeeded, 5),
+            on(&[0, 1], Status::Succeeded, 5),
+            failed,
+            on(&[], Status::Succeeded, 2),
+        ];
+        assert_eq!(merge(&task, &parts, 99).details["deletedDocuments"], 5);
     }
 
     #[test]

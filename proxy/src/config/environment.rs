@@ -50,6 +50,7 @@ const SECTIONS: &[&str] = &[
     "admin",
     "server",
     "reads",
+    "health",
     "anti_entropy",
     "log",
 ];
