@@ -88,9 +88,11 @@ impl Client {
                 return Ok(value);
             }
             let message = value["message"].as_str().unwrap_or("no reason given");
-            let next = match status.as_u16() {
-                401 => " Give the admin key with --key or MIROIR_ADMIN_KEY.",
-                403 => " Check --key or MIROIR_ADMIN_KEY.",
+            let next = match (status.as_u16(), value["code"].as_str()) {
+                (401, _) => " Give the admin key with --key or MIROIR_ADMIN_KEY.",
+                (403, _) => " Check --key or MIROIR_ADMIN_KEY.",
+                (_, Some("index_not_found")) => " See what there is with: miroir-ctl status",
+                (_, Some("task_not_found")) => " See what there is with: miroir-ctl tasks list",
                 _ => "",
             };
             Err(Failure::Refused(format!("{message}{next}")))
@@ -103,7 +105,7 @@ impl Client {
         } else if error.is_timeout() {
             "it does not answer"
         } else if error.is_builder() {
-            "that is not an address"
+            "that is not an address such as http://127.0.0.1:7700"
         } else {
             "the connection broke"
         };

@@ -73,6 +73,27 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// A time (RFC 3339) to the second.
+fn moment(value: &Value) -> String {
+    let whole = text(value);
+    match whole.split_once('.') {
+        Some((second, fraction)) if fraction.ends_with('Z') => format!("{second}Z"),
+        _ => whole,
+    }
+}
+
+/// An ISO 8601 duration such as `PT0.579484083S`, where it is one of seconds alone.
+fn seconds(value: &Value) -> String {
+    let whole = text(value);
+    let number = whole
+        .strip_prefix("PT")
+        .and_then(|rest| rest.strip_suffix('S'));
+    match number.and_then(|number| number.parse::<f64>().ok()) {
+        Some(seconds) => format!("{seconds:.2} s"),
+        None => whole,
+    }
+}
+
 /// A number of bytes, in binary units.
 fn bytes(value: &Value) -> String {
     let Some(number) = value.as_u64() else {
@@ -95,6 +116,16 @@ fn bytes(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn times_are_for_people() {
+        let at = json!("2026-11-21T17:45:38.545813008Z");
+        assert_eq!(moment(&at), "2026-11-21T17:45:38Z");
+        assert_eq!(moment(&json!(null)), "-");
+        assert_eq!(seconds(&json!("PT0.579484083S")), "0.58 s");
+        assert_eq!(seconds(&json!("PT1M2S")), "PT1M2S");
+        assert_eq!(seconds(&json!(null)), "-");
+    }
 
     #[test]
     fn sizes_are_for_people() {

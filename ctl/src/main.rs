@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 /// Reads the command line. Help is what was asked for; what cannot be read is a wrong command.
 fn parse() -> Result<Arguments, ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words = globals_first(words.iter().map(String::as_str));
     Arguments::from_args(&["miroir-ctl"], &words).map_err(|early| match early.status {
         Ok(()) => {
             println!("{}", early.output);
@@ -78,6 +78,29 @@ fn parse() -> Result<Arguments, ExitCode> {
             ExitCode::from(2)
         }
     })
+}
+
+/// `--url`, `--key` and `--json` may stand anywhere: argh knows them before the command only.
+fn globals_first<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut words = words.peekable();
+    let (mut globals, mut others) = (Vec::new(), Vec::new());
+    while let Some(word) = words.next() {
+        match word {
+            "--json" => globals.push(word),
+            "--url" | "--key" => {
+                globals.push(word);
+                globals.extend(words.next());
+            }
+            // What follows is no option, whatever it looks like.
+            "--" => {
+                others.push(word);
+                others.extend(words.by_ref());
+            }
+            _ => others.push(word),
+        }
+    }
+    globals.extend(others);
+    globals
 }
 
 fn run(context: &Context, command: Command) -> Result<Health, Failure> {
@@ -104,4 +127,20 @@ fn run(context: &Context, command: Command) -> Result<Health, Failure> {
 fn refuse(message: &str) -> ExitCode {
     eprintln!("miroir-ctl: {message}");
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::globals_first;
+
+    #[test]
+    fn options_for_every_command_may_stand_anywhere() {
+        let sorted = |line: &str| globals_first(line.split(' ')).join(" ");
+        assert_eq!(
+            sorted("nodes list --json --url http://x --key k"),
+            "--json --url http://x --key k nodes list"
+        );
+        assert_eq!(sorted("shards where -- --json"), "shards where -- --json");
+        assert_eq!(sorted("status --url"), "--url status");
+    }
 }

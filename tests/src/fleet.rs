@@ -33,6 +33,17 @@ pub fn miroir() -> PathBuf {
     }
 }
 
+/// `miroir-ctl`: `MIROIR_CTL_BIN`, else beside the program under test.
+pub fn miroir_ctl() -> PathBuf {
+    let given = std::env::var_os("MIROIR_CTL_BIN").map(PathBuf::from);
+    let ctl = given.unwrap_or_else(|| miroir().with_file_name("miroir-ctl"));
+    assert!(
+        ctl.is_file(),
+        "miroir-ctl is not built; run `cargo build --release -p miroir-ctl`"
+    );
+    ctl
+}
+
 /// One node process and where its data lies; it can be killed and started again on the same port.
 pub struct Node {
     pub port: u16,

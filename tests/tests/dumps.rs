@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use miroir_tests::fleet::{miroir, Fleet, Lone, Plan, MASTER_KEY};
+use miroir_tests::fleet::{miroir_ctl, Fleet, Lone, Plan, MASTER_KEY};
 use miroir_tests::http::{until, Target};
 use miroir_tests::process::{command, run};
 use serde_json::{json, Value};
@@ -270,13 +270,6 @@ fn what_is_no_dump_changes_nothing() {
     assert_eq!(cluster.get("/indexes").expect("an answer").body["total"], 0);
 }
 
-/// `miroir-ctl` beside the program under test.
-fn ctl() -> Option<PathBuf> {
-    let given = std::env::var_os("MIROIR_CTL_BIN").map(PathBuf::from);
-    let beside = miroir().with_file_name("miroir-ctl");
-    given.or_else(|| beside.is_file().then_some(beside))
-}
-
 fn import_command(ctl: &Path, from: &Target, to: &Target, state: &Path) -> Command {
     let mut c = command(ctl);
     c.args(["--json", "--url", &to.base, "--key", MASTER_KEY]);
@@ -294,9 +287,7 @@ fn import_command(ctl: &Path, from: &Target, to: &Target, state: &Path) -> Comma
 
 #[test]
 fn a_running_server_is_copied_also_after_an_interruption() {
-    let Some(ctl) = ctl() else {
-        panic!("miroir-ctl is not built; run `cargo build --release -p miroir-ctl`");
-    };
+    let ctl = miroir_ctl();
     let lone = Lone::start();
     let old = lone.target();
     fill(&old);

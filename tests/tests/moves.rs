@@ -117,6 +117,51 @@ fn a_node_is_replaced_and_copies_and_groups_come_and_go_under_load() {
     assert_eq!(group.len(), expected.len());
 }
 
+/// Nodes show the keys of embedders masked: a new one, or one that lost its disk, must get them whole.
+#[test]
+fn keys_of_embedders_go_to_new_nodes() {
+    let mut fleet = Fleet::start(Plan {
+        replication_factor: 2,
+        ..Plan::default()
+    });
+    let proxy = filled(&fleet);
+    let embedders = json!({"embedders": {"far/away": {
+        "source": "rest",
+        "url": "http://127.0.0.1:1/",
+        "apiKey": "0123456789abcdefghijklmnopqrstuvwxyz",
+        "dimensions": 3,
+        "request": {"input": "{{text}}"},
+        "response": {"embedding": "{{embedding}}"},
+        "documentTemplate": "{{doc.name}}",
+    }}});
+    // With documents it would be asked for their vectors.
+    let write = |method: &str, path: &str, body: &Value| {
+        let task = proxy.write(method, path, body).expect("a write");
+        assert_eq!(task["status"], "succeeded", "{task}");
+    };
+    write("DELETE", "/indexes/things/documents", &Value::Null);
+    write("PATCH", "/indexes/things/settings", &embedders);
+    let folder = tempfile::tempdir().expect("a folder");
+    add_node(&mut fleet, &proxy, folder.path());
+    settled(&proxy);
+    fleet.nodes[1].kill();
+    fleet.nodes[1].forget();
+    fleet.nodes[1].start();
+    for node in [3, 1] {
+        let settings = fleet.nodes[node].target("node");
+        until("the whole key on the node", PATIENCE, || {
+            let shown = settings.get("/indexes/things/settings/embedders");
+            // Were it the masked one, it would be masked once more.
+            shown.is_ok_and(|shown| shown.body["far/away"]["apiKey"] == "01234XXXXXX...")
+        });
+    }
+    settled(&proxy);
+    assert!(
+        !fleet.proxy_log().contains("abcdefghijklmnop"),
+        "a key is in the log"
+    );
+}
+
 /// An index `things` with documents on every shard.
 fn filled(fleet: &Fleet) -> Target {
     let proxy = fleet.target("proxy");

@@ -20,10 +20,7 @@ pub fn print(shell: &str) -> Result<Health, Failure> {
     collect(&Arguments::get_args_info(), Vec::new(), &mut levels);
     let script = match shell {
         "bash" => bash(&levels),
-        "zsh" => format!(
-            "#compdef miroir-ctl\nautoload -U +X bashcompinit && bashcompinit\n{}",
-            bash(&levels)
-        ),
+        "zsh" => zsh(&levels),
         "fish" => fish(&levels),
         other => {
             return Err(Failure::Unreachable(format!(
@@ -57,6 +54,16 @@ fn collect(command: &CommandInfoWithArgs, path: Vec<String>, levels: &mut Vec<Le
     }
 }
 
+/// What begins with a subcommand's path, as a pattern of the shells' `case`: other words (ids, options' values) are passed
+/// over.
+fn paths(levels: &[Level]) -> String {
+    let paths = levels.iter().filter(|level| !level.path.is_empty());
+    let quoted: Vec<String> = paths
+        .map(|level| format!("'{}'", level.path.join(" ")))
+        .collect();
+    quoted.join("|")
+}
+
 fn bash(levels: &[Level]) -> String {
     let mut cases = String::new();
     for level in levels {
@@ -72,11 +79,36 @@ fn bash(levels: &[Level]) -> String {
             words.join(" ")
         ));
     }
+    let paths = paths(levels);
     format!(
         "_miroir_ctl() {{\n  local word path='' words=''\n  for word in \"${{COMP_WORDS[@]:1:COMP_CWORD-1}}\"; do\n    \
-         case \"$word\" in -*) ;; *) path=\"${{path:+$path }}$word\" ;; esac\n  done\n  while :; do\n    case \"$path\" in\n\
-         {cases}    *) if [[ \"$path\" == *' '* ]]; then path=\"${{path% *}}\"; continue; fi ;;\n    esac\n    break\n  done\n  \
-         COMPREPLY=($(compgen -W \"$words\" -- \"${{COMP_WORDS[COMP_CWORD]}}\"))\n}}\ncomplete -o default -F _miroir_ctl miroir-ctl\n"
+         case \"${{path:+$path }}$word\" in {paths}) path=\"${{path:+$path }}$word\" ;; esac\n  done\n  case \"$path\" in\n\
+         {cases}  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"${{COMP_WORDS[COMP_CWORD]}}\"))\n}}\n\
+         complete -o default -F _miroir_ctl miroir-ctl\n"
+    )
+}
+
+fn zsh(levels: &[Level]) -> String {
+    let described = |words: &[(String, String)]| {
+        let words = words.iter().map(|(word, help)| format!("'{word}:{help}'"));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let mut cases = String::new();
+    for level in levels {
+        cases.push_str(&format!(
+            "    '{}') commands=({}); options=({}) ;;\n",
+            level.path.join(" "),
+            described(&level.commands),
+            described(&level.options)
+        ));
+    }
+    let paths = paths(levels);
+    format!(
+        "#compdef miroir-ctl\n_miroir_ctl() {{\n  local word where=''\n  local -a commands options\n  for word in \
+         \"${{(@)words[2,CURRENT-1]}}\"; do\n    case \"${{where:+$where }}$word\" in {paths}) where=\"${{where:+$where \
+         }}$word\" ;; esac\n  done\n  case \"$where\" in\n{cases}  esac\n  if [[ \"$PREFIX\" == -* ]]; then\n    _describe -o \
+         option options\n  elif (( $#commands )); then\n    _describe command commands\n  else\n    _files\n  fi\n}}\n\
+         compdef _miroir_ctl miroir-ctl\n"
     )
 }
 

@@ -79,6 +79,11 @@ fn show(report: &Value) {
         ],
         &rows,
     );
+    if indexes.iter().any(|index| index["notCompared"] != 0) {
+        println!(
+            "\nnot compared: copies that do not serve, or whose node is down: miroir-ctl status"
+        );
+    }
     for index in indexes {
         for copy in list(index, "differing") {
             println!(

@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use super::{bytes, confirm, list, text, Context, Health};
+use super::{bytes, confirm, list, moment, text, Context, Health};
 use crate::arguments::{LayoutCommand, LayoutStage};
 use crate::client::Failure;
 use crate::table;
@@ -28,6 +28,16 @@ pub fn run(context: &Context, command: LayoutCommand) -> Result<Health, Failure>
         LayoutCommand::Diff(_) => context.show(&client.get("/_miroir/layout/diff")?, staged),
         LayoutCommand::Apply(apply) => {
             let diff = client.get("/_miroir/layout/diff")?;
+            let staged_as = diff["nextVersion"].as_u64();
+            if staged_as.is_some_and(|next| next != apply.version)
+                && !list(&diff, "changes").is_empty()
+            {
+                return Err(Failure::Refused(format!(
+                    "what is staged is version {}, not {}; nothing was changed. Look at it with: miroir-ctl layout diff",
+                    text(&diff["nextVersion"]),
+                    apply.version
+                )));
+            }
             if apply.dry_run {
                 return context.show(&diff, staged);
             }
@@ -294,7 +304,7 @@ fn history(history: &Value) {
         let changes: Vec<String> = list(version, "changes").iter().map(sentence).collect();
         vec![
             text(&version["version"]),
-            text(&version["appliedAt"]),
+            moment(&version["appliedAt"]),
             text(&version["replicationFactor"]),
             text(&version["replicaGroups"]),
             if changes.is_empty() {

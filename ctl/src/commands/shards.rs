@@ -32,13 +32,14 @@ pub fn run(context: &Context, command: ShardsCommand) -> Result<Health, Failure>
                     found["shard"]
                 );
                 let row = |copy: &Value| {
-                    ["node", "address", "group", "state", "up"]
-                        .iter()
-                        .map(|key| text(&copy[*key]))
-                        .collect()
+                    let keys = ["node", "address", "group", "state"].iter();
+                    let mut cells: Vec<String> = keys.map(|key| text(&copy[*key])).collect();
+                    cells[3] = cells[3].replace('_', " ");
+                    cells.push(if copy["up"] == true { "up" } else { "DOWN" }.to_owned());
+                    cells
                 };
                 let rows: Vec<Vec<String>> = list(found, "copies").iter().map(row).collect();
-                table::print(&["node", "address", "group", "state", "up"], &rows);
+                table::print(&["node", "address", "group", "copy", "node is"], &rows);
             })
         }
     }

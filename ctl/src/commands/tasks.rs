@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{list as members, text, Context, Health};
+use super::{list as members, moment, seconds, text, Context, Health};
 use crate::arguments::{TasksList, TasksWait};
 use crate::client::{encoded, Failure};
 use crate::table;
@@ -31,7 +31,7 @@ pub fn list(context: &Context, wanted: &TasksList) -> Result<Health, Failure> {
         ];
         let rows: Vec<Vec<String>> = members(tasks, "results")
             .iter()
-            .map(|task| columns.iter().map(|key| text(&task[*key])).collect())
+            .map(|task| columns.iter().map(|key| cell(key, &task[*key])).collect())
             .collect();
         table::print(
             &["uid", "index", "type", "status", "enqueued", "duration"],
@@ -68,6 +68,14 @@ pub fn wait(context: &Context, wanted: &TasksWait) -> Result<Health, Failure> {
                 });
             }
         }
+    }
+}
+
+fn cell(name: &str, value: &Value) -> String {
+    match name {
+        "enqueuedAt" => moment(value),
+        "duration" => seconds(value),
+        _ => text(value),
     }
 }
 
