@@ -41,6 +41,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// Writes wait no longer than this for the nodes to have applied what they accepted; what needs the lane gives up then,
 /// and is tried again when there is less to do.
 const LANE_MAX: Duration = Duration::from_secs(20);
+/// Writes wait no longer than this for copies that may go.
+const RETIRE_MAX: Duration = Duration::from_secs(2);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -372,26 +374,30 @@ async fn look(plane: &Arc<Plane>) {
 }
 
 /// Changes states that need no work. In the lane: a write that is on its way counts on a copy that may go. What only that
-/// one has may not go with it: those that stay have run every write.
+/// one has may not go with it: those that stay have run every write. Where they are behind with writes, copies may stay
+/// for a while; writes need not wait for that.
 async fn retire(plane: &Arc<Plane>, node_uid: &str) -> Result<(), String> {
-    let _hold = fill::take_lane(plane, node_uid).await?;
     let due = |layout: &Layout| Transition::due(layout, |node| node_state(plane, node));
-    let staying: BTreeSet<NodeIdx> = {
+    let staying = || -> Result<Vec<NodeIdx>, String> {
         let catalogue = plane.catalogue();
         let layout = catalogue
             .get(node_uid)
             .map(|entry| Arc::clone(&entry.layout));
+        drop(catalogue);
         let layout = layout.ok_or("the index is gone")?;
         let shards: BTreeSet<Shard> = due(&layout).moves.iter().map(|moved| moved.0).collect();
         let copies = shards.iter().flat_map(|shard| layout.copies_of(*shard));
         let staying = copies.filter(|copy| copy.state == CopyState::InSync);
-        staying.map(|copy| copy.node).collect()
+        let nodes: BTreeSet<NodeIdx> = staying.map(|copy| copy.node).collect();
+        let usable = |node: &NodeIdx| node_state(plane, *node) == NodeState::Usable;
+        Ok(nodes.into_iter().filter(usable).collect())
     };
-    let usable = |node: &NodeIdx| node_state(plane, *node) == NodeState::Usable;
-    let staying: Vec<NodeIdx> = staying.into_iter().filter(usable).collect();
-    plane
-        .fared_well(node_uid, &staying, Instant::now() + LANE_MAX)
-        .await?;
+    if plane.is_behind(node_uid, &staying()?, RETIRE_MAX) {
+        return Ok(());
+    }
+    let _hold = fill::take_lane(plane, node_uid).await?;
+    let deadline = Instant::now() + RETIRE_MAX;
+    plane.fared_well(node_uid, &staying()?, deadline).await?;
     plane.transit(node_uid, |layout| Ok(due(layout))).await
 }
 

@@ -5,12 +5,17 @@
 //! serves, and must be no source: it would undo the write on the copies that have it. Nor may another copy go because this
 //! one is there.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use miroir_router::NodeIdx;
 use serde_json::Value;
 use tokio::time::{sleep, Instant};
 
 use super::node::POLL_MIN;
+use crate::clock::now;
 use crate::flights::Flight;
+use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::tasks::{Part, Role, Status};
 
@@ -59,6 +64,19 @@ impl Plane {
             }
         }
         Ok(())
+    }
+
+    /// Whether one of these nodes has not run a write of the index that was accepted so long ago.
+    pub(super) fn is_behind(&self, node_uid: &str, nodes: &[NodeIdx], by: Duration) -> bool {
+        let nodes: Vec<_> = nodes.iter().filter_map(|node| self.node(*node)).collect();
+        let open = |part: &Part| {
+            let of = |client: &Arc<NodeClient>| client.id() == part.node;
+            !part.status.is_finished() && nodes.iter().any(of)
+        };
+        let before = now() - i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        let flights = self.flights.lock();
+        let mut writes = flights.values().filter(|flight| is_write(flight, node_uid));
+        writes.any(|flight| flight.task.enqueued_at < before && flight.parts.iter().any(open))
     }
 
     fn fared(&self, node_uid: &str, node: &str) -> Fared {
