@@ -392,7 +392,7 @@ async fn retire(plane: &Arc<Plane>, node_uid: &str) -> Result<(), String> {
         let usable = |node: &NodeIdx| node_state(plane, *node) == NodeState::Usable;
         Ok(nodes.into_iter().filter(usable).collect())
     };
-    if plane.is_behind(node_uid, &staying()?, RETIRE_MAX) {
+    if plane.are_behind(node_uid, &staying()?, RETIRE_MAX) {
         return Ok(());
     }
     let _hold = fill::take_lane(plane, node_uid).await?;

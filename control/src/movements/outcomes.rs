@@ -67,7 +67,7 @@ impl Plane {
     }
 
     /// Whether one of these nodes has not run a write of the index that was accepted so long ago.
-    pub(super) fn is_behind(&self, node_uid: &str, nodes: &[NodeIdx], by: Duration) -> bool {
+    pub(super) fn are_behind(&self, node_uid: &str, nodes: &[NodeIdx], by: Duration) -> bool {
         let nodes: Vec<_> = nodes.iter().filter_map(|node| self.node(*node)).collect();
         let open = |part: &Part| {
             let of = |client: &Arc<NodeClient>| client.id() == part.node;
