@@ -436,10 +436,10 @@ mod tests {
         );
         task.copies = 2;
         let parts: Vec<Part> = (0..2)
-            .map(|i| {
+            .map(|_| {
                 part(
                     Role::Counted,
-                    i,
+                    0,
                     Status::Succeeded,
                     json!({"deletedDocuments": 3}),
                 )
