@@ -89,9 +89,10 @@ impl<'a> Compared<'a> {
         let searches = self.ask.searches();
         if self.ask.is_federated() {
             let everything = searches.iter().filter_map(|search| {
-                total(&self.answer(self.node, search, &without_threshold(search))?)
+                let all = self.answer(self.node, search, &without_threshold(search))?;
+                total(&all).map(|total| self.uncut(total))
             });
-            return total(self.right) <= Some(everything.sum());
+            return total(self.right) <= Some(everything.fold(0, u64::saturating_add));
         }
         searches
             .iter()
@@ -205,8 +206,8 @@ impl<'a> Compared<'a> {
         };
         let everything: Option<u64> = parts
             .iter()
-            .map(|(search, ..)| found(search).map(|listed| listed.total))
-            .sum();
+            .map(|(search, ..)| found(search).map(|listed| self.uncut(listed.total)))
+            .try_fold(0, |sum: u64, total| Some(sum.saturating_add(total?)));
         let counted: u64 = match self.ask.is_federated() {
             true => total(self.right).unwrap_or(0),
             false => parts.iter().filter_map(|(.., total)| *total).sum(),
@@ -236,7 +237,7 @@ impl<'a> Compared<'a> {
         let formatted = |answer: &Value, tags: &[String]| -> HashMap<String, Vec<String>> {
             let hits = answer["hits"].as_array().into_iter().flatten();
             let plain = |hit: &Value| {
-                let text = hit["_formatted"].to_string();
+                let text = canonical(&hit["_formatted"]);
                 tags.iter().fold(text, |text, tag| text.replace(tag, ""))
             };
             let mut texts: HashMap<String, Vec<String>> = HashMap::new();
@@ -279,6 +280,22 @@ impl<'a> Compared<'a> {
         answer["hits"].as_array().cloned()
     }
 
+    /// A search lists and counts no more; a federated one does.
+    fn hits_max(&self) -> usize {
+        let own = self.settings.get("pagination");
+        let own = own.and_then(|pagination| pagination["maxTotalHits"].as_u64());
+        own.map_or(HITS_MAX, |max| max as usize)
+    }
+
+    /// What may be counted where a search counts so many.
+    fn uncut(&self, total: u64) -> u64 {
+        if total < self.hits_max() as u64 {
+            total
+        } else {
+            u64::MAX
+        }
+    }
+
     /// The same, and whether that is all.
     pub fn list(
         &self,
@@ -290,7 +307,7 @@ impl<'a> Compared<'a> {
         let hits = answer["hits"].as_array().cloned()?;
         Some(Listed {
             // a list that ends at `maxTotalHits` may be longer
-            whole: total(&answer) == Some(hits.len() as u64) && hits.len() != HITS_MAX,
+            whole: total(&answer) == Some(hits.len() as u64) && hits.len() != self.hits_max(),
             total: total(&answer)?,
             hits,
         })

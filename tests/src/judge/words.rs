@@ -9,8 +9,8 @@ use super::known::goes_by_frequency;
 use crate::ask::Route;
 
 impl Compared<'_> {
-    /// Whether the cluster finds all that has every word and nothing that has none, and lists the former first where that is the first
-    /// rule. What else is asked for in one request must be counted alike.
+    /// Whether the cluster finds all that has every word and nothing that has none. What else is asked for in one request must be
+    /// counted alike.
     pub fn goes_by_some_words(&self) -> bool {
         if self.ask.route == Route::FacetSearch {
             return self.counts_values_of_some_words();
@@ -51,33 +51,22 @@ impl Compared<'_> {
         };
         let is_cut = is_distinct || search["rankingScoreThreshold"].is_number();
         let is_least = is_cut || count.is_none_or(|count| all_words.total <= count);
-        let contents =
-            |listed: &Listed| -> HashSet<String> { listed.hits.iter().map(content).collect() };
-        let best = contents(&all_words);
-        let in_front = hits
-            .iter()
-            .skip_while(|hit| best.contains(&content(hit)))
-            .all(|hit| !best.contains(&content(hit)));
-        let in_front = in_front || !all_words.whole || !self.ranks_words_first(search);
         let Some(queries) = neighbours(query) else {
-            return is_least && in_front;
+            return is_least;
         };
         let listed: Option<Vec<Listed>> = queries.iter().map(|query| asked(query)).collect();
         let Some(listed) = listed else {
             return false;
         };
-        let any: HashSet<String> = listed.iter().flat_map(contents).collect();
+        let any: HashSet<String> = listed
+            .iter()
+            .flat_map(|listed| listed.hits.iter().map(content))
+            .collect();
+        let is_whole = listed.iter().all(|listed| listed.whole);
         let most: u64 = listed.iter().map(|listed| listed.total).sum();
-        let is_most = count.is_none_or(|count| count <= most);
+        let is_most = !is_whole || count.is_none_or(|count| count <= most);
         let is_found = hits.iter().all(|hit| any.contains(&content(hit)));
-        is_least && in_front && is_most && (is_found || listed.iter().any(|listed| !listed.whole))
-    }
-
-    fn ranks_words_first(&self, search: &Value) -> bool {
-        let rules = self.settings.get("rankingRules").and_then(Value::as_array);
-        !self.ask.is_federated()
-            && search["attributesToRetrieve"].is_null()
-            && rules.is_none_or(|rules| rules.first().is_some_and(|rule| rule == "words"))
+        is_least && is_most && (is_found || !is_whole)
     }
 
     /// Whether each value is counted as often as with every word, at least, and no more often than without words.
