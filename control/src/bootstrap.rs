@@ -29,6 +29,7 @@ use crate::lane::Lanes;
 use crate::movements::Movements;
 use crate::nodes::NodeClient;
 use crate::plane::{holders, table, Plane};
+use crate::rules::Rules;
 use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
 use crate::webhooks::Hooks;
@@ -105,7 +106,8 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
     );
     let webhooks = Hooks::open(&store, config).await?;
     let keys = Keys::open(&store, config.client_key()).await?;
-    let publisher = Publisher::new(table(&fleet, &catalogue, keys.ring()));
+    let rules = Rules::learn(fleet.members()).await;
+    let publisher = Publisher::new(table(&fleet, &catalogue, keys.ring(), rules.any()));
     let plane = Plane {
         flights: Arc::new(Flights::new()),
         store,
@@ -132,6 +134,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         ),
         webhooks,
         movements: Movements::default(),
+        rules,
     };
     resume(&plane).await?;
     Ok(plane)

@@ -3,17 +3,18 @@
 //! One is not passed on as it is: `network` stays on at nodes, because the merge reads values that only it shows
 //! (MEILISEARCH C); clients see what they said themselves. Which features there are is the nodes' to say.
 
-use futures_util::future::join_all;
 use miroir_api::Error;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use crate::nodes::{require_all, NodeClient, NodeRequest};
+use crate::nodes::{tell_all, NodeClient, NodeRequest};
 use crate::plane::Plane;
 use crate::settings::no_node;
 use crate::store::Store;
 
 const PATH: &str = "/experimental-features";
+/// Nodes show this setting only while its feature is on.
+const FOREIGN_KEYS: &str = "foreignKeys";
 /// Ours on the nodes, the client's own here.
 const NETWORK: &str = "network";
 
@@ -47,29 +48,21 @@ impl Plane {
         if let Some(network) = asked.get_mut(NETWORK).filter(|value| value.is_boolean()) {
             *network = Value::Bool(true);
         }
-        let nodes = self.nodes();
-        require_all(&nodes, "Changing experimental features").await?;
         let request = NodeRequest::new(Method::PATCH, PATH, Some(asked));
-        let (first, rest) = nodes.split_first().ok_or_else(no_node)?;
-        // The first one judges: what it refuses, nobody has.
-        let reply = first.send(&request).await.map_err(|_| no_node())?;
-        if reply.status != 200 {
-            return Err(reply.error());
-        }
-        let others = join_all(rest.iter().map(|client| client.send(&request))).await;
-        for (client, other) in rest.iter().zip(others) {
-            if other.as_ref().map(|reply| reply.status).ok() != Some(200) {
-                let message = format!(
-                    "Node `{}` did not take the change of experimental features; others did. Send it again.",
-                    client.id()
-                );
-                return Err(Error::system(503, "miroir_no_quorum", message));
-            }
-        }
+        let reply = tell_all(&self.nodes(), "Changing experimental features", &request).await?;
         let own = body.as_object().into_iter().flatten();
         let own = own.filter_map(|(name, value)| Some((name.clone(), value.as_bool()?)));
         self.store.set_features(own.collect()).await?;
+        if body.get(FOREIGN_KEYS).is_some() {
+            self.relearn_settings().await?;
+        }
         self.as_clients_set_them(reply.json()).await
+    }
+
+    /// Whether a client has switched the feature on.
+    pub(crate) async fn has_feature(&self, name: &str) -> Result<bool, Error> {
+        let own = self.store.features().await?;
+        Ok(own.iter().any(|(known, on)| known == name && *on))
     }
 
     async fn as_clients_set_them(&self, nodes: Value) -> Result<Value, Error> {

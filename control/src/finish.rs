@@ -173,6 +173,9 @@ fn is_of_interest(flight: &Flight) -> bool {
 async fn settle(plane: &Plane, ending: &mut Ending) -> Result<(), StoreError> {
     let ended = join_all(ending.drain(..)).await;
     plane.webhooks.tell(ended.iter().flatten());
+    if ended.iter().flatten().any(|task| task.kind.changes_rules()) {
+        plane.relearn_rules().await;
+    }
     ended.into_iter().try_for_each(|task| task.map(drop))
 }
 

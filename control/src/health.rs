@@ -18,8 +18,10 @@ use tokio::time::{sleep, timeout, Instant};
 
 use crate::bootstrap;
 use crate::features;
+use crate::network;
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
+use crate::rules;
 
 /// Between attempts to hold a connection to a node, and for each.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -127,6 +129,8 @@ impl Watch {
         checked.map_err(|fault| fault.line)?;
         bootstrap::learn_federation(&self.client).await;
         features::restore(&self.plane.store, &self.client).await?;
+        network::restore(&self.plane.nodes(), &self.client).await?;
+        rules::restore(&self.plane.nodes(), &self.client).await?;
         self.plane.recognise(&self.client).await
     }
 }

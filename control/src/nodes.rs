@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::scrub::scrub;
+use crate::settings::no_node;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -362,6 +363,29 @@ pub(crate) async fn broadcast(
     );
     tracing::error!(what, %why, "a change reached only some of the nodes");
     Err(no_quorum(what, &why, &state))
+}
+
+/// Tells every node something that it does at once. The first one judges: what it refuses, nobody has; its answer is
+/// returned. `what` names the change in errors.
+pub(crate) async fn tell_all(
+    nodes: &[Arc<NodeClient>],
+    what: &str,
+    request: &NodeRequest,
+) -> Result<Reply, Error> {
+    require_all(nodes, what).await?;
+    let (first, rest) = nodes.split_first().ok_or_else(no_node)?;
+    let reply = first.send(request).await.map_err(|_| no_node())?;
+    if reply.status != 200 {
+        return Err(reply.error());
+    }
+    let others = join_all(rest.iter().map(|client| client.send(request))).await;
+    for (client, other) in rest.iter().zip(others) {
+        if other.as_ref().map(|reply| reply.status).ok() != Some(200) {
+            let why = format!("node `{}` did not take it", client.id());
+            return Err(no_quorum(what, &why, "Others did. Send it again."));
+        }
+    }
+    Ok(reply)
 }
 
 /// Fails, naming them, when any node is down. Asks each node, because the last health check may be a second old.

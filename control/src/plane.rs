@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::movements::Movements;
 use crate::nodes::{NodeClient, Version};
+use crate::rules::Rules;
 use crate::store::Store;
 use crate::webhooks::Hooks;
 
@@ -42,6 +43,7 @@ pub(crate) struct Plane {
     pub dumps: Dumps,
     pub webhooks: Hooks,
     pub movements: Movements,
+    pub rules: Rules,
 }
 
 impl Plane {
@@ -58,7 +60,7 @@ impl Plane {
         let keys = self.keys.ring();
         self.movements.wake.notify_one();
         self.publisher
-            .publish(table(&self.fleet(), catalogue, keys))
+            .publish(table(&self.fleet(), catalogue, keys, self.rules.any()))
     }
 
     /// The nodes and the layout of new indexes, as of now.
@@ -125,7 +127,12 @@ pub(crate) fn holders(nodes: &[Arc<NodeClient>], layout: &Layout) -> Vec<Arc<Nod
 }
 
 /// The routing table that shows `catalogue`.
-pub(crate) fn table(fleet: &Fleet, catalogue: &Catalogue, keys: Arc<Keyring>) -> RoutingTable {
+pub(crate) fn table(
+    fleet: &Fleet,
+    catalogue: &Catalogue,
+    keys: Arc<Keyring>,
+    search_rules: bool,
+) -> RoutingTable {
     RoutingTable {
         epoch: 0,
         nodes: fleet
@@ -136,5 +143,6 @@ pub(crate) fn table(fleet: &Fleet, catalogue: &Catalogue, keys: Arc<Keyring>) ->
         indexes: catalogue.published().collect(),
         layout: Arc::clone(&fleet.layout),
         keys,
+        search_rules,
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .route("/multi-search", any(wrong_method))
         .route("/indexes/{uid}/search", any(wrong_method))
         .route("/indexes/{uid}/facet-search", any(wrong_method))
+        .route("/indexes/{uid}/similar", any(wrong_method))
         .route("/indexes/{uid}/documents", any(wrong_method))
         .route("/indexes/{uid}/documents/{id}", any(wrong_method))
         .fallback(|| async { StatusCode::NOT_FOUND })

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use miroir_api::SHARD_FIELD;
-use miroir_router::{FacetOrder, FilterableRule, SearchSettings};
+use miroir_router::{FacetOrder, FilterableRule, ForeignKey, SearchSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
@@ -127,7 +127,18 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
         ]
         .iter()
         .all(|name| settings[*name].as_array().is_none_or(Vec::is_empty)),
+        foreign_keys: settings["foreignKeys"]
+            .as_array()
+            .map(|keys| keys.iter().filter_map(foreign_key).collect())
+            .unwrap_or_default(),
     }
+}
+
+fn foreign_key(key: &Value) -> Option<ForeignKey> {
+    Some(ForeignKey {
+        index_uid: key["foreignIndexUid"].as_str()?.to_owned(),
+        field: key["fieldName"].as_str()?.to_owned(),
+    })
 }
 
 /// A rule as a node shows it: a name, or an object.

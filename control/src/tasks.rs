@@ -78,10 +78,12 @@ pub(crate) enum Kind {
     IndexCompaction,
     DumpCreation,
     SnapshotCreation,
+    DsrUpdate,
+    DsrClear,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 13] = [
+    pub(crate) const ALL: [Kind; 15] = [
         Kind::DocumentAdditionOrUpdate,
         Kind::DocumentDeletion,
         Kind::SettingsUpdate,
@@ -95,6 +97,8 @@ impl Kind {
         Kind::IndexCompaction,
         Kind::DumpCreation,
         Kind::SnapshotCreation,
+        Kind::DsrUpdate,
+        Kind::DsrClear,
     ];
 
     /// Whether it is a write of documents.
@@ -103,6 +107,11 @@ impl Kind {
             self,
             Kind::DocumentAdditionOrUpdate | Kind::DocumentDeletion | Kind::DocumentEdition
         )
+    }
+
+    /// Whether it changes dynamic search rules.
+    pub(crate) fn changes_rules(self) -> bool {
+        matches!(self, Kind::DsrUpdate | Kind::DsrClear)
     }
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -120,6 +129,8 @@ impl Kind {
             Kind::IndexCompaction => "indexCompaction",
             Kind::DumpCreation => "dumpCreation",
             Kind::SnapshotCreation => "snapshotCreation",
+            Kind::DsrUpdate => "dsrUpdate",
+            Kind::DsrClear => "dsrClear",
         }
     }
 

@@ -28,6 +28,21 @@ impl Merged {
         self.segments
     }
 
+    /// The same object with one more member at its end; `value` is JSON.
+    #[must_use]
+    pub fn with_member(mut self, name: &str, value: &str) -> Self {
+        // The closing brace is written anew.
+        if let Some(mut last) = self.segments.pop() {
+            last.truncate(last.len() - 1);
+            let member = format!(",\"{name}\":{value}}}");
+            self.len += member.len() - 1;
+            self.segments
+                .extend(Some(last).filter(|last| !last.is_empty()));
+            self.segments.push(member.into());
+        }
+        self
+    }
+
     /// Bytes in all segments.
     pub fn len(&self) -> usize {
         self.len
@@ -42,6 +57,15 @@ impl Merged {
         match self.segments.as_slice() {
             [one] => one.clone(),
             many => many.concat().into(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Merged {
+    fn from(answer: Vec<u8>) -> Self {
+        Merged {
+            len: answer.len(),
+            segments: vec![answer.into()],
         }
     }
 }

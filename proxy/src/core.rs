@@ -19,7 +19,7 @@ use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::noted::Noted;
 use crate::routes::{classify, Route};
-use crate::{cors, documents, facet_search, metrics, multi_search, search, similar};
+use crate::{cors, documents, facet_search, metrics, multi_search, render, search, similar};
 
 /// What every core shares.
 pub struct Shared {
@@ -75,6 +75,10 @@ impl App {
                 search::handle(self, &table, &access, &request, &index).await
             }
             Route::MultiSearch => multi_search::handle(self, &table, &access, &request).await,
+            Route::RenderTemplate => match render::handle(self, &table, &access, &request).await? {
+                Some(rendered) => Ok(rendered),
+                None => self.hand_over(access, request).await,
+            },
             Route::FacetSearch { index } => {
                 facet_search::handle(self, &table, &access, &request, &index).await
             }

@@ -3,8 +3,6 @@
 //! Parameters that a facet search does not know are ignored, as Meilisearch does; the node's copy of the request is the
 //! client's but for the filter.
 
-use std::time::Instant;
-
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{merge_facet_search, FacetSearch};
@@ -16,9 +14,10 @@ use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    bodies, degraded, merge_error, merge_order, names_reserved_field, reserved_field, respond,
+    bodies, check_filter, degraded, merge_error, merge_order, reserved_field, respond,
     rewrite_filter, with_shards,
 };
+use crate::stages::Stages;
 
 /// One copy of each shard is asked; counts are summed.
 pub async fn handle(
@@ -28,7 +27,7 @@ pub async fn handle(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let started = Instant::now();
+    let stages = Stages::begin();
     let body: Option<Map<String, Value>> = json_object(request);
     let understood = body.filter(|_| is_index_uid(uid)).and_then(Asked::of);
     let Some(mut asked) = understood else {
@@ -68,7 +67,7 @@ pub async fn handle(
         query: asked.query.as_deref(),
         order: merge_order(index.settings.facet_order(&asked.name)),
         max_values: index.settings.max_values_per_facet,
-        processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        processing_time_ms: stages.elapsed_ms(),
     };
     let merged = merge_facet_search(&answers, &spec).map_err(merge_error)?;
     Ok(respond(merged, degraded))
@@ -109,10 +108,7 @@ impl Asked {
         if self.name.starts_with(miroir_api::SHARD_FIELD) {
             return Err(reserved_field("facetName"));
         }
-        if self.filter.as_ref().is_some_and(names_reserved_field) {
-            return Err(reserved_field("filter"));
-        }
-        Ok(())
+        check_filter(self.filter.as_ref(), "filter")
     }
 
     /// Equal requests are answered by equal copies.

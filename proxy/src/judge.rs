@@ -16,7 +16,7 @@ use crate::scrub::node_error;
 
 mod names;
 
-use names::Names;
+pub use names::Names;
 
 /// What part of the client's request the judge sees.
 pub enum Shown {
@@ -34,9 +34,18 @@ impl App {
         request: &Request,
         shown: Shown,
     ) -> Result<Option<Error>, Error> {
-        let settings = Default::default();
+        Ok(self.ask_any(table, request, shown).await?.refusal())
+    }
+
+    /// What a node says to the request.
+    pub async fn ask_any<'t>(
+        &self,
+        table: &'t RoutingTable,
+        request: &Request,
+        shown: Shown,
+    ) -> Result<Said<'t>, Error> {
         let (body, names) = match shown {
-            Shown::Whole if request.path() == "/multi-search" => {
+            Shown::Whole if matches!(request.path(), "/multi-search" | "/render-template") => {
                 Names::translate(table, &request.body)
             }
             Shown::Whole => (request.body.clone(), Names::default()),
@@ -62,22 +71,13 @@ impl App {
                 headers: content_type.clone(),
             };
             match self.pools.send(&node.address, &out, READ_DEADLINE).await {
-                Ok(reply) if reply.status < 400 => return Ok(None),
                 Ok(reply) if reply.status < 500 => {
-                    return Ok(Some(
-                        node_error(reply.status, &reply.body, &settings)
-                            .map(|error| named(error, index))
-                            .map(|error| Error {
-                                message: names.in_clients_words(error.message),
-                                ..error
-                            })
-                            .unwrap_or_else(|| {
-                                Error::bad_request(format!(
-                                    "the request was refused with status {}",
-                                    reply.status
-                                ))
-                            }),
-                    ))
+                    return Ok(Said {
+                        status: reply.status,
+                        body: reply.body,
+                        names,
+                        index,
+                    })
                 }
                 Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
                 Err(error) => reason = format!("{}: {error}", node.id),
@@ -112,6 +112,35 @@ impl App {
             Ok(None) => Error::not_implemented(what),
             Err(error) => error,
         }
+    }
+}
+
+/// A node's answer to a client's request.
+pub struct Said<'t> {
+    pub status: u16,
+    pub body: Bytes,
+    names: Names,
+    /// Which the path names.
+    index: Option<&'t Index>,
+}
+
+impl Said<'_> {
+    /// What it refuses, in the client's words.
+    pub fn refusal(&self) -> Option<Error> {
+        if self.status < 400 {
+            return None;
+        }
+        let said = node_error(self.status, &self.body, &Default::default());
+        Some(match said.map(|error| named(error, self.index)) {
+            Some(error) => Error {
+                message: self.names.in_clients_words(error.message),
+                ..error
+            },
+            None => Error::bad_request(format!(
+                "the request was refused with status {}",
+                self.status
+            )),
+        })
     }
 }
 

@@ -19,12 +19,14 @@ mod metrics;
 mod multi_search;
 mod noted;
 mod pinned;
+mod render;
 mod routes;
 mod scatter;
 mod scrub;
 mod search;
 mod serve;
 mod similar;
+mod stages;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,7 +1,5 @@
 //! `POST /multi-search`: several searches, answered in their order. With `federation` see [`federated`].
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
@@ -12,6 +10,7 @@ use serde_json::Value;
 
 use crate::core::{json_object, visible_index, App};
 use crate::search::{run, Answer, Search, SearchBody};
+use crate::stages::{understands, Stages};
 
 mod federated;
 
@@ -30,7 +29,7 @@ pub async fn handle(
     access: &Access,
     request: &Request,
 ) -> Result<Response, Error> {
-    let started = Instant::now();
+    let mut stages = Stages::begin();
     let refused = || app.judged_refusal(table, request, "a parameter of this multi-search");
     let body: Option<Body> = json_object(request);
     let Some(body) = body else {
@@ -44,7 +43,9 @@ pub async fn handle(
         let uid = query.remove("indexUid");
         let search: Option<SearchBody> = serde_json::from_value(Value::Object(query)).ok();
         match (uid, search) {
-            (Some(Value::String(uid)), Some(search)) if is_index_uid(&uid) => {
+            (Some(Value::String(uid)), Some(search))
+                if is_index_uid(&uid) && understands(app, search.show_performance_details) =>
+            {
                 queries.push((uid, search))
             }
             _ => return Err(refused().await),
@@ -57,7 +58,7 @@ pub async fn handle(
         access.restrict(uid, &mut search.filter);
     }
     let uids: Vec<String> = queries.iter().map(|(uid, _)| uid.clone()).collect();
-    let answers = match search_all(app, table, queries, started).await {
+    let answers = match search_all(app, table, queries, &mut stages).await {
         Ok(answers) => answers,
         // A node's words for the whole request have its own numbering.
         Err((position, error)) => {
@@ -73,7 +74,7 @@ async fn search_all(
     app: &App,
     table: &RoutingTable,
     queries: Vec<(String, SearchBody)>,
-    started: Instant,
+    stages: &mut Stages,
 ) -> Result<Vec<Answer>, (usize, Error)> {
     let mut searches = Vec::with_capacity(queries.len());
     let mut refused = None;
@@ -92,7 +93,7 @@ async fn search_all(
         }
     }
     // What stands before a refused search may fail too, and would be the answer.
-    let answers = run(app, table, &mut searches, started).await?;
+    let answers = run(app, table, &mut searches, stages).await?;
     refused.map_or(Ok(answers), Err)
 }
 

@@ -14,6 +14,7 @@ pub enum Route<'a> {
         index: Cow<'a, str>,
     },
     MultiSearch,
+    RenderTemplate,
     FacetSearch {
         index: Cow<'a, str>,
     },
@@ -54,7 +55,7 @@ pub enum Route<'a> {
 
 impl Route<'_> {
     /// As metrics call them, by [`Route::place`].
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "search",
         "similar",
         "multi_search",
@@ -70,6 +71,7 @@ impl Route<'_> {
         "delete_all_documents",
         "metrics",
         "control",
+        "render_template",
     ];
 
     /// Places of those that search.
@@ -93,6 +95,7 @@ impl Route<'_> {
             Route::ClearDocuments { .. } => 12,
             Route::Metrics => 13,
             Route::Slow => 14,
+            Route::RenderTemplate => 15,
         }
     }
 }
@@ -111,6 +114,7 @@ pub fn classify<'a>(method: &str, path: &'a str) -> Route<'a> {
     match (first, rest) {
         ("_miroir", [Some("metrics"), None, ..]) if method == "GET" => Route::Metrics,
         ("multi-search", [None, ..]) if method == "POST" => Route::MultiSearch,
+        ("render-template", [None, ..]) if method == "POST" => Route::RenderTemplate,
         ("indexes", [Some(index), Some("search"), None, _]) if matches!(method, "GET" | "POST") => {
             decoded(index).map_or(Route::Slow, |index| Route::Search { index })
         }
@@ -199,6 +203,7 @@ mod tests {
             classify("POST", "/indexes/films/documents/edit"),
             Route::EditDocuments { index: films() }
         );
+        assert_eq!(classify("POST", "/render-template"), Route::RenderTemplate);
         assert_eq!(classify("GET", "/_miroir/metrics"), Route::Metrics);
         assert_eq!(classify("GET", "/_miroir/ready"), Route::Slow);
         assert_eq!(classify("GET", "/indexes"), Route::Slow);

@@ -1,7 +1,5 @@
 //! One search: plan, scatter, gather, merge, answer.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
@@ -14,22 +12,28 @@ use miroir_router::{Index, RoutingTable, Shard};
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
+use crate::stages::{understands, Stages};
 
 mod counting;
 mod frequency;
 mod hybrid;
+mod hydration;
+mod pins;
 mod query_string;
+mod raw;
 mod request;
 
 use counting::Counting;
 use frequency::Frequency;
 pub use hybrid::{Halves, Hybrid, Kind, Ratio};
+pub use hydration::hydrate;
 pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
+pub use raw::Object;
 pub use request::{
-    is_displayed, names_reserved_field, not_null, paging, rewrite_filter, with_shards, Needed,
-    Part, PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
+    check_filter, is_displayed, not_null, paging, rewrite_filter, with_shards, Needed, Part,
+    PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 pub static SEARCHES: Counter = Counter::new(
@@ -65,13 +69,15 @@ pub async fn handle(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let started = Instant::now();
+    let mut stages = Stages::begin();
     let body = if request.method.as_str() == "GET" {
         query_string::parse(request.query())
     } else {
         json_object(request)
     };
-    let Some(mut body) = body.filter(|_| is_index_uid(uid)) else {
+    let fits =
+        |body: &SearchBody| is_index_uid(uid) && understands(app, body.show_performance_details);
+    let Some(mut body) = body.filter(fits) else {
         return Err(app
             .judged_refusal(table, request, "a parameter of this search")
             .await);
@@ -79,7 +85,7 @@ pub async fn handle(
     access.restrict(uid, &mut body.filter);
     let search = Search::prepare(app, table, visible_index(table, uid)?, body)?;
     let mut searches = [search];
-    let answers = run(app, table, &mut searches, started).await;
+    let answers = run(app, table, &mut searches, &mut stages).await;
     let mut answers = match answers {
         Ok(answers) => answers,
         Err((_, error)) => return Err(app.retell(table, request, error).await),
@@ -93,6 +99,9 @@ pub struct Search<'t> {
     index: &'t Index,
     planned: PlannedSearch,
     by: By,
+    show_performance: Option<bool>,
+    /// Nodes may pin documents.
+    rules: bool,
     /// Only these can hold a hit.
     shards: Option<Vec<Shard>>,
 }
@@ -119,8 +128,9 @@ pub async fn run(
     app: &App,
     table: &RoutingTable,
     searches: &mut [Search<'_>],
-    started: Instant,
+    stages: &mut Stages,
 ) -> Result<Vec<Answer>, (usize, Error)> {
+    stages.planned();
     frequency::decide(app, table, searches).await;
     searches.iter().for_each(Search::count);
     let (positions, legs): (Vec<usize>, Vec<Leg>) = searches
@@ -129,6 +139,7 @@ pub async fn run(
         .flat_map(|(position, search)| search.legs(app).map(move |leg| (position, leg)))
         .unzip();
     let gathered = app.run_legs(table, &legs).await;
+    stages.asked();
     let mut gathered = gathered
         .map_err(|(leg, error)| {
             let position = positions[leg];
@@ -136,15 +147,16 @@ pub async fn run(
             (position, if revealed { alone(error) } else { error })
         })?
         .into_iter();
-    let merged = searches.iter().enumerate();
-    merged
-        .map(|(position, search)| {
-            let legs = positions.iter().filter(|of| **of == position).count();
-            let legs = gathered.by_ref().take(legs);
-            let answer = search.merge(app, legs, started);
-            answer.map_err(|error| (position, error))
-        })
-        .collect()
+    let mut answers = Vec::with_capacity(searches.len());
+    for (position, search) in searches.iter().enumerate() {
+        let legs = positions.iter().filter(|of| **of == position).count();
+        let legs = gathered.by_ref().take(legs);
+        let answer = search.merge(app, legs, stages);
+        let answer = answer.map_err(|error| (position, error))?;
+        let answer = search.hydrate(app, table, answer).await;
+        answers.push(answer.map_err(|error| (position, error))?);
+    }
+    Ok(answers)
 }
 
 impl<'t> Search<'t> {
@@ -153,12 +165,18 @@ impl<'t> Search<'t> {
         app: &App,
         table: &RoutingTable,
         index: &'t Index,
-        body: SearchBody,
+        mut body: SearchBody,
     ) -> Result<Self, Error> {
-        if body.uses_reserved_field() {
-            return Err(reserved_field("search"));
+        body.check_reserved()?;
+        let show_performance = body.show_performance_details;
+        let show_details = body.show_ranking_score_details;
+        let rules = table.search_rules;
+        if rules {
+            pins::check_name(index)?;
+            // They tell which hits are pinned.
+            body.show_ranking_score_details = Some(true);
         }
-        let (planned, by) = match body.kind(app.shared.control.node_version()) {
+        let (mut planned, by) = match body.kind(app.shared.control.node_version()) {
             Kind::Words => match frequency::plan(table, index, &body) {
                 Some((planned, frequency)) => Ok((planned, By::Frequency(Box::new(frequency)))),
                 None => body
@@ -173,6 +191,7 @@ impl<'t> Search<'t> {
                 .map(|(planned, halves)| (planned, By::Both(Box::new(halves)))),
         }
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
+        planned.show_details &= show_details == Some(true);
         if planned.reveal.is_some() {
             check_reveal(table)?;
         }
@@ -181,8 +200,24 @@ impl<'t> Search<'t> {
             index,
             planned,
             by,
+            show_performance,
+            rules,
             shards,
         })
+    }
+
+    async fn hydrate(
+        &self,
+        app: &App,
+        table: &RoutingTable,
+        answer: Answer,
+    ) -> Result<Answer, Error> {
+        let keys = &self.index.settings.foreign_keys;
+        if keys.is_empty() {
+            return Ok(answer);
+        }
+        let merged = hydrate(app, table, answer.merged, |_| keys).await?;
+        Ok(Answer { merged, ..answer })
     }
 
     fn count(&self) {
@@ -251,7 +286,7 @@ impl<'t> Search<'t> {
         &self,
         app: &App,
         legs: impl Iterator<Item = Gathered>,
-        started: Instant,
+        stages: &Stages,
     ) -> Result<Answer, Error> {
         let (planned, settings) = (&self.planned, &self.index.settings);
         let mut missing = None;
@@ -260,6 +295,7 @@ impl<'t> Search<'t> {
             missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
             answers.push(bodies(gathered));
         }
+        let pins = self.rules.then(|| pins::take(&mut answers)).flatten();
         let levels = self.levels();
         let counts = self
             .counting()
@@ -267,7 +303,7 @@ impl<'t> Search<'t> {
         let star = planned.facet_star && orders_all_facets_alike(app);
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
-        let spec = Spec {
+        let mut spec = Spec {
             paging: planned.paging,
             max_total_hits: settings.max_total_hits,
             cap_totals: caps_totals(app),
@@ -283,9 +319,12 @@ impl<'t> Search<'t> {
             facet_order: &|field| merge_order(settings.facet_order(if star { "*" } else { field })),
             max_values_per_facet: settings.max_values_per_facet,
             query: &planned.query,
-            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            processing_time_ms: stages.elapsed_ms(),
             request_uid: request_uid.as_deref(),
         };
+        if pins.is_some() {
+            spec.paging = pins::from_start(planned.paging);
+        }
         let merged = match (&self.by, answers.as_slice()) {
             (By::Both(halves), [words, meaning]) => {
                 merge_hybrid(words, meaning, &halves.mix(app), &spec)
@@ -297,8 +336,13 @@ impl<'t> Search<'t> {
             (_, [hits, ..]) => merge_search(hits, &spec),
             (_, []) => merge_search(&[], &spec),
         };
+        let mut merged = merged.map_err(merge_error)?;
+        if let Some(pins) = pins {
+            spec.paging = planned.paging;
+            merged = pins.put(merged, &spec)?;
+        }
         Ok(Answer {
-            merged: merged.map_err(merge_error)?,
+            merged: stages.tell(merged, self.show_performance),
             degraded: missing,
         })
     }

@@ -12,8 +12,6 @@
 //! A search ends at `maxTotalHits`, `/similar` does not. Nodes before 1.34 are asked in the federated form, which does not end there
 //! either; for newer ones the answer to a page that reaches further is 501 where some node has more.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
@@ -30,10 +28,11 @@ use serde_json::Value;
 use crate::core::{json_object, visible_index, App};
 use crate::scatter::{Ask, Leg, Wanted};
 use crate::search::{
-    bodies, degraded, filter_parameter, list_parameter, merge_error, names_reserved_field,
-    not_null, reserved_field, respond, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch,
-    Ratio, SearchBody, DEFAULT_LIMIT, INDEX_HITS_MAX_SINCE,
+    bodies, check_filter, degraded, filter_parameter, list_parameter, merge_error, not_null,
+    respond, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody,
+    DEFAULT_LIMIT, INDEX_HITS_MAX_SINCE,
 };
+use crate::stages::{understands, Stages};
 
 /// Body of `POST /indexes/{uid}/similar` (MEILISEARCH B.9), and of what the document's own shard is asked.
 #[derive(Deserialize, Serialize, Clone)]
@@ -55,6 +54,8 @@ struct Body {
     show_ranking_score: bool,
     #[serde(default)]
     show_ranking_score_details: bool,
+    #[serde(default, skip_serializing, deserialize_with = "not_null")]
+    show_performance_details: Option<bool>,
     #[serde(default)]
     ranking_score_threshold: Option<f64>,
 }
@@ -66,7 +67,7 @@ pub async fn handle(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let started = Instant::now();
+    let stages = Stages::begin();
     let body = if request.method.as_str() == "GET" {
         from_query(request.query())
     } else {
@@ -74,6 +75,7 @@ pub async fn handle(
     };
     let fits = |body: &Body| {
         is_index_uid(uid)
+            && understands(app, body.show_performance_details)
             && body
                 .ranking_score_threshold
                 .is_none_or(|least| (0.0..=1.0).contains(&least))
@@ -89,11 +91,9 @@ pub async fn handle(
     let index = visible_index(table, uid)?;
     let filter = body.filter.clone().unwrap_or_default();
     access.restrict(uid, &mut body.filter);
-    if body.filter.as_ref().is_some_and(names_reserved_field) {
-        return Err(reserved_field("request"));
-    }
+    check_filter(body.filter.as_ref(), "request")?;
     let search = Search::new(app, table, index, id, body);
-    let answered = search.answer(started).await;
+    let answered = search.answer(stages).await;
     // Nodes were asked by another filter, and one without the document cannot be asked by the client's.
     answered.map_err(|error| Error {
         message: told_of_filter(&error.message, &filter),
@@ -137,7 +137,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    async fn answer(&self, started: Instant) -> Result<Response, Error> {
+    async fn answer(&self, mut stages: Stages) -> Result<Response, Error> {
+        stages.planned();
         let (near, vectors) = self.ask_own_shard().await?;
         let settings = &self.index.settings;
         if !self.others.is_empty() && !finds_by_meaning(settings) {
@@ -147,6 +148,7 @@ impl<'a> Search<'a> {
         }
         let (planned, primary_key) = self.plan(vectors)?;
         let (found, missing) = self.ask_others(&planned).await?;
+        stages.asked();
         if self.reaches_past_max() && !self.federated_reaches_further() {
             let max = settings.max_total_hits as u64;
             for answer in found.iter().flatten() {
@@ -174,7 +176,7 @@ impl<'a> Search<'a> {
             show_details: self.body.show_ranking_score_details,
             federated: self.reaches_past_max(),
             strip_fields: &strip,
-            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            processing_time_ms: stages.elapsed_ms(),
             ..Spec::of(Paging::Offset {
                 offset: self.body.offset.unwrap_or(0),
                 limit: self.body.limit.unwrap_or(DEFAULT_LIMIT),
@@ -186,6 +188,7 @@ impl<'a> Search<'a> {
             ranking_score_threshold: self.body.ranking_score_threshold,
         };
         let merged = merge_similar(&answers, &similar, candidates, &spec).map_err(merge_error)?;
+        let merged = stages.tell(merged, self.body.show_performance_details);
         Ok(respond(merged, missing))
     }
 
@@ -385,9 +388,10 @@ fn from_query(query: &str) -> Option<Body> {
             "offset" | "limit" => value.parse::<usize>().ok()?.into(),
             "filter" => filter_parameter(value),
             "attributesToRetrieve" => list_parameter(&value).into(),
-            "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" => {
-                value.parse::<bool>().ok()?.into()
-            }
+            "retrieveVectors"
+            | "showRankingScore"
+            | "showRankingScoreDetails"
+            | "showPerformanceDetails" => value.parse::<bool>().ok()?.into(),
             "rankingScoreThreshold" => value.parse::<f64>().ok()?.into(),
             _ => return None,
         };

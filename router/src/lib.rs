@@ -35,4 +35,6 @@ pub use plan::{
 pub use publish::{Pinned, Publisher, Quiesced, Reader};
 pub use replicas::{Ended, Policy, Replicas};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
-pub use table::{FacetOrder, FilterableRule, Index, Node, RoutingTable, SearchSettings};
+pub use table::{
+    FacetOrder, FilterableRule, ForeignKey, Index, Node, RoutingTable, SearchSettings,
+};

@@ -25,6 +25,8 @@ pub struct RoutingTable {
     pub layout: Arc<Layout>,
     /// Who may ask.
     pub keys: Arc<Keyring>,
+    /// There are dynamic search rules, so nodes may pin documents to places of their lists.
+    pub search_rules: bool,
 }
 
 /// A Meilisearch process that holds shards.
@@ -151,6 +153,16 @@ pub struct SearchSettings {
     pub max_total_hits: usize,
     /// No stop words, separators, non-separators and dictionary: spaces alone tell what a query's words are.
     pub plain_words: bool,
+    /// Fields whose values are ids of documents of other indexes.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// An item of the setting `foreignKeys`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ForeignKey {
+    /// As clients call it.
+    pub index_uid: String,
+    pub field: String,
 }
 
 /// A rule of `filterableAttributes`.
@@ -237,6 +249,7 @@ impl Default for SearchSettings {
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
             plain_words: true,
+            foreign_keys: Vec::new(),
         }
     }
 }

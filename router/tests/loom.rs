@@ -147,5 +147,6 @@ fn table() -> RoutingTable {
         indexes: HashMap::default(),
         layout: std::sync::Arc::new(layout),
         keys: Default::default(),
+        search_rules: false,
     }
 }

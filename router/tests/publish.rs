@@ -30,6 +30,7 @@ fn table() -> RoutingTable {
         indexes: HashMap::default(),
         layout,
         keys: Default::default(),
+        search_rules: false,
     }
 }
 

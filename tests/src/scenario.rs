@@ -40,6 +40,9 @@ pub struct Scenario {
     /// It looks at the whole instance (all indexes, all tasks), so no other scenario may run meanwhile.
     #[serde(default)]
     pub alone: bool,
+    /// It asks for what the embedded node lacks: played only where `MEILISEARCH_BIN` puts released nodes in its place.
+    #[serde(default)]
+    pub released: bool,
     pub steps: Vec<Step>,
 }
 

@@ -10,10 +10,7 @@ use super::Failure;
 use crate::plane::Plane;
 
 /// Path and what it is called in the answer.
-const LATER: &[(&str, &str)] = &[
-    ("/export", "exports"),
-    ("/indexes/{uid}/similar", "similar documents"),
-];
+const LATER: &[(&str, &str)] = &[("/export", "exports")];
 
 pub(super) fn router() -> Router<Arc<Plane>> {
     LATER.iter().fold(Router::new(), |router, (path, what)| {

@@ -7,7 +7,9 @@ use axum::http::{HeaderMap, Method};
 use axum::routing::{get, MethodRouter};
 use axum::Router;
 use bytes::Bytes;
+use miroir_api::Error;
 
+use super::features::FOREIGN_KEYS;
 use super::{accepted, body, ok, Answer, Shared, Who};
 use crate::plane::Plane;
 use crate::settings::{Sub, SUBS};
@@ -46,6 +48,7 @@ fn one(sub: &'static Sub) -> MethodRouter<Arc<Plane>> {
 }
 
 async fn read(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answer {
+    known(&plane, sub).await?;
     ok(&plane.settings(&uid, sub).await?)
 }
 
@@ -58,6 +61,7 @@ async fn change(
     bytes: Bytes,
 ) -> Answer {
     crate::indexes::check_uid(&uid)?;
+    known(&plane, sub).await?;
     let body = body::json(&headers, &bytes)?;
     let may_create = access.may_create(&uid);
     let task = plane.change_settings(&uid, sub, Some(body), may_create);
@@ -65,5 +69,14 @@ async fn change(
 }
 
 async fn reset(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Answer {
+    known(&plane, sub).await?;
     accepted(&plane.change_settings(&uid, sub, None, false).await?)
+}
+
+/// Older nodes lack the route of this one setting.
+async fn known(plane: &Plane, sub: Option<&'static Sub>) -> Result<(), Error> {
+    match sub {
+        Some(sub) if !sub.is_in(plane.lowest_version()) => FOREIGN_KEYS.require(plane).await,
+        _ => Ok(()),
+    }
 }

@@ -1,15 +1,17 @@
-//! `/tasks`: answered from the store alone.
+//! `/tasks`: answered from the store alone, but for the documents of a task.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::Router;
 use miroir_api::Error;
 use miroir_auth::Access;
 use serde_json::{json, Value};
 
-use super::{json_response, ok, Answer, Shared, Who};
+use super::{features, json_response, ok, Answer, Shared, Who};
 use crate::plane::Plane;
 use crate::tasks::{batch_view, view, Task, TaskFilter, TaskUid};
 
@@ -18,6 +20,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
         .route("/tasks", get(list).delete(delete))
         .route("/tasks/cancel", post(cancel))
         .route("/tasks/{uid}", get(one))
+        .route("/tasks/{uid}/documents", get(documents))
         .route("/batches", get(list_batches))
         .route("/batches/{uid}", get(one_batch))
 }
@@ -98,14 +101,25 @@ async fn in_a_nodes_words(plane: &Plane, query: &str, own: Error) -> Error {
 }
 
 async fn one(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
+    ok(&view(&find(&plane, &access, &uid).await?))
+}
+
+async fn documents(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
+    features::TASK_DOCUMENTS.require(&plane).await?;
+    let task = find(&plane, &access, &uid).await?;
+    let payload = plane.task_documents(&task).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], payload).into_response())
+}
+
+async fn find(plane: &Plane, access: &Access, uid: &str) -> Result<Task, Error> {
     let number: TaskUid = uid.parse().map_err(|_| {
         let message =
             format!("Task uid `{uid}` is invalid. It should only contain numeric characters.");
         Error::invalid(400, "invalid_task_uids", message)
     })?;
-    let task = plane.store.task(number).await.map_err(Error::from)?;
-    let task = task.filter(|task| sees(&access, task));
-    ok(&view(&task.ok_or_else(|| Error::task_not_found(number))?))
+    let task = plane.store.task(number).await?;
+    let task = task.filter(|task| sees(access, task));
+    task.ok_or_else(|| Error::task_not_found(number))
 }
 
 async fn one_batch(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {

@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 
 use super::rewrite::{for_task, rewrite, Asked, Change};
 use super::secrets::sent;
-use super::{for_client, strip_filterable, Sub, UserFaceting, SUBS};
+use super::{for_client, strip_filterable, typed, Sub, UserFaceting, SUBS};
 use crate::catalogue::{Effect, IndexState};
 use crate::indexes::{check_uid, failed_task, new_task};
 use crate::nodes::broadcast;
@@ -35,7 +35,8 @@ impl Plane {
             // A reset does not create the index.
             let names = SUBS
                 .iter()
-                .filter(|one| sub.is_none_or(|sub| sub.key == one.key));
+                .filter(|one| sub.is_none_or(|sub| sub.key == one.key))
+                .filter(|one| one.is_in(self.lowest_version()));
             let reset = names.map(|one| (one.key.to_owned(), Value::Null)).collect();
             let details = for_task(Value::Object(reset));
             return self
@@ -150,6 +151,29 @@ impl Plane {
             _ => {}
         }
         Ok(value)
+    }
+
+    /// Reads the settings of all indexes anew, where nodes show others than before without a task.
+    pub(crate) async fn relearn_settings(&self) -> Result<(), Error> {
+        let indexes: Vec<String> = {
+            let catalogue = self.catalogue();
+            let visible = catalogue.iter().filter(|entry| entry.visible.is_some());
+            visible.map(|entry| entry.node_uid.clone()).collect()
+        };
+        for node_uid in indexes {
+            // It may be gone by now.
+            let Ok(settings) = self.node_settings(&node_uid, "").await else {
+                continue;
+            };
+            let mut catalogue = self.catalogue();
+            if let Some(entry) = catalogue.get_mut(&node_uid) {
+                if let Some(visible) = &entry.visible {
+                    entry.settings = Arc::new(typed(&settings, &visible.faceting));
+                }
+            }
+        }
+        self.publish(&self.catalogue());
+        Ok(())
     }
 
     async fn node_settings(&self, node_uid: &str, rest: &str) -> Result<Value, Error> {

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 
+use crate::nodes::Version;
+
 /// One sub-route of the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sub {
@@ -10,6 +12,14 @@ pub(crate) struct Sub {
     pub key: &'static str,
     /// The verb that changes it.
     pub verb: Method,
+}
+
+impl Sub {
+    /// Whether nodes of a version have it.
+    pub(crate) fn is_in(&self, version: Version) -> bool {
+        const FOREIGN_KEYS_SINCE: Version = (1, 39, 0);
+        self.key != "foreignKeys" || version >= FOREIGN_KEYS_SINCE
+    }
 }
 
 const fn put(path: &'static str, key: &'static str) -> Sub {
@@ -29,7 +39,7 @@ const fn patch(path: &'static str, key: &'static str) -> Sub {
 }
 
 /// Every sub-route that is served (MEILISEARCH A.6).
-pub(crate) static SUBS: [Sub; 20] = [
+pub(crate) static SUBS: [Sub; 21] = [
     put("displayed-attributes", "displayedAttributes"),
     put("searchable-attributes", "searchableAttributes"),
     put("filterable-attributes", "filterableAttributes"),
@@ -50,4 +60,5 @@ pub(crate) static SUBS: [Sub; 20] = [
     put("search-cutoff-ms", "searchCutoffMs"),
     put("facet-search", "facetSearch"),
     put("prefix-search", "prefixSearch"),
+    put("foreign-keys", "foreignKeys"),
 ];

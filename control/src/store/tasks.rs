@@ -194,6 +194,16 @@ impl Store {
             .await
     }
 
+    /// The node tasks of a task.
+    pub(crate) async fn parts(&self, task: TaskUid) -> Result<Vec<Part>, StoreError> {
+        self.read(move |db| {
+            db.prepare_cached("SELECT * FROM parts WHERE task_uid = ?1 ORDER BY node, node_task")?
+                .query_map([task], read_part)?
+                .collect()
+        })
+        .await
+    }
+
     /// Every task that has not ended, oldest first, with its parts.
     pub(crate) async fn unfinished(&self) -> Result<Vec<(Task, Vec<Part>)>, StoreError> {
         self.read(|db| {

@@ -14,6 +14,7 @@ use serde_json::{json, Value};
 use super::{Kind, Part, Role, Status, Task};
 use crate::clock::Nanos;
 use crate::fields::compaction_details;
+use crate::rules;
 use crate::scrub::scrub_error;
 
 /// What a task's parts amount to just now.
@@ -86,6 +87,7 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
         finished_at: Some(finished_at),
         details: match task.kind {
             Kind::IndexCompaction => compaction_details(parts, status),
+            kind if kind.changes_rules() => rules::details(task, parts),
             _ => final_details(task, parts, status),
         },
         missed: match task.kind.writes_documents() {
@@ -266,7 +268,9 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
         Kind::TaskDeletion
         | Kind::IndexCompaction
         | Kind::DumpCreation
-        | Kind::SnapshotCreation => return task.details.clone(),
+        | Kind::SnapshotCreation
+        | Kind::DsrUpdate
+        | Kind::DsrClear => return task.details.clone(),
         Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate | Kind::IndexSwap => {
             return task.details.clone()
         }

@@ -15,7 +15,7 @@ use serde_json::{json, Value};
 use super::write::{fail, perform, Described, Part};
 use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
-use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
+use crate::search::{check_filter, rewrite_filter};
 
 const KIND: WriteKind = WriteKind::DocumentDeletion;
 
@@ -90,9 +90,7 @@ pub async fn by_filter(
     let Some(mut filter) = filter else {
         return Err(refused_filter(app, table, request).await);
     };
-    if names_reserved_field(&filter) {
-        return Err(reserved_field("filter"));
-    }
+    check_filter(Some(&filter), "filter")?;
     let original = Value::String(filter.to_string());
     rewrite_filter(&mut filter);
     let body = Bytes::from(json!({ "filter": filter }).to_string());

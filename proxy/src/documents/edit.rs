@@ -14,7 +14,7 @@ use super::delete::{everywhere, metadata};
 use super::write::Described;
 use crate::core::{json_object, App};
 use crate::judge::Shown;
-use crate::search::{names_reserved_field, reserved_field, rewrite_filter};
+use crate::search::{check_filter, reserved_field, rewrite_filter};
 
 /// What the client asks for.
 struct Edit {
@@ -37,9 +37,7 @@ pub async fn handle(
             None => Error::not_implemented("a parameter of this edition"),
         });
     };
-    if edit.filter.as_ref().is_some_and(names_reserved_field) {
-        return Err(reserved_field("filter"));
-    }
+    check_filter(edit.filter.as_ref(), "filter")?;
     let context = edit.context.clone().map(Value::Object);
     let named = context.as_ref().map(Value::to_string).unwrap_or_default();
     if edit.function.contains(RESERVED_PREFIX) || named.contains(RESERVED_PREFIX) {

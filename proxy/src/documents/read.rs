@@ -4,10 +4,13 @@
 //! last ended, as long as the same copies answer. With `sort` the nodes say by which values, and their lists are merged.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error, SHARD_FIELD};
-use miroir_merge::{merge_documents, scan_documents, strip_document, DocumentsPage, Placeless};
+use miroir_merge::{
+    id_text, merge_documents, scan_documents, strip_document, DocumentsPage, Placeless,
+};
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
 use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, Shard};
@@ -19,8 +22,8 @@ use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    degraded, filter_parameter, list_parameter, merge_error, names_reserved_field, reserved_field,
-    rewrite_filter, sort_parameter, with_shards,
+    check_filter, degraded, filter_parameter, is_displayed, list_parameter, merge_error,
+    reserved_field, rewrite_filter, sort_parameter, with_shards, Object,
 };
 
 /// How a rule that sorts by a place begins, and what a node says that has no documents with one.
@@ -52,9 +55,7 @@ struct Fetch {
 
 impl Fetch {
     fn check_reserved(&self) -> Result<(), Error> {
-        if self.filter.as_ref().is_some_and(names_reserved_field) {
-            return Err(reserved_field("filter"));
-        }
+        check_filter(self.filter.as_ref(), "filter")?;
         let mut sort = self.sort.iter().flatten();
         if sort.any(|rule| rule.starts_with(SHARD_FIELD)) {
             return Err(reserved_field("sort"));
@@ -166,6 +167,58 @@ fn from_query(query: &str) -> Option<Fetch> {
         }
     }
     Some(fetch)
+}
+
+/// Those of these documents that are there, by id, with what hits may show of them.
+pub async fn by_ids(
+    app: &App,
+    table: &RoutingTable,
+    index: &Index,
+    ids: BTreeSet<String>,
+) -> Result<Vec<(String, Object)>, Error> {
+    let Some(primary_key) = &index.primary_key else {
+        return Ok(Vec::new());
+    };
+    let settings = &index.settings;
+    let limit = ids.len();
+    let ids: Vec<Value> = ids.into_iter().map(Value::from).collect();
+    let displayed = settings.displayed_attributes.clone();
+    let list = List {
+        app,
+        table,
+        index,
+        shards: pinned::by_ids(index, Some(&ids), None),
+        sorted: false,
+        fetch: Fetch {
+            fields: displayed
+                .map(|fields| fields.into_iter().chain([primary_key.clone()]).collect()),
+            ids: Some(ids),
+            ..Fetch::default()
+        },
+    };
+    let mut found = Vec::with_capacity(limit);
+    for (_, body) in list.gather(|_| (0, limit)).await? {
+        let mut page: Page = serde_json::from_slice(&body)
+            .map_err(|error| Error::internal(format!("a node's documents: {error}")))?;
+        for mut document in page.results.drain(..) {
+            document.remove(SHARD_FIELD);
+            let id: Option<Value> = document.read(primary_key);
+            let Some(id) = id.as_ref().and_then(id_text) else {
+                continue;
+            };
+            if !is_displayed(settings, primary_key) {
+                document.remove(primary_key);
+            }
+            found.push((id, document));
+        }
+    }
+    Ok(found)
+}
+
+/// A node's list of documents.
+#[derive(Deserialize)]
+struct Page {
+    results: Vec<Object>,
 }
 
 /// The page `offset..offset+limit` of the list in which the nodes' documents follow each other, or of the one into which

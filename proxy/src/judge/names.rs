@@ -1,4 +1,4 @@
-//! The names of indexes in a multi-search, which stand in its body: nodes may call them otherwise than clients.
+//! The names of indexes which stand in a request's body: nodes may call them otherwise than clients.
 
 use bytes::Bytes;
 use miroir_router::RoutingTable;
@@ -12,7 +12,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The body of a multi-search in the nodes' words; as it is where no index has another name there, or where it is not
+    /// The body of a multi-search, or of what is rendered, in the nodes' words; as it is where no index has another name there, or where it is not
     /// understood.
     pub fn translate(table: &RoutingTable, body: &Bytes) -> (Bytes, Names) {
         let mut names = Names::default();
@@ -27,6 +27,11 @@ impl Names {
         let queries = request.get_mut("queries").and_then(Value::as_array_mut);
         for query in queries.into_iter().flatten() {
             if let Some(Value::String(uid)) = query.get_mut("indexUid") {
+                *uid = names.of_nodes(table, uid);
+            }
+        }
+        for at in crate::render::NAMES {
+            if let Some(Value::String(uid)) = request.pointer_mut(at) {
                 *uid = names.of_nodes(table, uid);
             }
         }
@@ -118,6 +123,7 @@ mod tests {
             indexes: names.iter().map(index).collect(),
             layout: layout.clone(),
             keys: Default::default(),
+            search_rules: false,
         }
     }
 

@@ -11,8 +11,6 @@
 //!
 //! What a node refuses is retold by a node that sees the client's own words ([`crate::judge`]).
 
-use std::time::Instant;
-
 use miroir_api::Error;
 use miroir_auth::Access;
 use miroir_net::{Request, Response};
@@ -22,6 +20,7 @@ use serde_json::{Map, Value};
 use super::inside;
 use crate::core::App;
 use crate::judge::Shown;
+use crate::stages::{understands, Stages};
 
 mod answer;
 mod asking;
@@ -41,9 +40,10 @@ pub async fn handle(
     federation: Federation,
     queries: Vec<Map<String, Value>>,
 ) -> Result<Response, Error> {
-    let started = Instant::now();
+    let mut stages = Stages::begin();
     let queries: Option<Vec<Query>> = queries.into_iter().map(Query::read).collect();
-    let Some(mut queries) = queries else {
+    let understood = understands(app, federation.show_performance_details);
+    let Some(mut queries) = queries.filter(|_| understood) else {
         return Err(refused(app, table, request, None).await);
     };
     for (position, query) in queries.iter_mut().enumerate() {
@@ -64,8 +64,11 @@ pub async fn handle(
             return Err(refusal);
         }
     }
-    match search.ask(table).await {
-        Ok(answers) => search.respond(answers, started),
+    stages.planned();
+    let answers = search.ask(table).await;
+    stages.asked();
+    match answers {
+        Ok(answers) => search.respond(table, answers, &stages).await,
         // Positions in a node's words are the client's.
         Err(error) => Err(retold(app, table, request, None, error).await),
     }

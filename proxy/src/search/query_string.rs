@@ -24,6 +24,7 @@ pub fn parse(query: &str) -> Option<SearchBody> {
             "distinct" => body.distinct = Some(value),
             "showRankingScore" => body.show_ranking_score = Some(boolean(&value)?),
             "showRankingScoreDetails" => body.show_ranking_score_details = Some(boolean(&value)?),
+            "showPerformanceDetails" => body.show_performance_details = Some(boolean(&value)?),
             "facets" => body.facets = raw_list(&value),
             "attributesToHighlight" => body.attributes_to_highlight = raw_list(&value),
             "highlightPreTag" => body.highlight_pre_tag = raw(&Value::String(value)),

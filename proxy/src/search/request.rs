@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{to_raw_value, RawValue};
 
 use super::hybrid::Hybrid;
-use miroir_api::SHARD_FIELD;
+use miroir_api::{Error, SHARD_FIELD};
 use miroir_merge::Paging;
 use miroir_router::{rewrite_not_equal, Index, ReadTarget, SearchSettings, Shard};
 
 use super::counting::Counting;
+use super::reserved_field;
 use crate::core::App;
 use crate::pinned;
 use crate::scatter::{multi_search_body, Ask};
@@ -48,6 +49,9 @@ pub struct SearchBody {
     pub show_ranking_score: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub show_ranking_score_details: Option<bool>,
+    /// Answered here ([`crate::stages`]).
+    #[serde(skip_serializing, deserialize_with = "not_null")]
+    pub show_performance_details: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub facets: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
@@ -198,9 +202,13 @@ impl SearchBody {
         let sorts_by_hidden = sorts
             .filter_map(|rule| rule.rsplit_once(':'))
             .any(|(field, _)| !field.starts_with("_geo") && hides_values(settings, field));
-        Ok((distinct.is_some() || sorts_by_hidden).then(|| Reveal {
-            distinct: distinct.map(str::to_owned),
-        }))
+        Ok(
+            (distinct.is_some() || sorts_by_hidden || !settings.foreign_keys.is_empty()).then(
+                || Reveal {
+                    distinct: distinct.map(str::to_owned),
+                },
+            ),
+        )
     }
 
     fn paging(&self) -> Paging {
@@ -246,8 +254,8 @@ impl SearchBody {
 
     /// The attributes that the client wants highlighted or cropped.
     fn formatted(&self) -> impl Iterator<Item = String> {
-        let highlighted = names(self.attributes_to_highlight.as_deref());
-        let mut cropped = names(self.attributes_to_crop.as_deref());
+        let highlighted = attributes(self.attributes_to_highlight.as_deref());
+        let mut cropped = attributes(self.attributes_to_crop.as_deref());
         // A cropped attribute may carry its length: `overview:20`.
         for name in &mut cropped {
             name.truncate(name.find(':').unwrap_or(name.len()));
@@ -257,26 +265,24 @@ impl SearchBody {
 
     /// Whether a node before 1.50 orders every facet as it orders those without an order of their own.
     pub fn has_facet_star(&self) -> bool {
-        names(self.facets.as_deref()).iter().any(|name| name == "*")
+        attributes(self.facets.as_deref())
+            .iter()
+            .any(|name| name == "*")
     }
 
-    /// Whether the hidden field would filter, sort or tell documents apart. In lists of attributes it does no harm: it is
-    /// cut out of every answer.
-    pub fn uses_reserved_field(&self) -> bool {
-        self.distinct
-            .as_ref()
-            .is_some_and(|field| field.starts_with(SHARD_FIELD))
-            || self
-                .sort
-                .iter()
-                .flatten()
-                .any(|rule| rule.starts_with(SHARD_FIELD))
-            || self.filter.as_ref().is_some_and(names_reserved_field)
+    /// The hidden field must not filter, sort or tell documents apart. In lists of attributes it does no harm: it is cut out
+    /// of every answer.
+    pub fn check_reserved(&self) -> Result<(), Error> {
+        let mut named = self.distinct.iter().chain(self.sort.iter().flatten());
+        if named.any(|name| name.starts_with(SHARD_FIELD)) {
+            return Err(reserved_field("search"));
+        }
+        check_filter(self.filter.as_ref(), "search")
     }
 
     /// The facets that are asked for, and this one.
     pub(super) fn with_facet(&self, field: &str) -> Option<Box<RawValue>> {
-        let mut facets = names(self.facets.as_deref());
+        let mut facets = attributes(self.facets.as_deref());
         facets.push(field.to_owned());
         to_raw_value(&facets).ok()
     }
@@ -350,7 +356,7 @@ pub fn paging(
 }
 
 /// A list of attributes as the client wrote it; whether it is one, nodes judge.
-fn names(list: Option<&RawValue>) -> Vec<String> {
+fn attributes(list: Option<&RawValue>) -> Vec<String> {
     list.and_then(|list| serde_json::from_str(list.get()).ok())
         .unwrap_or_default()
 }
@@ -569,11 +575,28 @@ pub fn rewrite_filter(filter: &mut serde_json::Value) {
     }
 }
 
-/// Whether the filter names the hidden field: a client may not look at shards.
-pub fn names_reserved_field(filter: &serde_json::Value) -> bool {
+/// What nodes must not be asked: by the hidden field, because clients may not look at shards; and by documents of other
+/// indexes, which may be on other nodes.
+pub fn check_filter(filter: Option<&serde_json::Value>, place: &str) -> Result<(), Error> {
+    let Some(filter) = filter else {
+        return Ok(());
+    };
+    if names(filter, SHARD_FIELD) {
+        return Err(reserved_field(place));
+    }
+    if names(filter, "_foreign(") {
+        return Err(Error::not_implemented(
+            "a filter by documents of another index (`_foreign`)",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a filter has this text somewhere.
+fn names(filter: &serde_json::Value, text: &str) -> bool {
     match filter {
-        serde_json::Value::String(text) => text.contains(SHARD_FIELD),
-        serde_json::Value::Array(items) => items.iter().any(names_reserved_field),
+        serde_json::Value::String(filter) => filter.contains(text),
+        serde_json::Value::Array(items) => items.iter().any(|item| names(item, text)),
         _ => false,
     }
 }

@@ -1,30 +1,39 @@
 //! One answer of the nodes' answers.
 
-use std::time::Instant;
-
 use miroir_api::Error;
 use miroir_merge::{
     merge_federated, FacetOrder, FederatedAnswers, FederatedIndex, FederatedQuery, FederatedSpec,
-    MergeFacets,
+    MergeFacets, Merged,
 };
 use miroir_net::Response;
-use miroir_router::{Index, SearchSettings};
+use miroir_router::{Index, RoutingTable, SearchSettings};
+use serde_json::Value;
 
 use super::asking::Answers;
 use super::plan::{Planned, Search};
-use crate::search::{merge_error, merge_order, sends_request_uid, INDEX_HITS_MAX_SINCE};
+use crate::search::{
+    hydrate, merge_error, merge_order, sends_request_uid, Object, INDEX_HITS_MAX_SINCE,
+};
+use crate::stages::Stages;
 
 impl Search<'_> {
     /// Errors: 503 for answers that cannot be understood.
-    pub fn respond(&self, answers: Answers, started: Instant) -> Result<Response, Error> {
+    pub async fn respond(
+        &self,
+        table: &RoutingTable,
+        answers: Answers,
+        stages: &Stages,
+    ) -> Result<Response, Error> {
         let mixed = answers.mixed(self);
         let found = FederatedAnswers {
             lists: &answers.lists,
             mixed: &mixed,
             counted: answers.counted.as_deref(),
         };
-        let merged = self.with_spec(started, |spec| merge_federated(&found, spec));
-        let response = Response::segments(200, merged.map_err(merge_error)?.into_segments());
+        let merged = self.with_spec(stages, |spec| merge_federated(&found, spec));
+        let merged = self.hydrate(table, merged.map_err(merge_error)?).await?;
+        let merged = stages.tell(merged, self.federation.show_performance_details);
+        let response = Response::segments(200, merged.into_segments());
         if answers.short.is_empty() {
             Ok(response)
         } else {
@@ -32,8 +41,22 @@ impl Search<'_> {
         }
     }
 
+    async fn hydrate(&self, table: &RoutingTable, merged: Merged) -> Result<Merged, Error> {
+        let mut indexes = self.indexes.iter();
+        if indexes.all(|index| index.settings.foreign_keys.is_empty()) {
+            return Ok(merged);
+        }
+        let keys = |hit: &Object| {
+            let federation: Value = hit.read("_federation").unwrap_or_default();
+            let of = |index: &&&Index| federation["indexUid"] == index.uid.as_str();
+            let index = self.indexes.iter().find(of);
+            index.map_or(&[][..], |index| &index.settings.foreign_keys)
+        };
+        hydrate(self.app, table, merged, keys).await
+    }
+
     /// What the merge must know.
-    fn with_spec<T>(&self, started: Instant, merge: impl FnOnce(&FederatedSpec) -> T) -> T {
+    fn with_spec<T>(&self, stages: &Stages, merge: impl FnOnce(&FederatedSpec) -> T) -> T {
         let version = self.app.shared.control.node_version();
         let orders: Vec<_> = self
             .indexes
@@ -108,7 +131,7 @@ impl Search<'_> {
                 .map(|merging| MergeFacets {
                     max_values_per_facet: merging.max_values_per_facet,
                 }),
-            processing_time_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            processing_time_ms: stages.elapsed_ms(),
             request_uid: request_uid.as_deref(),
         })
     }

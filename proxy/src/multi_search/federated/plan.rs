@@ -5,9 +5,7 @@ use miroir_router::{Index, RoutingTable, SearchSettings};
 
 use super::request::{Federation, Query};
 use crate::core::{visible_index, App};
-use crate::search::{
-    is_displayed, reserved_field, Halves, Kind, PlannedSearch, SearchBody, Unsupported,
-};
+use crate::search::{is_displayed, Halves, Kind, PlannedSearch, SearchBody, Unsupported};
 
 /// A federated search that is ready to be asked.
 pub(super) struct Search<'t> {
@@ -57,6 +55,11 @@ impl<'t> Search<'t> {
         federation: Federation,
         queries: Vec<Query>,
     ) -> Result<Self, (Option<usize>, Error)> {
+        if table.search_rules {
+            let error =
+                Error::not_implemented("federated searches while there are dynamic search rules");
+            return Err((None, error));
+        }
         let counted = federation.facets_by_index.keys();
         let counted: Result<_, Error> = counted.map(|uid| named(table, uid)).collect();
         let mut search = Search {
@@ -119,9 +122,7 @@ impl<'t> Search<'t> {
         let Query {
             mut body, options, ..
         } = query;
-        if body.uses_reserved_field() {
-            return Err(reserved_field("search"));
-        }
+        body.check_reserved()?;
         let index = self.indexes[place];
         let overridden;
         let settings: &SearchSettings = match self.federation.distinct {

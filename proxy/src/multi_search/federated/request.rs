@@ -29,6 +29,8 @@ pub struct Federation {
     pub(super) merge_facets: Option<Merging>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) distinct: Option<String>,
+    #[serde(skip_serializing, deserialize_with = "not_null")]
+    pub(super) show_performance_details: Option<bool>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -97,6 +99,7 @@ impl Query {
             && body.page.is_none()
             && body.hits_per_page.is_none()
             && body.facets.is_none()
+            && body.show_performance_details.is_none()
             && self.options.weight >= 0.0
             && self.options.remote.is_none()
             && self.options.query_position.is_none()
@@ -237,6 +240,7 @@ mod tests {
             ("page", json!(1)),
             ("hitsPerPage", json!(1)),
             ("facets", json!([])),
+            ("showPerformanceDetails", json!(false)),
             ("indexUid", json!("not valid!")),
             ("unknown", json!(1)),
             ("federationOptions", json!([0.5])),
