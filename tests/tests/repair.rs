@@ -52,8 +52,9 @@ fn a_node_that_comes_back_empty_is_filled_again() {
     fleet.nodes[0].forget();
     let writer = Writer::start(proxy.clone());
     fleet.nodes[0].start();
+    // A document of before: the writer's own may get there before anybody has noticed that the rest is gone.
     until("every copy to be in sync", PATIENCE, || {
-        not_serving(&proxy).is_empty() && !documents(&fleet.nodes[0]).is_empty()
+        documents(&fleet.nodes[0]).contains_key(&20) && not_serving(&proxy).is_empty()
     });
     let written = writer.stop();
     compare(&fleet, &proxy, &written);
