@@ -167,9 +167,10 @@ impl Plane {
             // Setting the key that it has is lawful, whatever it holds.
             if known != primary_key && self.any_document(&hold).await? {
                 let known = primary_key_exists(&known.unwrap_or_default());
-                // Failures of the engine name the index.
+                // Failures of the engine name the index, by the name that it gets.
+                let called = target.as_ref().map_or(uid, |target| &target.index);
                 let error = Error {
-                    message: format!("Index `{uid}`: {}", known.message),
+                    message: format!("Index `{called}`: {}", known.message),
                     ..known
                 };
                 return self

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use miroir_api::EMBEDDED;
 use miroir_auth::Keyring;
 use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
 use tokio::runtime::Handle;
@@ -104,6 +105,15 @@ impl Plane {
             .get(node_uid)
             .map(|entry| Arc::clone(&entry.layout));
         holders(&self.nodes(), &own.unwrap_or_else(|| self.layout()))
+    }
+
+    /// Whether every node that was reached has the routes that Meilisearch has since this version. An embedded node has
+    /// them whatever its version.
+    pub(crate) fn has_routes_since(&self, version: Version) -> bool {
+        let nodes = self.nodes();
+        let mut known = nodes.iter().filter_map(|client| client.about()).peekable();
+        known.peek().is_some()
+            && known.all(|(of_node, body)| of_node >= version || body["commitSha"] == EMBEDDED)
     }
 
     /// The lowest version of the fleet, as far as it was reached.

@@ -36,6 +36,7 @@ pub enum Plan {
     ClearAndSettings,
     CreateIndex,
     UpdateIndex,
+    CompactIndex,
     DeleteIndex,
 }
 
@@ -61,6 +62,7 @@ pub fn next_batch<'a>(
         Work::UpdateSettings { .. } => Plan::Settings,
         Work::CreateIndex { .. } => Plan::CreateIndex,
         Work::UpdateIndex { .. } => Plan::UpdateIndex,
+        Work::CompactIndex => Plan::CompactIndex,
         Work::DeleteIndex => Plan::DeleteIndex,
         Work::SwapIndexes { .. }
         | Work::CancelTasks { .. }
@@ -118,7 +120,11 @@ fn skips_new(work: &Work) -> bool {
 
 fn stands_alone(plan: &Plan, index_primary_key: Option<&str>) -> bool {
     match plan {
-        Plan::Edit | Plan::CreateIndex | Plan::UpdateIndex | Plan::DeleteIndex => true,
+        Plan::Edit
+        | Plan::CreateIndex
+        | Plan::UpdateIndex
+        | Plan::CompactIndex
+        | Plan::DeleteIndex => true,
         // An addition that names another key than the index's fails, and must not take others with it.
         Plan::Documents {
             primary_key: Some(key),

@@ -55,6 +55,15 @@ pub struct Engine {
     embedders: Mutex<HashMap<EmbedderOptions, Arc<Embedder>>>,
 }
 
+/// How the one who waits for a batch follows it.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Whether the batch has to give up.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Where it says how far it is.
+    pub progress: &'a Progress,
+}
+
 impl Engine {
     /// `threads`: how many index at a time. `memory`: bytes that indexing may use, the engine's default where `None`.
     pub fn new(threads: usize, memory: Option<usize>) -> Result<Engine, Error> {
@@ -87,7 +96,7 @@ impl Engine {
         plan: &Plan,
         jobs: &mut [Job],
         files: &Files,
-        stop: &(dyn Fn() -> bool + Sync),
+        Watch { stop, progress }: Watch,
     ) -> Result<(), Failure> {
         let mut wtxn = index.write_txn().map_err(heed_error)?;
         let mut run = Run {
@@ -95,6 +104,7 @@ impl Engine {
             uid,
             index,
             stop,
+            progress,
         };
         match plan {
             Plan::Documents { primary_key } => {
@@ -108,7 +118,7 @@ impl Engine {
                 run.clear(&mut wtxn, jobs)?;
                 run.settings(&mut wtxn, jobs)?;
             }
-            Plan::CreateIndex | Plan::UpdateIndex | Plan::DeleteIndex => {
+            Plan::CreateIndex | Plan::UpdateIndex | Plan::CompactIndex | Plan::DeleteIndex => {
                 return Err(Error::internal("not a batch of an index's content").into())
             }
         }
@@ -178,6 +188,7 @@ struct Run<'a> {
     uid: &'a str,
     index: &'a Index,
     stop: &'a (dyn Fn() -> bool + Sync),
+    progress: &'a Progress,
 }
 
 impl<'a> Run<'a> {
@@ -235,7 +246,6 @@ impl<'a> Run<'a> {
         let rtxn = self.index.read_txn().map_err(heed_error)?;
         let known_fields = self.index.fields_ids_map(&rtxn).map_err(heed_error)?;
         let mut fields = known_fields.clone();
-        let progress = Progress::default();
         let (changes, stats, primary_key) = indexer
             .into_changes(
                 &alloc,
@@ -244,7 +254,7 @@ impl<'a> Run<'a> {
                 primary_key,
                 &mut fields,
                 &self.stop,
-                progress.clone(),
+                self.progress.clone(),
             )
             .map_err(|e| self.fail(e))?;
 
@@ -263,7 +273,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let fields = (&known_fields, fields);
-        self.write(wtxn, fields, primary_key, &changes, &progress)
+        self.write(wtxn, fields, primary_key, &changes)
     }
 
     /// The ids in a payload that the index does not have. The engine's additions cannot leave new documents out, but one
@@ -305,7 +315,6 @@ impl<'a> Run<'a> {
         fields: (&FieldsIdsMap, FieldsIdsMap),
         primary_key: Option<PrimaryKey<'pl>>,
         changes: &impl DocumentChanges<'pl>,
-        progress: &Progress,
     ) -> Result<(), Failure> {
         let configs = self.index.embedding_configs(wtxn);
         let configs = configs.map_err(|e| self.fail(e))?;
@@ -321,7 +330,7 @@ impl<'a> Run<'a> {
             changes,
             embedders,
             &self.stop,
-            progress,
+            self.progress,
         )
         .map_err(|e| self.fail(e))?;
         Ok(())
@@ -370,7 +379,7 @@ impl<'a> Run<'a> {
         let changes = indexer.into_changes(&alloc, primary_key);
         // A deletion never changes the key.
         let fields = (&known_fields, fields);
-        self.write(wtxn, fields, None, &changes, &Progress::default())
+        self.write(wtxn, fields, None, &changes)
     }
 
     /// The key of an index that has documents.
@@ -422,7 +431,7 @@ impl<'a> Run<'a> {
                 .map_err(|e| self.fail(e))?;
             // An edition cannot change the key.
             let fields = (&known_fields, fields);
-            self.write(wtxn, fields, None, &changes, &Progress::default())?;
+            self.write(wtxn, fields, None, &changes)?;
         }
         job.task.status = Status::Succeeded;
         set_detail(job, "editedDocuments", count);

@@ -50,6 +50,17 @@ flags! {
 }
 
 impl Flags {
+    /// Whether the feature is on that refusals call by this name.
+    pub fn is_on(self, name: &str) -> bool {
+        match name {
+            "metrics" => self.metrics,
+            "logs route" => self.logs_route,
+            "network" => self.network,
+            "get task documents route" => self.get_task_documents_route,
+            _ => false,
+        }
+    }
+
     /// Errors: 400 `feature_not_enabled`; `action` is what the client wanted to do, in Meilisearch's words.
     pub fn check_network(self, action: &str) -> Result<(), Error> {
         check(self.network, action, "network", "805")

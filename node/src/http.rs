@@ -21,12 +21,13 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{header, StatusCode};
-use axum::middleware::{from_fn_with_state, Next};
+use axum::middleware::{from_fn_with_state, map_request, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{any, delete, get, patch, post, put};
 use axum::Extension;
 use axum::Router;
-use miroir_api::Error;
+use miroir_api::features::ROUTES;
+use miroir_api::{plain_target, Error};
 use miroir_auth::routes::{find, Found};
 use miroir_auth::Access;
 use serde::Serialize;
@@ -98,6 +99,8 @@ pub fn router(app: Arc<App>) -> Router {
                 .delete(indexes::delete),
         )
         .route("/indexes/{uid}/stats", get(indexes::stats))
+        .route("/indexes/{uid}/compact", post(indexes::compact))
+        .route("/indexes/{uid}/fields", post(indexes::fields))
         .route(
             "/indexes/{uid}/documents",
             get(documents::list)
@@ -150,6 +153,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/tasks", get(tasks::list).delete(tasks::delete))
         .route("/tasks/cancel", post(tasks::cancel))
         .route("/tasks/{uid}", get(tasks::one))
+        .route("/", get(system::root))
+        .route("/health", get(system::health))
         .route("/stats", get(system::stats))
         .route("/dumps", post(system::dump))
         .route("/version", get(system::version))
@@ -174,13 +179,29 @@ pub fn router(app: Arc<App>) -> Router {
         guarded = guarded.route(&path, methods);
     }
     for path in system::NOT_HERE {
-        guarded = guarded.route(path, axum::routing::any(system::unwilling));
+        guarded = guarded.route(path, any(system::unwilling));
     }
-    guarded
+    for (path, action, feature) in ROUTES {
+        let refuse = move |state, path| system::disabled(state, path, action, feature);
+        guarded = guarded.route(path, any(refuse));
+    }
+    let routes = guarded
         .route_layer(from_fn_with_state(app.clone(), authorize))
-        .route("/health", get(system::health))
-        .route("/", get(system::root))
-        .with_state(app)
+        .with_state(app);
+    // A layer runs after the route is found: what changes the path stands around the routes.
+    Router::new()
+        .fallback_service(routes)
+        .layer(map_request(plain))
+}
+
+/// The request with slashes as Meilisearch reads them.
+async fn plain(mut request: Request) -> Request {
+    let query = request.uri().query().unwrap_or_default();
+    let target = plain_target(request.uri().path(), query);
+    if let Some(uri) = target.and_then(|target| target.parse().ok()) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Lets a request pass whose key may do what the route needs, with what it may see; what is no route of Meilisearch is

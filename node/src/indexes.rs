@@ -10,6 +10,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use std::{fs, io};
 
 use milli_core as milli;
+use milli_core::heed::CompactionOption;
 use milli_core::Index;
 use miroir_api::Error;
 use uuid::Uuid;
@@ -103,6 +104,24 @@ impl Indexes {
         let path = self.path(folder);
         fs::create_dir_all(&path).map_err(|e| io_error(&e))?;
         Ok((folder, open(&path, true)?))
+    }
+
+    /// Copies an index without the room that it no longer uses, as [`Self::create`] makes one.
+    pub fn compacted(&self, index: &Index) -> Result<(Uuid, Index), Error> {
+        let folder = Uuid::new_v4();
+        let path = self.path(folder);
+        fs::create_dir_all(&path).map_err(|e| io_error(&e))?;
+        let copied = index.copy_to_path(path.join("data.mdb"), CompactionOption::Enabled);
+        let opened = copied.map_err(milli_error).and_then(|file| {
+            file.sync_all().map_err(|e| io_error(&e))?;
+            open(&path, false)
+        });
+        let opened = opened.inspect_err(|_| {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(path = %path.display(), %error, "what was copied of an index stays");
+            }
+        });
+        Ok((folder, opened?))
     }
 
     /// Names an index.

@@ -3,7 +3,8 @@
 //! No package registry has a Meilisearch binary, and a cluster that can only be tried after installing one is not
 //! tried. So this crate is a node: the released engine, a durable task queue, and the routes that the proxy and the
 //! tests call. It follows what Meilisearch 1.15.1 does towards clients (statuses, bodies, codes, messages), not what
-//! would be convenient for the proxy: everything that works with it must work with the released server too.
+//! would be convenient for the proxy: everything that works with it must work with the released server too. Routes that
+//! came later (renames, compaction, fields, webhooks) are those of 1.50; a proxy knows by `miroir_api::EMBEDDED`.
 //!
 //! The path of a write: `http` checks it and keeps its payload as a file, `queue` records the task (durable before
 //! the 202 is sent), `scheduler` takes consecutive compatible tasks of one index as one batch and applies it to the
@@ -17,6 +18,7 @@ mod dumps;
 mod engine;
 mod error;
 mod features;
+mod fields;
 mod files;
 mod http;
 mod indexes;

@@ -63,13 +63,16 @@ fn read_json(body: &[u8]) -> Result<Documents, DocumentError> {
     };
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {
-        let Objects(objects) = serde_json::from_slice(body)?;
+        // Like Meilisearch, which does not look at what comes after the list.
+        let Objects(objects) =
+            Objects::deserialize(&mut serde_json::Deserializer::from_slice(body))?;
         for object in objects {
             documents.push(object.0);
         }
     } else {
-        let object: Object = serde_json::from_slice(body)?;
-        documents.push(object.0);
+        // A lone document is read as a tree, which refuses what raw values do not: half surrogates, huge numbers.
+        serde_json::from_slice::<Map<String, Value>>(body)?;
+        documents.push(serde_json::from_slice(body)?);
     }
     Ok(documents)
 }
@@ -272,6 +275,11 @@ mod tests {
         assert!(ndjson("[3]", Format::Json)
             .unwrap_err()
             .contains("neither an object nor a list of objects"));
+        assert_eq!(ndjson(r#"[{"a":1}] x"#, Format::Json).unwrap().1, 1);
+        assert!(ndjson(r#"{"a":1} x"#, Format::Json).is_err());
+        assert!(ndjson(r#""\ud800""#, Format::Json)
+            .unwrap_err()
+            .contains("unexpected end of hex escape"));
         assert!(ndjson(r#"[{"a":1}"#, Format::Json)
             .unwrap_err()
             .contains("EOF while parsing a list"));

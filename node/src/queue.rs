@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use milli_core::progress::{Progress, ProgressView};
 use miroir_api::Error;
 use rusqlite::{params, Connection, OptionalExtension, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::tasks::{Kind, Status, Task, Work};
+use crate::tasks::{Kind, Status, Swap, Task, Work};
 
 pub use filter::{Filter, Page, Span};
 
@@ -39,7 +40,8 @@ pub enum MapChange {
     Remove {
         uid: String,
     },
-    /// The indexes of each pair exchange their names, also in the tasks before this one.
+    /// The indexes of each pair exchange their names, also in the tasks before this one. Where one of the names is free,
+    /// it is the other's afterwards.
     Swap {
         pairs: Vec<(String, String)>,
         before: u32,
@@ -47,11 +49,12 @@ pub enum MapChange {
 }
 
 /// The batch that the scheduler works on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Processing {
     batch_uid: u32,
     started_at: OffsetDateTime,
     tasks: Vec<u32>,
+    progress: Progress,
 }
 
 pub struct Queue {
@@ -142,7 +145,7 @@ impl Queue {
             status: Status::Enqueued,
             kind: work.kind(),
             canceled_by: None,
-            details: Some(work.details()),
+            details: Some(work.details(index_uid)),
             error: None,
             enqueued_at: OffsetDateTime::now_utc(),
             started_at: None,
@@ -267,16 +270,16 @@ impl Queue {
         let Some(index_uid) = oldest.task.index_uid.clone() else {
             return Ok(vec![oldest]);
         };
-        // What comes after a swap of the index is meant for another one.
-        let swaps = find("AND kind = 'indexSwap' ORDER BY uid", &[])?;
-        let swap = swaps.iter().find(|swap| match &swap.work {
-            Work::SwapIndexes { pairs } => {
-                let names = |(one, other): &(String, String)| [one, other].contains(&&index_uid);
-                pairs.iter().any(names)
-            }
+        // What comes after the index has changed its name is meant for another one.
+        let renames = find("AND kind IN ('indexSwap', 'indexUpdate') ORDER BY uid", &[])?;
+        let rename = renames.iter().find(|rename| match &rename.work {
+            Work::SwapIndexes { swaps } => swaps
+                .iter()
+                .any(|Swap { indexes, .. }| [&indexes.0, &indexes.1].contains(&&index_uid)),
+            Work::UpdateIndex { new_uid, .. } => new_uid.as_ref() == Some(&index_uid),
             _ => false,
         });
-        let end = swap.map_or(u32::MAX, |swap| swap.task.uid);
+        let end = rename.map_or(u32::MAX, |rename| rename.task.uid);
         find(
             "AND index_uid = ?1 AND uid < ?3 ORDER BY uid LIMIT ?2",
             &[&index_uid, &(max as i64), &end],
@@ -301,23 +304,31 @@ impl Queue {
         Ok(jobs)
     }
 
-    /// Notes that `tasks` are being worked on, and gives their batch its number and its start.
-    pub fn begin(&self, tasks: Vec<u32>) -> (u32, OffsetDateTime) {
+    /// Notes that `tasks` are being worked on, and gives their batch its number, its start, and what tells how far it is.
+    pub fn begin(&self, tasks: Vec<u32>) -> (u32, OffsetDateTime, Progress) {
         let mut writer = lock(&self.writer);
         let batch_uid = writer.next_batch;
         writer.next_batch += 1;
         let started_at = OffsetDateTime::now_utc();
+        let progress = Progress::default();
         *lock(&self.processing) = Some(Processing {
             batch_uid,
             started_at,
             tasks,
+            progress: progress.clone(),
         });
-        (batch_uid, started_at)
+        (batch_uid, started_at, progress)
     }
 
     /// Gives up the batch: its tasks wait again.
     pub fn abort(&self) {
         *lock(&self.processing) = None;
+    }
+
+    /// How far a batch is; `None` where it is not being worked on.
+    pub fn progress(&self, batch_uid: u32) -> Option<ProgressView> {
+        let processing = self.processing().filter(|p| p.batch_uid == batch_uid)?;
+        Some(processing.progress.as_progress_view())
     }
 
     /// Whether one of `tasks` is being worked on.
@@ -629,8 +640,10 @@ mod tests {
         }
         let pairs = vec![("a".to_owned(), "b".to_owned())];
         let swap = |queue: &Queue| {
+            let indexes = pairs[0].clone();
+            let rename = false;
             let work = Work::SwapIndexes {
-                pairs: pairs.clone(),
+                swaps: vec![Swap { indexes, rename }],
             };
             queue.register(None, &work, None).unwrap().uid
         };
@@ -643,7 +656,7 @@ mod tests {
                 .map(|job| end(&job.task, Status::Succeeded))
                 .collect();
             let change = match &jobs[0].work {
-                Work::SwapIndexes { pairs } => MapChange::Swap {
+                Work::SwapIndexes { .. } => MapChange::Swap {
                     pairs: pairs.clone(),
                     before: uids[0],
                 },

@@ -9,19 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use milli_core::progress::Progress;
+use milli_core::Index;
 use miroir_api::Error;
 use miroir_webhooks::Webhooks;
-use serde_json::json;
+use serde_json::{json, Value};
 use time::OffsetDateTime;
 
 use crate::batch::{next_batch, Batch, Plan};
 use crate::dumps;
-use crate::engine::{Engine, Failure};
+use crate::engine::{Engine, Failure, Watch};
 use crate::error::{coded, heed_error, milli_error};
 use crate::files::Files;
 use crate::indexes::{Indexes, Removed};
 use crate::queue::{Filter, Job, MapChange, Queue};
-use crate::tasks::{failed_details, Status, Task, TaskView, Work};
+use crate::tasks::{binary_size, failed_details, Status, Swap, Task, TaskView, Work};
 
 /// How many waiting tasks are looked at for one batch.
 const BATCH_TASKS_MAX: usize = 1000;
@@ -165,10 +167,12 @@ impl Scheduler {
             return Ok(false);
         }
         let batch = self.batch_of(&mut jobs)?;
-        let (batch_uid, started_at) = self
+        let (batch_uid, started_at, progress) = self
             .queue
             .begin(jobs.iter().map(|job| job.task.uid).collect());
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.process(batch, jobs.clone())));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.process(batch, jobs.clone(), &progress)
+        }));
         let ended = match outcome.unwrap_or_else(|panic| Err(Failure::Error(crash(panic.as_ref()))))
         {
             Ok(ended) => ended,
@@ -271,7 +275,12 @@ impl Scheduler {
         Ok(batch)
     }
 
-    fn process(&self, batch: Option<Batch>, mut jobs: Vec<Job>) -> Result<Ended, Failure> {
+    fn process(
+        &self,
+        batch: Option<Batch>,
+        mut jobs: Vec<Job>,
+        progress: &Progress,
+    ) -> Result<Ended, Failure> {
         let (Some(batch), Some(uid)) = (batch, jobs[0].task.index_uid.clone()) else {
             return Ok(match jobs[0].work {
                 Work::CancelTasks { .. } => self.cancel(jobs)?,
@@ -282,29 +291,21 @@ impl Scheduler {
         };
         match &batch.plan {
             Plan::CreateIndex => Ok(self.create_index(&uid, jobs)?),
-            Plan::UpdateIndex => {
-                let index = self.indexes.get(&uid)?;
-                if let Work::UpdateIndex {
-                    primary_key: Some(primary_key),
-                } = &jobs[0].work
-                {
-                    self.engine.set_primary_key(&uid, &index, primary_key)?;
-                }
-                jobs[0].task.status = Status::Succeeded;
-                Ok(Ended::new(jobs))
-            }
+            Plan::UpdateIndex => Ok(self.update_index(&uid, jobs)?),
+            Plan::CompactIndex => Ok(self.compact_index(&uid, jobs)?),
             Plan::DeleteIndex => Ok(self.delete_index(&uid, jobs, batch.creates_index)?),
             plan => {
                 let index = match batch.creates_index {
                     true => self.indexes.get_or_create(&uid, &self.queue)?,
                     false => self.indexes.get(&uid)?,
                 };
-                let stop = || {
+                let stop = &|| {
                     self.interrupted.load(Ordering::Relaxed)
                         || self.stopping.load(Ordering::Relaxed)
                 };
+                let watch = Watch { stop, progress };
                 self.engine
-                    .apply(&uid, &index, plan, &mut jobs, &self.files, &stop)?;
+                    .apply(&uid, &index, plan, &mut jobs, &self.files, watch)?;
                 Ok(Ended::new(jobs))
             }
         }
@@ -312,10 +313,7 @@ impl Scheduler {
 
     fn create_index(&self, uid: &str, mut jobs: Vec<Job>) -> Result<Ended, Error> {
         if self.indexes.find(uid)?.is_some() {
-            return Err(coded(
-                "index_already_exists",
-                format!("Index `{uid}` already exists."),
-            ));
+            return Err(Error::index_already_exists(uid));
         }
         let (folder, index) = self.indexes.create()?;
         if let Work::CreateIndex {
@@ -331,6 +329,61 @@ impl Scheduler {
                 uid: uid.to_owned(),
                 folder,
             },
+            ..Ended::new(jobs)
+        })
+    }
+
+    fn update_index(&self, uid: &str, mut jobs: Vec<Job>) -> Result<Ended, Failure> {
+        let Work::UpdateIndex {
+            primary_key,
+            new_uid,
+        } = &jobs[0].work
+        else {
+            return Err(Error::internal("not an update of an index").into());
+        };
+        let index = self.indexes.get(uid)?;
+        let new_uid = new_uid.as_deref().filter(|new_uid| *new_uid != uid);
+        let mut change = MapChange::None;
+        if let Some(new_uid) = new_uid {
+            if self.indexes.find(new_uid)?.is_some() {
+                return Err(Error::index_already_exists(new_uid).into());
+            }
+            change = MapChange::Swap {
+                pairs: vec![(uid.to_owned(), new_uid.to_owned())],
+                before: jobs[0].task.uid,
+            };
+        }
+        if let Some(primary_key) = primary_key {
+            self.engine
+                .set_primary_key(new_uid.unwrap_or(uid), &index, primary_key)?;
+        }
+        jobs[0].task.status = Status::Succeeded;
+        Ok(Ended {
+            change,
+            ..Ended::new(jobs)
+        })
+    }
+
+    /// The index is copied without its holes, and the copy takes its name in the same step as the task ends. What reads
+    /// the old one goes on reading it.
+    fn compact_index(&self, uid: &str, mut jobs: Vec<Job>) -> Result<Ended, Error> {
+        let old = self.indexes.get(uid)?;
+        let (folder, new) = self.indexes.compacted(&old)?;
+        let size = |index: &Index| -> Result<_, Error> {
+            let bytes = index.on_disk_size().map_err(milli_error)?;
+            Ok(Value::from(binary_size(bytes)))
+        };
+        jobs[0].task.details =
+            Some(json!({"preCompactionSize": size(&old)?, "postCompactionSize": size(&new)?}));
+        jobs[0].task.status = Status::Succeeded;
+        let removed = self.indexes.remove(uid);
+        self.indexes.insert(uid, folder, new);
+        Ok(Ended {
+            change: MapChange::Insert {
+                uid: uid.to_owned(),
+                folder,
+            },
+            removed,
             ..Ended::new(jobs)
         })
     }
@@ -364,22 +417,12 @@ impl Scheduler {
     }
 
     fn swap_indexes(&self, mut jobs: Vec<Job>) -> Result<Ended, Error> {
-        let Work::SwapIndexes { pairs } = &jobs[0].work else {
+        let Work::SwapIndexes { swaps } = &jobs[0].work else {
             return Err(Error::internal("not a swap"));
         };
-        let pairs = pairs.clone();
         let known: BTreeSet<String> = self.indexes.names().into_iter().collect();
-        let named: BTreeSet<String> = pairs.iter().flat_map(|(a, b)| [a, b]).cloned().collect();
-        let missing: Vec<&String> = named.difference(&known).collect();
-        match missing[..] {
-            [] => (),
-            [uid] => return Err(Error::index_not_found(uid)),
-            _ => {
-                let names: Vec<String> = missing.iter().map(|uid| format!("`{uid}`")).collect();
-                let message = format!("Indexes {} not found.", names.join(", "));
-                return Err(coded("index_not_found", message));
-            }
-        }
+        check_swaps(swaps, &known)?;
+        let pairs = swaps.iter().map(|swap| swap.indexes.clone()).collect();
         jobs[0].task.status = Status::Succeeded;
         Ok(Ended {
             change: MapChange::Swap {
@@ -450,6 +493,41 @@ impl Scheduler {
             ..Ended::new(jobs)
         })
     }
+}
+
+/// What is swapped has to be there, and a new name has to be free.
+fn check_swaps(swaps: &[Swap], known: &BTreeSet<String>) -> Result<(), Error> {
+    let listed = |names: &BTreeSet<&String>| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let olds = swaps.iter().filter(|swap| !swap.rename);
+    let olds = olds.map(|swap| &swap.indexes.1);
+    let named = swaps.iter().map(|swap| &swap.indexes.0).chain(olds);
+    let missing: BTreeSet<&String> = named.filter(|name| !known.contains(*name)).collect();
+    match (missing.first(), missing.len()) {
+        (None, _) => {}
+        (Some(uid), 1) => return Err(Error::index_not_found(uid)),
+        _ => {
+            let message = format!("Indexes {} not found.", listed(&missing));
+            return Err(coded("index_not_found", message));
+        }
+    }
+    let taken = |swap: &&Swap| swap.rename && known.contains(&swap.indexes.1);
+    let taken: Vec<&(String, String)> = swaps.iter().filter(taken).map(|s| &s.indexes).collect();
+    let message = match &taken[..] {
+        [] => return Ok(()),
+        [(one, other)] => format!(
+            "Cannot rename `{one}` to `{other}` as the index already exists. Hint: You can remove `{other}` first and \
+             then do your remove."
+        ),
+        _ => format!(
+            "The following indexes are being renamed but cannot because their new name conflicts with an already \
+             existing index: {}. Renaming doesn't overwrite the other index name.",
+            listed(&taken.iter().map(|(_, other)| other).collect())
+        ),
+    };
+    Err(coded("index_already_exists", message))
 }
 
 fn count(job: &mut Job, name: &str, count: usize) {

@@ -26,8 +26,8 @@ use crate::features::Flags;
 pub use apply::apply;
 pub use locales::{Locale, LocalizedRule};
 pub use parts::{
-    Embedder, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule, TypoTolerance,
-    Wildcard,
+    Embedder, FacetSort, Faceting, MinWordSize, Pagination, Precision, Prefix, RankingRule,
+    TypoTolerance, Wildcard,
 };
 pub use view::{revealed, view};
 

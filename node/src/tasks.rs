@@ -53,7 +53,7 @@ named! {
 }
 
 named! {
-    /// What kind of task it is. All kinds of 1.15 are there, because clients may filter by any of them.
+    /// What kind of task it is. All kinds of 1.50 are there, because clients may filter by any of them.
     Kind {
         DocumentAdditionOrUpdate = "documentAdditionOrUpdate",
         DocumentEdition = "documentEdition",
@@ -67,7 +67,12 @@ named! {
         TaskDeletion = "taskDeletion",
         DumpCreation = "dumpCreation",
         SnapshotCreation = "snapshotCreation",
+        Export = "export",
         UpgradeDatabase = "upgradeDatabase",
+        IndexCompaction = "indexCompaction",
+        NetworkTopologyChange = "networkTopologyChange",
+        DsrUpdate = "dsrUpdate",
+        DsrClear = "dsrClear",
     }
 }
 
@@ -157,10 +162,14 @@ pub enum Work {
     },
     UpdateIndex {
         primary_key: Option<String>,
+        /// The name that it gets.
+        #[serde(default)]
+        new_uid: Option<String>,
     },
+    CompactIndex,
     DeleteIndex,
     SwapIndexes {
-        pairs: Vec<(String, String)>,
+        swaps: Vec<Swap>,
     },
     CancelTasks {
         query: String,
@@ -182,6 +191,14 @@ fn yes() -> bool {
     true
 }
 
+/// Two indexes that exchange their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    pub indexes: (String, String),
+    /// The second is a free name that the first one gets.
+    pub rename: bool,
+}
+
 impl Work {
     pub fn kind(&self) -> Kind {
         match self {
@@ -193,6 +210,7 @@ impl Work {
             Work::UpdateSettings { .. } => Kind::SettingsUpdate,
             Work::CreateIndex { .. } => Kind::IndexCreation,
             Work::UpdateIndex { .. } => Kind::IndexUpdate,
+            Work::CompactIndex => Kind::IndexCompaction,
             Work::DeleteIndex => Kind::IndexDeletion,
             Work::SwapIndexes { .. } => Kind::IndexSwap,
             Work::CancelTasks { .. } => Kind::TaskCancelation,
@@ -201,8 +219,8 @@ impl Work {
         }
     }
 
-    /// The details of a task that has not ended.
-    pub fn details(&self) -> Value {
+    /// The details of a task of this index that has not ended.
+    pub fn details(&self, index_uid: Option<&str>) -> Value {
         match self {
             Work::AddDocuments { documents, .. } => {
                 json!({"receivedDocuments": documents, "indexedDocuments": null})
@@ -227,13 +245,19 @@ impl Work {
             }),
             Work::ClearDocuments | Work::DeleteIndex => json!({"deletedDocuments": null}),
             Work::UpdateSettings { settings, .. } => settings.to_details(),
-            Work::CreateIndex { primary_key } | Work::UpdateIndex { primary_key } => {
-                json!({"primaryKey": primary_key})
+            Work::CreateIndex { primary_key }
+            | Work::UpdateIndex {
+                primary_key,
+                new_uid: None,
+            } => json!({ "primaryKey": primary_key }),
+            Work::UpdateIndex {
+                primary_key,
+                new_uid,
+            } => {
+                json!({"primaryKey": primary_key, "oldIndexUid": index_uid, "newIndexUid": new_uid})
             }
-            Work::SwapIndexes { pairs } => {
-                let swaps = pairs.iter().map(|pair| json!({ "indexes": pair }));
-                json!({ "swaps": swaps.collect::<Vec<_>>() })
-            }
+            Work::CompactIndex => json!({}),
+            Work::SwapIndexes { swaps } => json!({ "swaps": swaps }),
             Work::CancelTasks { query, tasks } => {
                 json!({"matchedTasks": tasks.len(), "canceledTasks": null, "originalFilter": query})
             }
@@ -393,6 +417,18 @@ pub fn iso_duration(duration: time::Duration) -> Option<String> {
     Some(format!("P{date}{time}"))
 }
 
+/// As `byte_unit` shows sizes to Meilisearch's users: in the largest binary unit that is not above it.
+pub fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut size = bytes as f64;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size} {}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -406,5 +442,12 @@ mod tests {
         assert_eq!(shown(61_000_005_000), "PT61.000005S");
         assert_eq!(shown(86_400_000_000_000), "P1D");
         assert_eq!(iso_duration(time::Duration::nanoseconds(-1)), None);
+    }
+
+    #[test]
+    fn sizes_are_in_binary_units() {
+        assert_eq!(binary_size(10), "10 B");
+        assert_eq!(binary_size(1 << 20), "1 MiB");
+        assert_eq!(binary_size(100_000_000), "95.367431640625 MiB");
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Method;
-use miroir_api::Error;
+use miroir_api::{plain_target, Error};
 use miroir_auth::Access;
 use miroir_control::Control;
 use miroir_net::client::Pools;
@@ -159,29 +159,15 @@ impl Handler for App {
     }
 }
 
-/// The request with slashes as Meilisearch reads them (several count as one, and one at the end as none), and a HEAD as
-/// the GET that it asks the head of: the codec leaves the body out.
+/// The request with slashes as Meilisearch reads them. Among our own routes, a HEAD is the GET that it asks the head of: the
+/// codec leaves the body out.
 fn plain(mut request: Request) -> Request {
-    if request.method == Method::HEAD {
+    if request.method == Method::HEAD && request.path().starts_with("/_miroir/") {
         request.method = Method::GET;
     }
-    let path = request.path();
-    if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
-        return request;
+    if let Some(target) = plain_target(request.path(), request.query()) {
+        request.target = target.into();
     }
-    let mut target = String::with_capacity(request.target.len());
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        target.push('/');
-        target.push_str(segment);
-    }
-    if target.is_empty() {
-        target.push('/');
-    }
-    if !request.query().is_empty() {
-        target.push('?');
-        target.push_str(request.query());
-    }
-    request.target = target.into();
     request
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::Router;
 use bytes::Bytes;
+use miroir_api::features::{Feature, NETWORK, ROUTES, RULES};
 use miroir_api::{is_index_uid, Error};
 
 use super::{accepted, body, ok, Answer, Failure, Shared};
@@ -29,7 +30,7 @@ impl Switch {
     pub(super) async fn require(&self, plane: &Plane) -> Result<(), Error> {
         match plane.has_feature(self.key).await? {
             true => Ok(()),
-            false => Err(refusal(self.action, &self.feature)),
+            false => Err(self.feature.refusal(self.action)),
         }
     }
 }
@@ -37,18 +38,12 @@ impl Switch {
 pub(super) const TASK_DOCUMENTS: Switch = Switch {
     key: "getTaskDocumentsRoute",
     action: "Getting the documents of an enqueued task",
-    feature: Feature {
-        name: "get task documents route",
-        discussion: "https://github.com/orgs/meilisearch/discussions/808",
-    },
+    feature: miroir_api::features::TASK_DOCUMENTS,
 };
 pub(super) const FOREIGN_KEYS: Switch = Switch {
     key: "foreignKeys",
     action: "setting `foreignKeys` in the index settings",
-    feature: Feature {
-        name: "foreign_keys",
-        discussion: "https://github.com/orgs/meilisearch/discussions/873",
-    },
+    feature: miroir_api::features::FOREIGN_KEYS,
 };
 const USING_NETWORK: Switch = Switch {
     key: "network",
@@ -56,84 +51,19 @@ const USING_NETWORK: Switch = Switch {
     feature: NETWORK,
 };
 
-/// A feature as its refusal names it: the action, the feature, where it is discussed.
-struct Feature {
-    name: &'static str,
-    discussion: &'static str,
-}
-
-const METRICS: Feature = Feature {
-    name: "metrics",
-    discussion: "https://github.com/meilisearch/product/discussions/625",
-};
-const LOGS: Feature = Feature {
-    name: "logs route",
-    discussion: "https://github.com/orgs/meilisearch/discussions/721",
-};
-const NETWORK: Feature = Feature {
-    name: "network",
-    discussion: "https://github.com/orgs/meilisearch/discussions/805",
-};
-const COMPACTION: Feature = Feature {
-    name: "task queue compaction route",
-    discussion: "https://github.com/orgs/meilisearch/discussions/883",
-};
-const CHATS: Feature = Feature {
-    name: "chat completions",
-    discussion: "https://github.com/orgs/meilisearch/discussions/835",
-};
-const RENDER: Feature = Feature {
-    name: "render_route",
-    discussion: "https://github.com/orgs/meilisearch/discussions/888",
-};
-
-const USING_LOGS: &str = "Modifying logs through the `/logs/*` routes";
 const USING_RULES: Switch = Switch {
     key: "dynamicSearchRules",
     action: "Using the `/dynamic-search-rules` routes",
-    feature: Feature {
-        name: "dynamic search rules",
-        discussion: "https://github.com/orgs/meilisearch/discussions/884",
-    },
+    feature: RULES,
 };
 
-/// Path, what is refused in Meilisearch's words, and the feature.
-const DISABLED: [(&str, &str, Feature); 11] = [
-    ("/metrics", "Getting metrics", METRICS),
-    ("/logs/stream", USING_LOGS, LOGS),
-    ("/logs/stderr", USING_LOGS, LOGS),
-    (
-        "/network/control",
-        "Using the /network/control route",
-        NETWORK,
-    ),
-    (
-        "/tasks/compact",
-        "Using the /tasks/compact route",
-        COMPACTION,
-    ),
-    ("/chats", "listing the chats", CHATS),
-    ("/chats/{workspace}", "displaying a chat", CHATS),
-    (
-        "/chats/{workspace}/settings",
-        "using the /chats/settings route",
-        CHATS,
-    ),
-    (
-        "/chats/{workspace}/chat/completions",
-        "using the /chats chat completions route",
-        CHATS,
-    ),
-    (
-        "/render-template",
-        "calling the /render-template route",
-        RENDER,
-    ),
-    (
-        "/indexes/{uid}/settings/chat",
-        "setting `chat` in the index settings",
-        CHATS,
-    ),
+/// Routes of features that are served; those of the others are refused.
+const SERVED: [&str; 5] = [
+    "/network",
+    "/tasks/{uid}/documents",
+    "/dynamic-search-rules",
+    "/dynamic-search-rules/{uid}",
+    "/indexes/{uid}/settings/foreign-keys",
 ];
 
 pub(super) fn router() -> Router<Arc<Plane>> {
@@ -145,12 +75,13 @@ pub(super) fn router() -> Router<Arc<Plane>> {
             "/dynamic-search-rules/{uid}",
             get(rule).patch(change_rule).delete(delete_rule),
         );
-    DISABLED
+    ROUTES
         .iter()
+        .filter(|(path, ..)| !SERVED.contains(path))
         .fold(router, |router, (path, action, feature)| {
             router.route(
                 path,
-                any(move || async move { Failure(refusal(action, feature)) }),
+                any(move || async move { Failure(feature.refusal(action)) }),
             )
         })
 }
@@ -233,14 +164,5 @@ async fn clear_rules(State(plane): Shared, RawQuery(query): RawQuery) -> Answer 
         &plane
             .change_rules(None, &query.unwrap_or_default(), None)
             .await?,
-    )
-}
-
-fn refusal(action: &str, feature: &Feature) -> Error {
-    let Feature { name, discussion } = feature;
-    Error::invalid(
-        400,
-        "feature_not_enabled",
-        format!("{action} requires enabling the `{name}` experimental feature. See {discussion}"),
     )
 }

@@ -57,7 +57,7 @@ async fn update(
 ) -> Answer {
     check_uid(&uid)?;
     let body = body::json(&headers, &bytes)?;
-    let (primary_key, new_uid) = parse_update(&body, plane.lowest_version() >= RENAMING_SINCE)?;
+    let (primary_key, new_uid) = parse_update(&body, plane.has_routes_since(RENAMING_SINCE))?;
     accepted(&plane.update_index(&uid, primary_key, new_uid).await?)
 }
 
@@ -84,7 +84,7 @@ async fn fields(
 }
 
 async fn compact(State(plane): Shared, Path(uid): Path<String>) -> Answer {
-    if plane.lowest_version() < COMPACTING_SINCE {
+    if !plane.has_routes_since(COMPACTING_SINCE) {
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
     accepted(&plane.compact(&uid).await?)
@@ -170,7 +170,7 @@ fn optional_text(path: &str, value: &Value, code: &'static str) -> Result<Option
 }
 
 async fn swap(State(plane): Shared, access: Who, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let renaming = plane.lowest_version() >= RENAMING_SINCE;
+    let renaming = plane.has_routes_since(RENAMING_SINCE);
     let swaps = parse_swaps(&body::json(&headers, &bytes)?, renaming)?;
     for uid in swaps.iter().flat_map(|swap| [&swap.left, &swap.right]) {
         access.check_named(uid)?;

@@ -1,12 +1,13 @@
 //! Batches: which tasks ran together. They are made up from the tasks, which know the number of theirs.
 //!
-//! Not kept are how far a batch is, how long its steps took, and why it ended where it did.
+//! Not kept are how long its steps took, and why it ended where it did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::Extension;
+use milli_core::progress::ProgressView;
 use miroir_api::Error;
 use miroir_auth::Access;
 use serde::Serialize;
@@ -25,7 +26,7 @@ use crate::tasks::{iso_duration, Kind, Status, Task};
 #[serde(rename_all = "camelCase")]
 struct BatchView {
     uid: u32,
-    progress: Option<()>,
+    progress: Option<ProgressView>,
     details: Map<String, Value>,
     stats: Stats,
     duration: Option<String>,
@@ -47,7 +48,7 @@ struct Stats {
 
 impl BatchView {
     /// `tasks`: all tasks of the batch, ascending.
-    fn new(uid: u32, tasks: &[Task]) -> BatchView {
+    fn new(uid: u32, tasks: &[Task], progress: Option<ProgressView>) -> BatchView {
         let mut details = Map::new();
         let mut stats = Stats::default();
         for task in tasks {
@@ -65,7 +66,7 @@ impl BatchView {
         let finished_at = tasks.iter().find_map(|task| task.finished_at);
         BatchView {
             uid,
-            progress: None,
+            progress,
             details,
             stats,
             duration: started_at
@@ -176,8 +177,12 @@ fn view(app: &App, uid: u32, access: &Access) -> Result<Option<BatchView>, Error
         seen: access.indexes(),
         ..Filter::default()
     };
+    // In this order: a batch that ends between the two is shown with its end, not as one that has no progress.
+    let progress = app.scheduler.queue.progress(uid);
     let tasks = app.scheduler.queue.list(&filter)?.tasks;
-    Ok((!tasks.is_empty()).then(|| BatchView::new(uid, &tasks)))
+    let ended = tasks.iter().any(|task| task.finished_at.is_some());
+    let progress = progress.filter(|_| !ended);
+    Ok((!tasks.is_empty()).then(|| BatchView::new(uid, &tasks, progress)))
 }
 
 pub async fn one(State(app): Shared, Extension(access): Who, Path(text): Path<String>) -> Answer {

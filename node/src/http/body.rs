@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use miroir_api::Error;
 
 use crate::error::coded;
+use crate::tasks::binary_size;
 
 /// The whole body, decompressed as its `Content-Encoding` says.
 pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
@@ -111,23 +112,11 @@ fn broken(_: &io::Error) -> Error {
 }
 
 fn too_large(bytes_max: usize) -> Error {
-    let size = binary_size(bytes_max);
+    let size = binary_size(bytes_max as u64);
     let message = format!(
         "The provided payload reached the size limit. The maximum accepted payload size is {size}."
     );
     coded("payload_too_large", message)
-}
-
-// As `byte_unit` shows sizes to Meilisearch's users: in the largest binary unit that is not above it.
-fn binary_size(bytes: usize) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut size = bytes as f64;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    format!("{size} {}", UNITS[unit])
 }
 
 #[cfg(test)]
@@ -168,12 +157,5 @@ mod tests {
             packed("identity", text, 89).unwrap_err().code,
             "payload_too_large"
         );
-    }
-
-    #[test]
-    fn sizes_are_in_binary_units() {
-        assert_eq!(binary_size(10), "10 B");
-        assert_eq!(binary_size(1 << 20), "1 MiB");
-        assert_eq!(binary_size(100_000_000), "95.367431640625 MiB");
     }
 }

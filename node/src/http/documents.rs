@@ -332,8 +332,8 @@ struct ListQuery {
 pub async fn list(state: Shared, path: Path<String>, RawQuery(query): RawQuery) -> Answer {
     let query: ListQuery = read_query(&query.unwrap_or_default())?;
     let ids = |Param(text): Param<String>| {
-        let parts = text.split(',').filter(|_| !text.is_empty());
-        parts.map(|id| Value::from(id.trim())).collect()
+        let parts = text.split(',').filter(|id| !id.is_empty());
+        parts.map(Value::from).collect()
     };
     let browse = Browse {
         offset: query.offset.0,

@@ -19,7 +19,8 @@ use crate::deserialize::{
     codes::*, missing, read_json, read_query, JsonRejection, Param, QueryRejection,
 };
 use crate::error::{coded, heed_error, milli_error};
-use crate::tasks::Work;
+use crate::fields::{self, FieldsFilter};
+use crate::tasks::{Swap, Work};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,11 +124,12 @@ pub async fn one(State(app): Shared, Path(uid): Path<String>) -> Answer {
 struct UpdateBody {
     #[deserr(default, error = JsonRejection<InvalidIndexPrimaryKey>)]
     primary_key: Option<String>,
+    #[deserr(default, error = JsonRejection<InvalidIndexUid>)]
+    uid: Option<String>,
 }
 
 fn immutable(field: &str, accepted: &[&str], at: ValuePointerRef) -> JsonRejection {
     let code = match field {
-        "uid" => "immutable_index_uid",
         "createdAt" => "immutable_index_created_at",
         "updatedAt" => "immutable_index_updated_at",
         key => {
@@ -153,13 +155,20 @@ pub async fn update(
     body: Body,
 ) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
-    let UpdateBody { primary_key } = read_json(&body)?;
+    let UpdateBody {
+        primary_key,
+        uid: new_uid,
+    } = read_json(&body)?;
     let uid = index_uid(uid)?;
+    let new_uid = new_uid.map(index_uid).transpose()?;
     enqueue(
         &app,
         StatusCode::ACCEPTED,
         Some(uid),
-        Work::UpdateIndex { primary_key },
+        Work::UpdateIndex {
+            primary_key,
+            new_uid,
+        },
     )
     .await
 }
@@ -174,6 +183,8 @@ pub async fn delete(State(app): Shared, Path(uid): Path<String>) -> Answer {
 struct SwapBody {
     #[deserr(error = JsonRejection<InvalidSwapIndexes>, missing_field_error = missing::<MissingSwapIndexes>)]
     indexes: Vec<IndexUid>,
+    #[deserr(default, error = JsonRejection<InvalidSwapRename>)]
+    rename: bool,
 }
 
 pub async fn swap(
@@ -183,9 +194,9 @@ pub async fn swap(
     body: Body,
 ) -> Answer {
     let body = body::read_json(&headers, body, app.body_bytes_max).await?;
-    let swaps: Vec<SwapBody> = read_json(&body)?;
-    let mut pairs = Vec::with_capacity(swaps.len());
-    for SwapBody { indexes } in swaps {
+    let asked: Vec<SwapBody> = read_json(&body)?;
+    let mut swaps = Vec::with_capacity(asked.len());
+    for SwapBody { indexes, rename } in asked {
         let names: Vec<String> = indexes.into_iter().map(|uid| uid.0).collect();
         let [one, other] = &names[..] else {
             let message = format!(
@@ -196,22 +207,25 @@ pub async fn swap(
         };
         access.check_named(one)?;
         access.check_named(other)?;
-        pairs.push((one.clone(), other.clone()));
+        let indexes = (one.clone(), other.clone());
+        swaps.push(Swap { indexes, rename });
     }
-    refuse_repeated(&pairs)?;
+    refuse_repeated(&swaps)?;
     enqueue(
         &app,
         StatusCode::ACCEPTED,
         None,
-        Work::SwapIndexes { pairs },
+        Work::SwapIndexes { swaps },
     )
     .await
 }
 
 /// An index can be in one swap only, and not twice in it.
-fn refuse_repeated(pairs: &[(String, String)]) -> Result<(), Error> {
+fn refuse_repeated(swaps: &[Swap]) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
-    let names = pairs.iter().flat_map(|(one, other)| [one, other]);
+    let names = swaps
+        .iter()
+        .flat_map(|Swap { indexes, .. }| [&indexes.0, &indexes.1]);
     let repeated: BTreeSet<&String> = names.filter(|name| !seen.insert(*name)).collect();
     let names: Vec<String> = repeated.iter().map(|name| format!("`{name}`")).collect();
     let verb = match names.len() {
@@ -265,4 +279,45 @@ pub async fn stats(State(app): Shared, Path(uid): Path<String>) -> Answer {
         IndexStats::new(app, &uid, &index)
     });
     json(StatusCode::OK, &stats.await?)
+}
+
+pub async fn compact(State(app): Shared, Path(uid): Path<String>) -> Answer {
+    let uid = index_uid(uid)?;
+    enqueue(&app, StatusCode::ACCEPTED, Some(uid), Work::CompactIndex).await
+}
+
+#[derive(Deserr)]
+#[deserr(error = JsonRejection, rename_all = camelCase, deny_unknown_fields)]
+struct FieldsBody {
+    #[deserr(default, error = JsonRejection<InvalidIndexOffset>)]
+    offset: usize,
+    #[deserr(default = DEFAULT_LIMIT, error = JsonRejection<InvalidIndexLimit>)]
+    limit: usize,
+    #[deserr(default, error = JsonRejection<InvalidIndexFieldsFilter>)]
+    filter: Option<FieldsFilter>,
+}
+
+pub async fn fields(
+    State(app): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = body::read_json(&headers, body, app.body_bytes_max).await?;
+    let FieldsBody {
+        offset,
+        limit,
+        filter,
+    } = read_json(&body)?;
+    let page = blocking(&app, move |app| {
+        let fields = fields::list(&app.scheduler.indexes.get(&uid)?, filter.as_ref())?;
+        let total = fields.len();
+        Ok(Paged {
+            results: fields.into_iter().skip(offset).take(limit).collect(),
+            offset,
+            limit,
+            total,
+        })
+    });
+    json(StatusCode::OK, &page.await?)
 }

@@ -88,9 +88,11 @@ where
         if text.is_empty() {
             return Ok(List::Some(Vec::new()));
         }
-        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        let parts: Vec<&str> = text.split(',').collect();
         let mut values = Vec::with_capacity(parts.len());
-        for (index, part) in parts.iter().enumerate().filter(|(_, part)| **part != "*") {
+        // An empty part says nothing.
+        let said = |(_, part): &(usize, &&str)| !matches!(**part, "*" | "");
+        for (index, part) in parts.iter().enumerate().filter(said) {
             let place = if parts.len() > 1 {
                 at.push_index(index)
             } else {

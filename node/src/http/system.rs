@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::Extension;
-use miroir_api::Error;
+use miroir_api::features::Feature;
+use miroir_api::{Error, EMBEDDED};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -19,18 +20,25 @@ use crate::features::Change;
 use crate::tasks::Work;
 
 /// Routes of Meilisearch that an embedded node does not have; they say so.
-pub const NOT_HERE: &[&str] = &[
-    "/snapshots",
-    "/network",
-    "/logs/stream",
-    "/logs/stderr",
-    "/metrics",
-    "/tasks/{uid}/documents",
-];
+pub const NOT_HERE: &[&str] = &["/snapshots", "/export"];
 
 /// 501 `miroir_not_implemented`.
 pub async fn unwilling(path: MatchedPath) -> Answer {
     Err(Error::not_implemented(format!("`{}` on an embedded node", path.as_str())).into())
+}
+
+/// The routes of features that an embedded node does not have: refused as features that are off. One that is on all the
+/// same is not here yet.
+pub async fn disabled(
+    State(app): Shared,
+    path: MatchedPath,
+    action: &'static str,
+    feature: Feature,
+) -> Answer {
+    if app.features.flags().is_on(feature.name) {
+        return unwilling(path).await;
+    }
+    Err(feature.refusal(action).into())
 }
 
 /// Asks for a dump.
@@ -57,7 +65,7 @@ pub async fn health() -> Answer {
 pub async fn version() -> Answer {
     json(
         StatusCode::OK,
-        &json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.15.1"}),
+        &json!({"commitSha": EMBEDDED, "commitDate": "unknown", "pkgVersion": "1.15.1"}),
     )
 }
 

@@ -1,6 +1,6 @@
-//! Two indexes exchange their names, and their histories with them.
+//! Two indexes exchange their names, and their histories with them; or one gets a free name.
 
-use rusqlite::{params, Connection};
+use rusqlite::{params, Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::sql_error;
@@ -12,14 +12,18 @@ pub fn swap(connection: &Connection, pairs: &[(String, String)], before: u32) ->
         let folder = |uid: &str| {
             let sql = "SELECT folder FROM indexes WHERE uid = ?1";
             let found = connection.query_row(sql, [uid], |row| row.get::<_, String>(0));
-            found.map_err(sql_error)
+            found.optional().map_err(sql_error)
         };
         let (first, second) = (folder(one)?, folder(other)?);
         for (uid, folder) in [(one, second), (other, first)] {
-            let sql = "UPDATE indexes SET folder = ?2 WHERE uid = ?1";
-            connection
-                .execute(sql, params![uid, folder])
-                .map_err(sql_error)?;
+            let written = match folder {
+                Some(folder) => connection.execute(
+                    "INSERT OR REPLACE INTO indexes (uid, folder) VALUES (?1, ?2)",
+                    params![uid, folder],
+                ),
+                None => connection.execute("DELETE FROM indexes WHERE uid = ?1", [uid]),
+            };
+            written.map_err(sql_error)?;
         }
         let sql = "UPDATE tasks SET index_uid = CASE index_uid WHEN ?1 THEN ?2 ELSE ?1 END
                    WHERE index_uid IN (?1, ?2) AND uid < ?3";

@@ -156,16 +156,19 @@ fn swapped_indexes_stay_swapped() {
     worker.add("b", json!([{"id": 2}]));
     worker.add("c", json!([{"id": 3}]));
     let swap = |pairs: &[(&str, &str)]| {
-        let own = |&(one, other): &(&str, &str)| (one.to_owned(), other.to_owned());
-        let pairs = pairs.iter().map(own).collect();
-        worker.run(None, Work::SwapIndexes { pairs })
+        let own = |&(one, other): &(&str, &str)| Swap {
+            indexes: (one.to_owned(), other.to_owned()),
+            rename: false,
+        };
+        let swaps = pairs.iter().map(own).collect();
+        worker.run(None, Work::SwapIndexes { swaps })
     };
     let task = swap(&[("a", "b")]);
     assert_eq!(
         (task.status, task.details),
         (
             Status::Succeeded,
-            Some(json!({"swaps": [{"indexes": ["a", "b"]}]}))
+            Some(json!({"swaps": [{"indexes": ["a", "b"], "rename": false}]}))
         )
     );
     assert_eq!(worker.documents("a"), json!([{"id": 2}]));

@@ -160,7 +160,7 @@ fn from_query(query: &str) -> Option<Fetch> {
             "retrieveVectors" => fetch.retrieve_vectors = Some(value.parse().ok()?),
             "ids" => {
                 let ids = value.split(',').filter(|id| !id.is_empty());
-                fetch.ids = Some(ids.map(|id| Value::from(id.trim())).collect());
+                fetch.ids = Some(ids.map(Value::from).collect());
             }
             "sort" => fetch.sort = Some(sort_parameter(&value)),
             _ => return None,
