@@ -272,7 +272,8 @@ impl Queue {
         };
         // What comes after the index has changed its name is meant for another one.
         let renames = find("AND kind IN ('indexSwap', 'indexUpdate') ORDER BY uid", &[])?;
-        let rename = renames.iter().find(|rename| match &rename.work {
+        let mut later = renames.iter().filter(|r| r.task.uid > oldest.task.uid);
+        let rename = later.find(|rename| match &rename.work {
             Work::SwapIndexes { swaps } => swaps
                 .iter()
                 .any(|Swap { indexes, .. }| [&indexes.0, &indexes.1].contains(&&index_uid)),
