@@ -189,3 +189,33 @@ fn swapped_indexes_stay_swapped() {
         Some("b")
     );
 }
+
+#[test]
+fn an_index_gets_another_name_and_its_own() {
+    let worker = Worker::start();
+    worker.add("a", json!([{"id": 1}]));
+    let rename = |uid: &str, new_uid: &str| {
+        let new_uid = Some(new_uid.to_owned());
+        let primary_key = None;
+        let work = Work::UpdateIndex {
+            primary_key,
+            new_uid,
+        };
+        worker.run(Some(uid), work)
+    };
+    assert_eq!(rename("a", "a").status, Status::Succeeded);
+    assert_eq!(rename("a", "b").status, Status::Succeeded);
+    assert_eq!(worker.documents("b"), json!([{"id": 1}]));
+    worker.add("a", json!([{"id": 2}]));
+    let failed = rename("a", "b").error.unwrap();
+    assert_eq!(failed["message"], "Index `b` already exists.");
+    assert_eq!(
+        worker.run(Some("b"), Work::CompactIndex).status,
+        Status::Succeeded
+    );
+    worker.add("b", json!([{"id": 3}]));
+    assert_eq!(worker.documents("b"), json!([{"id": 1}, {"id": 3}]));
+    // What a restart would read.
+    let queue = Queue::open(&worker.folder.path().join("tasks.db")).unwrap();
+    assert_eq!(queue.map().unwrap().len(), 2);
+}
