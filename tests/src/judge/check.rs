@@ -103,7 +103,9 @@ impl<'a> Compared<'a> {
                 let (Some(all), Some(passing)) = (all, passing) else {
                     return false;
                 };
-                let least = Some(passing.len() as u64) <= total(theirs);
+                // how many a hybrid search finds depends on how many are asked for
+                let least =
+                    search["hybrid"].is_object() || Some(passing.len() as u64) <= total(theirs);
                 least && total(theirs) <= total(&all) && facets_within(theirs, &all)
             })
     }
@@ -113,6 +115,37 @@ impl<'a> Compared<'a> {
         self.parts().iter().all(|(search, hits, _)| {
             !search["distinct"].is_string() || self.keeps_order(search, hits)
         }) && self.has_each_group_once()
+    }
+
+    /// Whether the cluster's pages under a threshold are parts of what the node lists from the start; all others are as long as the
+    /// node's.
+    pub fn pages_are_of_the_list_from_the_start(&self) -> bool {
+        let lengths = || {
+            let length = |answer: &Value| answer["hits"].as_array().map(Vec::len);
+            self.pairs().map(move |(a, b)| length(a) == length(b))
+        };
+        let parts = self.parts();
+        let mut searches = parts.iter().zip(lengths());
+        !self.ask.is_federated()
+            && searches.all(|((search, hits, _), as_long)| {
+                if !search["rankingScoreThreshold"].is_number() {
+                    return as_long;
+                }
+                let number = |name: &str| search[name].as_u64();
+                let (skip, take) = match (number("page"), number("hitsPerPage")) {
+                    (None, None) => (number("offset").unwrap_or(0), number("limit").unwrap_or(20)),
+                    (page, size) => {
+                        let size = size.unwrap_or(20);
+                        (page.unwrap_or(1).saturating_sub(1) * size, size)
+                    }
+                };
+                let from_start = with(search, json!({"limit": skip + take}));
+                let listed = self.hits(self.node, search, &from_start);
+                listed.is_some_and(|listed| {
+                    let left = (listed.len() as u64).saturating_sub(skip);
+                    left.min(take) == hits.len() as u64 && self.keeps_order(search, hits)
+                })
+            })
     }
 
     /// The cluster's hits of each search, with their count; of a federated search those that stand under each query, uncounted.

@@ -157,6 +157,17 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.counts_what_passes(),
     },
     Known {
+        what: "hits behind an offset under `rankingScoreThreshold`",
+        why: "one node skips buckets before the page without looking at their scores, so that one below the threshold does not end its list, as it does from the start; the cluster's pages are parts of the list from the start",
+        applies: |_, ask| {
+            let behind = |s: &Value| s["offset"].as_u64() > Some(0) || s["page"].as_u64() > Some(1);
+            any_search(ask, |s| s["rankingScoreThreshold"].is_number() && behind(s))
+        },
+        ignoring: HITS_AND_ALL_THAT_IS_COUNTED,
+        ties_from: None,
+        holds: |compared| compared.pages_are_of_the_list_from_the_start(),
+    },
+    Known {
         what: "which spelling stands for a facet value that is written in several ways",
         why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal",
         applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
@@ -198,6 +209,23 @@ const TOTALS_AND_FACETS: &[&str] = &[
     "facetStats",
     "results.*.facetDistribution",
     "results.*.facetStats",
+];
+
+const HITS_AND_ALL_THAT_IS_COUNTED: &[&str] = &[
+    "hits",
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "facetDistribution",
+    "facetStats",
+    "semanticHitCount",
+    "results.*.hits",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
+    "results.*.facetDistribution",
+    "results.*.facetStats",
+    "results.*.semanticHitCount",
 ];
 
 const EVERYTHING: &[&str] = &[
