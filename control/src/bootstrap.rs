@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use miroir_router::{Layout, LayoutNode, LayoutSpec, NodeState, Publisher, Shard};
 use tokio::runtime::Handle;
 
-use crate::catalogue::{mark, Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::dumps::{Dumps, Imports};
@@ -184,6 +184,11 @@ async fn recognise(
     nodes: &[Arc<NodeClient>],
     catalogue: &mut Catalogue,
 ) -> Result<(), StartError> {
+    for (node, newest) in store.node_tasks().await? {
+        if let Some(client) = nodes.iter().find(|client| client.id() == node) {
+            client.node.tasks.restart(Some(newest));
+        }
+    }
     let unfinished = store.unfinished().await?;
     let unfinished: Vec<_> = unfinished.iter().map(|(task, _)| task).collect();
     for client in nodes.iter().filter(|client| client.node.is_up()) {
@@ -191,11 +196,17 @@ async fn recognise(
             .iter()
             .map(|task| (task.node_uid.as_deref(), &task.effect));
         let expected = identity::expected(catalogue, client.idx, effects);
-        let settled = match identity::examine(store, client, &expected).await {
-            Ok(findings) => findings.settle(catalogue, store, client).1.await,
+        let found = match identity::examine(store, client, &expected).await {
+            Ok(findings) => {
+                if findings.behind {
+                    // Looked at once more by the first check of its health.
+                    client.node.set_state(NodeState::Suspect);
+                }
+                findings.record(store, client, catalogue).1.await
+            }
             Err(why) => Err(format!("node `{}`: {why}", client.id())),
         };
-        if let Err(line) = settled {
+        if let Err(line) = found {
             tracing::error!(node = client.id(), "[!!] node: {line}; starting without it");
             client.node.set_state(NodeState::Down);
         }
@@ -247,7 +258,7 @@ async fn layouts(
     for copy in store.copies().await? {
         let node = fleet.seats().iter().find(|client| client.id() == copy.node);
         if let (Some(layout), Some(node)) = (layouts.get_mut(&copy.index_uid), node) {
-            mark(layout, Shard(copy.shard), node.idx, copy.state);
+            miroir_movement::mark(layout, (Shard(copy.shard), node.idx, copy.state));
         }
     }
     Ok(layouts)
@@ -262,7 +273,7 @@ async fn learn_settings(
         let Some(visible) = &entry.visible else {
             continue;
         };
-        let mut holders = holders(nodes, &entry.layout);
+        let mut holders = holders(nodes, &entry.layouts.published);
         holders.retain(|client| client.node.is_up());
         let settings = match read_back(&holders, &entry.node_uid).await {
             ReadBack::Agreed(settings) => settings,

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use miroir_api::Error;
-use miroir_movement::Transition;
-use miroir_router::{CopyState, Ids, Index, Layout, NodeIdx, Placement, SearchSettings, Shard};
+use miroir_movement::Layouts;
+use miroir_router::{Ids, Index, Layout, SearchSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
@@ -119,12 +119,8 @@ pub(crate) struct Entry {
     pub planned_name: String,
     pub created_at: Nanos,
     pub updated_at: Nanos,
-    /// As published.
-    pub layout: Arc<Layout>,
-    /// What the layout will be once it is on disk (see `layouts.rs`).
-    pub coming: Option<Arc<Layout>>,
-    /// Joining copies that get writes: those whose fill has begun.
-    pub opened: BTreeSet<(Shard, NodeIdx)>,
+    /// Where it lies.
+    pub layouts: Layouts,
     pub visible: Option<IndexState>,
     pub planned: Option<IndexState>,
     pub settings: Arc<SearchSettings>,
@@ -145,9 +141,7 @@ impl Entry {
             planned_name: name.to_owned(),
             created_at: now,
             updated_at: now,
-            layout,
-            coming: None,
-            opened: BTreeSet::new(),
+            layouts: Layouts::new(layout),
             visible: None,
             planned: None,
             settings: Arc::new(SearchSettings::default()),
@@ -156,44 +150,6 @@ impl Entry {
             in_flight: BTreeSet::new(),
             turns: 0,
         }
-    }
-
-    /// These copies missed a write, differ from others or lost their data: they do not serve any more, whatever else is on
-    /// its way to the layout. Returns the states that are to be stored.
-    pub(crate) fn distrust(
-        &mut self,
-        copies: &[(Shard, NodeIdx)],
-    ) -> Vec<(Shard, NodeIdx, CopyState)> {
-        let moves = Transition::distrust(&self.layout, copies).moves;
-        let states = moves
-            .into_iter()
-            .filter_map(|(shard, node, state)| Some((shard, node, state?)));
-        let states: Vec<(Shard, NodeIdx, CopyState)> = states.collect();
-        for layout in std::iter::once(&mut self.layout).chain(&mut self.coming) {
-            let distrusted = Transition::distrust(layout, copies);
-            if !distrusted.is_empty() {
-                *layout = Arc::new(distrusted.apply(layout));
-            }
-        }
-        states
-    }
-
-    /// The layout as requests may see it: a joining copy gets no writes before its fill begins, as if it were left over.
-    /// What it holds until then does not matter, and an index may be missing there.
-    pub(crate) fn shown(&self) -> Arc<Layout> {
-        let joining = |copy: &Placement| copy.state == CopyState::Joining;
-        if !self.layout.copies.iter().flatten().any(joining) {
-            return Arc::clone(&self.layout);
-        }
-        let mut shown = Layout::clone(&self.layout);
-        for (shard, copies) in shown.copies.iter_mut().enumerate() {
-            for copy in copies.iter_mut().filter(|copy| joining(copy)) {
-                if !self.opened.contains(&(Shard(shard as u16), copy.node)) {
-                    copy.state = CopyState::LeftOver;
-                }
-            }
-        }
-        Arc::new(shown)
     }
 
     /// A task was accepted: it will do `effect`, if nothing goes wrong.
@@ -275,27 +231,10 @@ impl Entry {
                 .and_then(|state| state.primary_key.clone()),
             ids: self.ids(),
             visible,
-            layout: self.shown(),
+            layout: self.layouts.shown(),
             settings: Arc::clone(&self.settings),
             settings_version: self.settings_version,
         }))
-    }
-}
-
-/// Notes the state of a copy that takes writes; a copy that is not there, or takes none any more, stays as it is.
-pub(crate) fn mark(layout: &mut Arc<Layout>, shard: Shard, node: NodeIdx, state: CopyState) {
-    let mut copies = layout.copies_of(shard).iter();
-    if !copies.any(|copy| copy.node == node && copy.state.takes_writes()) {
-        return;
-    }
-    // Copied where others show it; when several copies are marked in a row, once.
-    let copies = Arc::make_mut(layout).copies.get_mut(usize::from(shard.0));
-    for copy in copies
-        .into_iter()
-        .flatten()
-        .filter(|copy| copy.node == node)
-    {
-        copy.state = state;
     }
 }
 
@@ -473,21 +412,6 @@ mod tests {
             nodes,
         };
         Arc::new(Layout::plan(&spec, None).unwrap())
-    }
-
-    #[test]
-    fn a_joining_copy_gets_no_writes_before_its_fill_begins() {
-        let node = NodeIdx(0);
-        let mut entry = Entry::new("movies", "movies", layout(), 1);
-        assert!(Arc::ptr_eq(&entry.shown(), &entry.layout));
-        let joining = entry.layout.with_state(Shard(0), node, CopyState::Joining);
-        entry.layout = Arc::new(joining.with_state(Shard(1), node, CopyState::Joining));
-        entry.opened.insert((Shard(1), node));
-        let shown = entry.shown();
-        let takes_writes = |shard| shown.copies_of(Shard(shard))[0].state.takes_writes();
-        assert_eq!([takes_writes(0), takes_writes(1)], [false, true]);
-        // Searches must know that the node has documents of both.
-        assert_eq!(shown.shards_of(node).len(), 2);
     }
 
     fn create(key: Option<&str>) -> Effect {

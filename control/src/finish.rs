@@ -300,7 +300,7 @@ fn missed(
     let copies = copies.filter_map(|(shard, node)| Some((*shard, fleet.member(node)?.idx)));
     let missed: Vec<(Shard, NodeIdx)> = copies.collect();
     let replaceable = |(shard, node): &(Shard, NodeIdx)| {
-        let mut others = entry.layout.copies_of(*shard).iter();
+        let mut others = entry.layouts.published.copies_of(*shard).iter();
         let found =
             others.any(|copy| copy.state.serves() && !missed.contains(&(*shard, copy.node)));
         if !found {

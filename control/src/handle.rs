@@ -264,6 +264,17 @@ impl Control {
             .await
     }
 
+    /// A node has given a write a number that it had passed before: it lost what it had ([`miroir_router::TaskCount`]).
+    /// When it resolves, its copies are on disk as out of sync, where others serve, and the published table shows it. To be
+    /// called before the write is answered.
+    ///
+    /// # Errors
+    /// The store failed: copies may be old and serve all the same.
+    pub async fn counts_anew(&self, node: NodeIdx) -> Result<(), Error> {
+        let plane = Arc::clone(&self.plane);
+        self.run(async move { plane.counts_anew(node).await }).await
+    }
+
     /// Runs `work` on the control thread. It goes on there when the caller gives up waiting.
     async fn run<T: Send + 'static>(
         &self,

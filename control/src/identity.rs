@@ -6,16 +6,22 @@
 //! at the start, and each time it comes back from a silence, before it is said to be up. Where the index is gone or is
 //! another one, all its copies on the node are out of sync, durably, until they are repaired.
 //!
+//! A node that was restored from a backup has the same indexes, and older data: its task numbers tell
+//! ([`miroir_router::TaskCount`]), when it is admitted and with each task that it takes. Its copies are out of sync, too,
+//! where another copy serves; where there is none, old data is the best that is left.
+//!
 //! An index of another origin may hold documents that are not ours. A node with such documents is not admitted: they
 //! may be somebody's, so nothing is written there and nothing deleted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
-use miroir_api::SHARD_FIELD;
-use miroir_router::{CopyState, NodeIdx, Shard};
+use miroir_api::{Error, SHARD_FIELD};
+use miroir_movement::Transition;
+use miroir_router::NodeIdx;
 
 use crate::catalogue::{Catalogue, Effect};
 use crate::clock::{parse_rfc3339, rfc3339, Nanos};
@@ -23,18 +29,23 @@ use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::store::{CopyRow, Identity, Store};
 
-/// An index that a node must hold, and the copies on the node that serve.
+/// An index that a node must hold.
 pub(crate) struct Expected {
     node_uid: String,
-    serving: Vec<Shard>,
+    /// Copies on the node that serve.
+    serving: usize,
 }
 
 /// What a look at a node found out.
 #[derive(Default)]
 pub(crate) struct Findings {
     identities: Vec<Identity>,
-    /// By index: copies that served, and are not there any more.
-    lost: Vec<(String, Vec<Shard>)>,
+    /// Indexes that are gone or others, by the nodes' name.
+    lost: Vec<String>,
+    /// The node went back in time: indexes that are there are older than they were.
+    pub behind: bool,
+    /// The number of its newest task, where the node was asked.
+    counted: Option<Option<u32>>,
     /// Why it must not be used at all.
     foreign: Option<String>,
 }
@@ -73,7 +84,7 @@ pub(crate) fn expected<'a>(
         .filter(|entry| !changing.contains(entry.node_uid.as_str()))
         .map(|entry| Expected {
             node_uid: entry.node_uid.clone(),
-            serving: entry.layout.serving_on(node),
+            serving: entry.layouts.published.serving_on(node).len(),
         })
         .collect()
 }
@@ -90,8 +101,14 @@ pub(crate) async fn examine(
         .into_iter()
         .map(|identity| (identity.index_uid, identity.created_at))
         .collect();
+    let counted = client.node.tasks.so_far();
+    let newest_task = newest_task(client).await?;
     let found = indexes_of(client).await?;
-    let mut findings = Findings::default();
+    let mut findings = Findings {
+        behind: client.node.tasks.is_behind(newest_task, counted),
+        counted: Some(newest_task),
+        ..Findings::default()
+    };
     for Expected { node_uid, serving } in expected {
         let known = recorded.get(node_uid).copied().flatten();
         let created_at = found.get(node_uid).copied();
@@ -108,18 +125,20 @@ pub(crate) async fn examine(
             findings.identities.push(identity);
             continue;
         }
-        if !serving.is_empty() {
+        if *serving > 0 {
             tracing::error!(
                 node = client.id(),
                 index = node_uid,
                 ours = known.map(rfc3339),
                 found = created_at.map(rfc3339),
-                copies = serving.len(),
+                copies = serving,
                 "the node does not hold the index that it was given: was it emptied, replaced or restored? Its copies are \
                  out of sync until they are repaired"
             );
         }
-        findings.lost.push((node_uid.clone(), serving.clone()));
+        if known.is_some() || *serving > 0 {
+            findings.lost.push(node_uid.clone());
+        }
         if matches!(fate, Fate::Other(_)) && holds_foreign_documents(client, node_uid).await? {
             // Not recorded: it is foreign the next time, too.
             findings.foreign = Some(format!(
@@ -158,6 +177,17 @@ async fn indexes_of(client: &NodeClient) -> Result<BTreeMap<String, Nanos>, Stri
     Ok(indexes)
 }
 
+/// The number of the newest task that the node has taken; `None`: it has taken none.
+async fn newest_task(client: &NodeClient) -> Result<Option<u32>, String> {
+    let reply = client.get("/tasks?limit=1").await;
+    let reply = reply.map_err(|error| format!("GET /tasks: {error}"))?;
+    if reply.status != 200 {
+        return Err(format!("GET /tasks answered {}", reply.status));
+    }
+    let uid = reply.json()["results"][0]["uid"].as_u64();
+    Ok(uid.and_then(|uid| u32::try_from(uid).ok()))
+}
+
 /// Whether a document lacks the hidden shard field, which each of ours has.
 async fn holds_foreign_documents(client: &NodeClient, node_uid: &str) -> Result<bool, String> {
     let reply = client.get(&format!("/indexes/{node_uid}/stats")).await;
@@ -170,44 +200,58 @@ async fn holds_foreign_documents(client: &NodeClient, node_uid: &str) -> Result<
 }
 
 impl Findings {
-    /// Takes the lost copies out of service in the catalogue, which the caller publishes before it awaits what is
-    /// returned: that makes it durable. The flag: whether anything changed. Errors: why the node must not be used.
-    pub(crate) fn settle(
+    /// Takes what the node lost out of service in the catalogue, and says whether anything was; the caller publishes it.
+    /// All is durable when the future resolves. Its error: why the node must not be used.
+    ///
+    /// What counts is which copies serve, or are about to, at this moment: a fill may have ended since the node was looked
+    /// at, and none ends after this that began before.
+    pub(crate) fn record(
         self,
-        catalogue: &mut Catalogue,
         store: &Store,
         client: &NodeClient,
-    ) -> (
-        bool,
-        impl Future<Output = Result<(), String>> + Send + 'static,
-    ) {
+        catalogue: &mut Catalogue,
+    ) -> (bool, impl Future<Output = Result<(), String>>) {
+        if self.behind {
+            tracing::error!(
+                node = client.id(),
+                "the node numbers its tasks anew: was it restored from a backup? Its copies are out of sync where others \
+                 serve, until they are repaired"
+            );
+        }
+        if self.behind || !self.lost.is_empty() {
+            client.losses.fetch_add(1, Ordering::Relaxed);
+        }
         let mut rows = Vec::new();
-        for (node_uid, shards) in &self.lost {
-            let copies: Vec<_> = shards.iter().map(|shard| (*shard, client.idx)).collect();
-            let states = catalogue
-                .get_mut(node_uid)
-                .map(|entry| entry.distrust(&copies));
-            let row = |(shard, _, state): (Shard, NodeIdx, CopyState)| CopyRow {
-                index_uid: node_uid.clone(),
+        for entry in catalogue.iter_mut() {
+            let copies = if self.lost.contains(&entry.node_uid) {
+                entry.layouts.copies_on(client.idx)
+            } else if self.behind {
+                entry.layouts.replaceable_on(client.idx)
+            } else {
+                continue;
+            };
+            let marks = entry.layouts.distrust(&copies).into_iter();
+            rows.extend(marks.map(|(shard, _, state)| CopyRow {
+                index_uid: entry.node_uid.clone(),
                 shard: shard.0,
                 node: client.id().to_owned(),
                 state,
-            };
-            rows.extend(states.into_iter().flatten().map(row));
+            }));
         }
-        let changed = !rows.is_empty();
-        if !self.lost.is_empty() {
-            client.losses.fetch_add(1, Ordering::Relaxed);
-        }
-        let stored =
-            (changed || !self.identities.is_empty()).then(|| store.identify(self.identities, rows));
-        let recorded = async move {
-            if let Some(stored) = stored {
-                stored.await.map_err(|error| error.to_string())?;
+        let shown = !rows.is_empty();
+        let stored = store.identify(self.identities, rows);
+        let (node, restarted) = (Arc::clone(&client.node), store.clone());
+        let counts_from = self.counted.filter(|_| self.behind);
+        let durable = async move {
+            stored.await.map_err(|error| error.to_string())?;
+            if let Some(newest) = counts_from {
+                node.tasks.restart(newest);
+                let stored = restarted.restart_node_tasks(node.id.clone(), newest).await;
+                stored.map_err(|error| error.to_string())?;
             }
             self.foreign.map_or(Ok(()), Err)
         };
-        (changed, recorded)
+        (shown, durable)
     }
 }
 
@@ -248,13 +292,12 @@ impl Plane {
         let body = reply.json();
         let created_at = body["createdAt"].as_str().and_then(parse_rfc3339);
         let recorded = if body["code"] == "index_not_found" {
-            let serving = self
-                .catalogue()
-                .get(node_uid)
-                .map(|entry| entry.layout.serving_on(client.idx));
+            let serving = self.catalogue().get(node_uid).map_or(0, |entry| {
+                entry.layouts.published.serving_on(client.idx).len()
+            });
             let expected = Expected {
                 node_uid: node_uid.to_owned(),
-                serving: serving.unwrap_or_default(),
+                serving,
             };
             self.settle_identities(client, &[expected]).await
         } else if created_at.is_some() {
@@ -279,15 +322,46 @@ impl Plane {
         expected: &[Expected],
     ) -> Result<(), String> {
         let findings = examine(&self.store, client, expected).await?;
-        let recorded = {
+        self.settle(findings, client).await
+    }
+
+    /// A node has just numbered a task anew: it was emptied, replaced or restored. What it may have lost is out of service,
+    /// durably and in the published table, when this resolves; then it is looked at more closely.
+    pub(crate) async fn counts_anew(&self, node: NodeIdx) -> Result<(), Error> {
+        let Some(client) = self.node(node) else {
+            return Ok(());
+        };
+        let findings = Findings {
+            behind: true,
+            ..Findings::default()
+        };
+        client.node.state.doubt();
+        self.settle(findings, &client)
+            .await
+            .map_err(Error::internal)
+    }
+
+    async fn settle(&self, findings: Findings, client: &NodeClient) -> Result<(), String> {
+        let behind = findings.behind;
+        let durable = {
             let mut catalogue = self.catalogue();
-            let (changed, recorded) = findings.settle(&mut catalogue, &self.store, client);
-            if changed {
+            let (shown, durable) = findings.record(&self.store, client, &mut catalogue);
+            if shown {
                 self.publish(&catalogue);
             }
-            recorded
+            durable
         };
-        recorded.await
+        durable.await?;
+        if behind {
+            let brought_back = |entry: &crate::catalogue::Entry| {
+                let layout = &entry.layouts.published;
+                let transition = Transition::brought_back(layout, client.idx);
+                (!transition.is_empty()).then(|| transition.apply(layout))
+            };
+            let changed = self.change_layouts(brought_back).await;
+            changed.map_err(|error| error.message)?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use miroir_router::Layout;
 use crate::catalogue::{Catalogue, Entry};
 use crate::fleet::changes::Change;
 use crate::fleet::Fleet;
+use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::store::{IndexLayout, LayoutChange, NodeRow};
 use crate::writes::Hold;
@@ -50,6 +51,7 @@ impl Plane {
             self.store.change_layouts(LayoutChange {
                 current: None,
                 nodes: Vec::new(),
+                counted: self.counted(),
                 indexes: staged,
             })
         };
@@ -80,6 +82,7 @@ impl Plane {
             let stored = self.store.change_layouts(LayoutChange {
                 current: Some((Arc::clone(&new.fleet.layout), new.changes)),
                 nodes: new.nodes,
+                counted: self.counted(),
                 indexes: staged,
             });
             // Whatever refers to the new nodes or to the new layout is stored after this change.
@@ -104,14 +107,22 @@ impl Plane {
         Ok(())
     }
 
-    /// Publishes what was staged. A copy that is new gets no writes yet ([`Entry::shown`]): a search that works on an
+    /// How far the nodes have counted: what fills and deletions had them do is in no task of ours.
+    fn counted(&self) -> Vec<(String, u32)> {
+        let fleet = self.fleet();
+        let counted = |client: &Arc<NodeClient>| {
+            let newest = client.node.tasks.newest()?;
+            Some((client.id().to_owned(), newest))
+        };
+        fleet.seats().iter().filter_map(counted).collect()
+    }
+
+    /// Publishes what was staged. A copy that is new gets no writes yet ([`miroir_movement::Layouts::shown`]): a search that works on an
     /// older table may ask its node without a shard filter.
     fn show(&self) {
         let mut catalogue = self.catalogue();
         for entry in catalogue.iter_mut() {
-            if let Some(coming) = entry.coming.take() {
-                entry.layout = coming;
-            }
+            entry.layouts.show();
         }
         self.publish(&catalogue);
     }
@@ -120,7 +131,7 @@ impl Plane {
     fn forget_staged(&self) {
         self.catalogue()
             .iter_mut()
-            .for_each(|entry| entry.coming = None);
+            .for_each(|entry| entry.layouts.forget_staged());
     }
 }
 
@@ -136,32 +147,11 @@ fn stage(
         };
         staged.push(IndexLayout {
             index_uid: entry.node_uid.clone(),
-            mended: mended(&entry.layout, &layout),
             layout: Arc::clone(&layout),
         });
-        entry.coming = Some(layout);
+        entry.layouts.stage(layout);
     }
     staged
-}
-
-/// The copies that serve again, or are gone: what was noted of them holds no longer.
-fn mended(before: &Layout, after: &Layout) -> Vec<(u16, String)> {
-    let mut mended = Vec::new();
-    for shard in before.all_shards() {
-        for copy in before.copies_of(shard) {
-            let now = after
-                .copies_of(shard)
-                .iter()
-                .find(|other| other.node == copy.node);
-            let serves = now.is_some_and(|now| now.state.serves());
-            if now.is_none() || (serves && !copy.state.serves()) {
-                if let Some(node) = before.nodes.get(usize::from(copy.node.0)) {
-                    mended.push((shard.0, node.id.clone()));
-                }
-            }
-        }
-    }
-    mended
 }
 
 /// Every layout in the catalogue learns the nodes of `layout`. Indexes that share a layout go on sharing it.
@@ -177,8 +167,8 @@ pub(crate) fn extend(catalogue: &mut Catalogue, layout: &Layout) {
         *old = Arc::clone(new);
     };
     for entry in catalogue.iter_mut() {
-        replace(&mut entry.layout);
-        if let Some(coming) = &mut entry.coming {
+        replace(&mut entry.layouts.published);
+        if let Some(coming) = &mut entry.layouts.coming {
             replace(coming);
         }
     }

@@ -302,9 +302,9 @@ impl Plane {
             if entry.node_uid != node_uid {
                 return None;
             }
-            match transition(&entry.layout) {
+            match transition(&entry.layouts.published) {
                 Ok(transition) if transition.is_empty() => None,
-                Ok(transition) => Some(transition.apply(&entry.layout)),
+                Ok(transition) => Some(transition.apply(&entry.layouts.published)),
                 Err(why) => {
                     *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
                     None
@@ -343,7 +343,7 @@ async fn look(plane: &Arc<Plane>) {
                 (
                     entry.node_uid.clone(),
                     entry.name.clone(),
-                    Arc::clone(&entry.layout),
+                    Arc::clone(&entry.layouts.published),
                 )
             })
             .collect()
@@ -382,7 +382,7 @@ async fn retire(plane: &Arc<Plane>, node_uid: &str) -> Result<(), String> {
         let catalogue = plane.catalogue();
         let layout = catalogue
             .get(node_uid)
-            .map(|entry| Arc::clone(&entry.layout));
+            .map(|entry| Arc::clone(&entry.layouts.published));
         drop(catalogue);
         let layout = layout.ok_or("the index is gone")?;
         let shards: BTreeSet<Shard> = due(&layout).moves.iter().map(|moved| moved.0).collect();
@@ -425,15 +425,21 @@ fn node_state(plane: &Plane, node: NodeIdx) -> NodeState {
     else {
         return NodeState::Gone;
     };
-    let unsure = plane
-        .movements
-        .lock()
-        .unsure
-        .get(&node)
-        .map(Instant::elapsed);
-    let mut unsure = unsure.into_iter().chain(client.since_given_up());
-    let unsure = unsure.any(|since| since < SETTLING);
-    match client.node.is_up() && !unsure {
+    let up = client.node.is_up();
+    let settled = match plane.movements.lock().unsure.get_mut(&node) {
+        None => true,
+        // What was sent may wait in the buffers of a process that stands still: the time counts once it answers.
+        Some(at) if !up => {
+            *at = Instant::now();
+            false
+        }
+        Some(at) => at.elapsed() >= SETTLING,
+    };
+    let settled = settled
+        && client
+            .since_given_up()
+            .is_none_or(|since| since >= SETTLING);
+    match up && settled {
         true => NodeState::Usable,
         false => NodeState::Down,
     }
@@ -492,6 +498,8 @@ fn note(plane: &Plane, place: Place, result: Result<(), String>) {
         return;
     };
     tracing::warn!(index = place.0, node = place.1 .0, %error, "moving data failed; trying again");
+    // A request of it may still be on its way.
+    state.unsure.insert(place.1, Instant::now());
     let times = state
         .failures
         .get(&place)

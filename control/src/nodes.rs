@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use miroir_api::Error;
-use miroir_router::{Node, NodeIdx, NodeState};
+use miroir_router::{Counted, Node, NodeIdx, NodeState};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -168,6 +168,7 @@ impl NodeClient {
         request: &NodeRequest,
         limit: Duration,
     ) -> Result<Reply, NoAnswer> {
+        let counted = self.node.tasks.so_far();
         let mut call = self.call(request.method.clone(), &request.path, limit);
         if let Some((name, value)) = request.header {
             call = call.header(name, value);
@@ -177,7 +178,7 @@ impl NodeClient {
         }
         let reply = reply_to(call).await;
         if request.method != Method::GET {
-            self.note(&reply);
+            self.note(&reply, counted);
         }
         reply
     }
@@ -190,17 +191,24 @@ impl NodeClient {
         body: String,
         limit: Duration,
     ) -> Result<Reply, NoAnswer> {
+        let counted = self.node.tasks.so_far();
         let call = self.call(method, path, limit);
         let json = (reqwest::header::CONTENT_TYPE, "application/json");
         let reply = reply_to(call.header(json.0, json.1).body(body)).await;
-        self.note(&reply);
+        self.note(&reply, counted);
         reply
     }
 
-    fn note(&self, reply: &Result<Reply, NoAnswer>) {
+    fn note(&self, reply: &Result<Reply, NoAnswer>, counted: Counted) {
         if reply.as_ref().is_err_and(|error| error.sent) {
             let now = Some(Instant::now());
             *self.given_up.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        // A node that numbers a task anew is not the one that we filled: it is looked at before it is used again.
+        let accepted = reply.as_ref().ok().and_then(Reply::task_uid);
+        if accepted.is_some_and(|uid| !self.node.tasks.note(uid, counted)) {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+            self.node.state.doubt();
         }
     }
 

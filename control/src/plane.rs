@@ -103,7 +103,7 @@ impl Plane {
         let own = self
             .catalogue()
             .get(node_uid)
-            .map(|entry| Arc::clone(&entry.layout));
+            .map(|entry| Arc::clone(&entry.layouts.published));
         holders(&self.nodes(), &own.unwrap_or_else(|| self.layout()))
     }
 

@@ -182,7 +182,7 @@ impl Plane {
     fn can_share(&self, index: &str) -> bool {
         let catalogue = self.catalogue();
         catalogue.planned(index).is_some_and(|entry| {
-            entry.shown().writes_once()
+            entry.layouts.shown().writes_once()
                 && entry
                     .planned
                     .as_ref()
@@ -420,7 +420,12 @@ impl Plane {
                 state,
             })
         };
-        entry.distrust(copies).into_iter().filter_map(row).collect()
+        entry
+            .layouts
+            .distrust(copies)
+            .into_iter()
+            .filter_map(row)
+            .collect()
     }
 }
 
@@ -432,7 +437,7 @@ fn index_for(uid: &str, node_uid: &str, entry: Option<&Entry>, layout: &Arc<Layo
         primary_key: entry.and_then(|entry| entry.planned.as_ref()?.primary_key.clone()),
         ids: entry.and_then(Entry::ids),
         visible: entry.is_some_and(|entry| entry.visible.is_some()),
-        layout: entry.map_or_else(|| Arc::clone(layout), Entry::shown),
+        layout: entry.map_or_else(|| Arc::clone(layout), |entry| entry.layouts.shown()),
         settings: entry
             .map(|entry| Arc::clone(&entry.settings))
             .unwrap_or_default(),

@@ -12,11 +12,13 @@
 //! - [`Touched`]: what writes changed meanwhile;
 //! - [`difference`]: what to copy and what to delete so that one listing becomes the other;
 //! - [`Transition`]: the changes of copy states that end a fill, retire what is leaving, and drop what is left over;
+//! - [`Layouts`]: a layout as requests see it, while changes of it are on their way to the store;
 //! - [`compare`]: which copies of a shard differ from the others, and which of them are right.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod fill;
+mod layouts;
 mod listing;
 mod touched;
 mod transition;
@@ -24,6 +26,7 @@ mod work;
 
 pub use compare::{compare, Comparison};
 pub use fill::{Command, Event, Fill, Job, Step};
+pub use layouts::{mark, Layouts, Mark};
 pub use listing::{difference, Difference, Digest, Document, Key};
 pub use touched::Touched;
 pub use transition::{Moved, Transition};

@@ -124,6 +124,20 @@ impl Transition {
         Transition { moves }
     }
 
+    /// A node that went back in time may hold documents of shards that it has no copy of any more: they are left over, so
+    /// that searches of its other shards leave them out, until they are deleted.
+    pub fn brought_back(layout: &Layout, node: NodeIdx) -> Transition {
+        let held = layout.shards_of(node);
+        let others = layout
+            .all_shards()
+            .filter(|shard| held.binary_search(shard).is_err());
+        Transition {
+            moves: others
+                .map(|shard| (shard, node, Some(CopyState::LeftOver)))
+                .collect(),
+        }
+    }
+
     /// Copies that were deleted from their node, and are still left over.
     pub fn deleted(layout: &Layout, node: NodeIdx, shards: &[Shard]) -> Transition {
         let still = |shard: &&Shard| {

@@ -12,7 +12,7 @@ use miroir_control::Control;
 use miroir_net::client::Pools;
 use miroir_net::head::RequestHead;
 use miroir_net::{Coding, Handler, Request, Response};
-use miroir_router::{Index, Reader, Replicas, RoutingTable};
+use miroir_router::{Index, Pinned, Reader, Replicas, RoutingTable};
 use miroir_rt::Instant;
 
 use crate::auth::{admit, Gate};
@@ -51,6 +51,11 @@ impl App {
             began: Instant::now(),
             node_key,
         }
+    }
+
+    /// The newest routing table, which may be newer than the one a request works on.
+    pub fn newest(&self) -> Pinned {
+        self.reader.pin()
     }
 
     /// Authorise, route, and serve or hand over. A request works from first to last on the table it started with.

@@ -5,7 +5,8 @@
 //! taken apart again here, so that what merges answers does not know how they travelled.
 //!
 //! A copy that fails costs one more round: the shards it was asked for are planned again without it. One that is late is
-//! raced by others (`race`). What no copy could answer is named in the result; the caller decides whether that is an error
+//! raced by others (`race`). Copies may be taken out of service while a request runs: what the newest table says of them
+//! counts for every later round, and for every answer. What no copy could answer is named in the result; the caller decides whether that is an error
 //! or a partial answer.
 
 use std::cell::Cell;
@@ -131,7 +132,8 @@ impl App {
         let hedged = Cell::new(0);
         let mut retries = false;
         loop {
-            let asked = self.plan_round(table, legs, &mut progress);
+            let newest = retries.then(|| self.newest());
+            let asked = self.plan_round(table, newest.as_deref(), legs, &mut progress);
             if asked.is_empty() {
                 break;
             }
@@ -152,6 +154,7 @@ impl App {
             let parts = join_all(parcels.iter().map(|parcel| round.run(parcel))).await;
             let mut parts: Vec<Part> = parts.into_iter().flatten().collect();
             parts.sort_by_key(|part| part.leg);
+            self.discard_outdated(table, legs, &mut parts);
             for Part {
                 leg,
                 target,
@@ -171,6 +174,7 @@ impl App {
     fn plan_round(
         &self,
         table: &RoutingTable,
+        newest: Option<&RoutingTable>,
         legs: &[Leg<'_>],
         progress: &mut [Progress],
     ) -> Vec<(usize, ReadTarget)> {
@@ -180,28 +184,45 @@ impl App {
                 continue;
             };
             let only = pending.as_deref().or(leg.wanted.only);
-            let plan = self.plan(table, &leg.wanted, only, &progress.failed);
+            let index = newest.and_then(|newest| newest.again(leg.wanted.index));
+            let wanted = Wanted {
+                index: index.map_or(leg.wanted.index, |index| index),
+                only,
+                seed: leg.wanted.seed,
+            };
+            let plan = self.plan(table, &wanted, &progress.failed);
             progress.gathered.missing.extend(&plan.uncovered);
             asked.extend(plan.targets.into_iter().map(|target| (position, target)));
         }
         asked
     }
 
+    /// Answers of copies that were taken out of service meanwhile do not count: their shards are asked again.
+    fn discard_outdated(&self, table: &RoutingTable, legs: &[Leg<'_>], parts: &mut [Part]) {
+        let newest = self.newest();
+        if newest.epoch == table.epoch {
+            return;
+        }
+        for part in parts {
+            let index = newest.again(legs[part.leg].wanted.index);
+            let serves = index.is_none_or(|index| index.layout.serves_all(&part.target));
+            if !serves && matches!(part.outcome, Outcome::Answer(_)) {
+                part.outcome = Outcome::Held;
+            }
+        }
+    }
+
     /// Prefers nodes that are up and not slow; only for shards that these leave uncovered the others are tried as well.
-    fn plan(
-        &self,
-        table: &RoutingTable,
-        wanted: &Wanted,
-        only: Option<&[Shard]>,
-        failed: &[NodeIdx],
-    ) -> ReadPlan {
+    fn plan(&self, table: &RoutingTable, wanted: &Wanted, failed: &[NodeIdx]) -> ReadPlan {
         let replicas = self.replicas.borrow();
         let layout = &wanted.index.layout;
-        let not_failed = |node: NodeIdx| !failed.contains(&node);
-        let up = |node: NodeIdx| not_failed(node) && table.nodes[usize::from(node.0)].is_up();
+        // A newer layout may name nodes that are not in this table.
+        let node = |node: NodeIdx| table.nodes.get(usize::from(node.0));
+        let not_failed = |idx: NodeIdx| node(idx).is_some() && !failed.contains(&idx);
+        let up = |idx: NodeIdx| not_failed(idx) && node(idx).is_some_and(|node| node.is_up());
         let explores = Replicas::explores(wanted.seed, self.now());
         let quick = |node: NodeIdx| up(node) && (explores || !replicas.is_shunned(node));
-        let mut plan = read_plan(layout, only, wanted.seed, quick);
+        let mut plan = read_plan(layout, wanted.only, wanted.seed, quick);
         let tiers: [&dyn Fn(NodeIdx) -> bool; 2] = [&up, &not_failed];
         for usable in tiers {
             if plan.uncovered.is_empty() {

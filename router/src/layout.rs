@@ -11,6 +11,7 @@ mod rendezvous;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::plan::ReadTarget;
 use crate::shard::{NodeIdx, Shard, SHARDS_MAX};
 
 /// Where a copy of a shard is in its life (DESIGN 5).
@@ -131,6 +132,15 @@ impl Layout {
                 .any(|copy| copy.node == node && copy.state.serves())
         };
         self.all_shards().filter(serves).collect()
+    }
+
+    /// Whether every copy that is asked there still serves: the answer of one that was taken out of service since may be
+    /// older or newer than any copy should be, or come from an emptied node.
+    pub fn serves_all(&self, target: &ReadTarget) -> bool {
+        target.shards.iter().all(|shard| {
+            let mut copies = self.copies_of(*shard).iter();
+            copies.any(|copy| copy.node == target.node && copy.state.serves())
+        })
     }
 
     /// Every shard, ascending.

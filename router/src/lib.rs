@@ -24,6 +24,7 @@ mod replicas;
 mod shard;
 mod sync;
 mod table;
+mod task_count;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
 pub use filter::{rewrite_not_equal, told_of_filter, Ids, Reach};
@@ -38,3 +39,4 @@ pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
 pub use table::{
     FacetOrder, FilterableRule, ForeignKey, Index, Node, RoutingTable, SearchSettings,
 };
+pub use task_count::{Counted, TaskCount};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::Ids;
 use crate::health::{NodeState, SharedState};
 use crate::layout::Layout;
+use crate::task_count::TaskCount;
 
 /// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
 /// published (except for what [`Node::set_state`] and [`Node::set_federates`] note).
@@ -41,6 +42,8 @@ pub struct Node {
     pub state: SharedState,
     /// Whether it speaks Meilisearch's protocol between nodes, as of the last time it was admitted.
     pub federates: AtomicBool,
+    /// Tells when it lost what it had.
+    pub tasks: TaskCount,
 }
 
 impl Node {
@@ -52,6 +55,7 @@ impl Node {
             group,
             state: SharedState::default(),
             federates: AtomicBool::new(false),
+            tasks: TaskCount::default(),
         }
     }
 
@@ -77,6 +81,13 @@ impl Node {
 }
 
 impl RoutingTable {
+    /// An index that was found in an older table, as it is now; `None`: it is gone.
+    pub fn again(&self, index: &Index) -> Option<&Arc<Index>> {
+        let same = |found: &&Arc<Index>| found.node_uid == index.node_uid;
+        let by_name = self.indexes.get(&index.uid).filter(same);
+        by_name.or_else(|| self.indexes.values().find(same))
+    }
+
     /// Whether every node that is up speaks the protocol between nodes.
     pub fn federates(&self) -> bool {
         self.nodes

@@ -11,6 +11,14 @@ use crate::world::World;
 
 const NODES_MAX: usize = 10;
 
+/// What a node's disk loses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Nothing,
+    SinceBackup,
+    Everything,
+}
+
 impl World {
     /// One fault or change after the other, some at the same time, until the storm is over.
     pub async fn break_things(self: &Rc<Self>) {
@@ -25,9 +33,11 @@ impl World {
             }
             let count = self.nodes.borrow().len() as u64;
             let at = self.random.within(0..count) as usize;
-            match self.random.within(0..20) {
-                0..4 => self.kill(at, false),
-                4..6 => self.kill(at, true),
+            match self.random.within(0..24) {
+                0..4 => self.kill(at, Loss::Nothing),
+                4..6 => self.kill(at, Loss::Everything),
+                20..22 => self.kill(at, Loss::SinceBackup),
+                22..24 => self.nodes.borrow_mut()[at].back_up(),
                 6..9 => self.for_a_while(at, 100..600, |node, on| node.paused = on),
                 9..11 => self.for_a_while(at, 50..500, |node, on| node.cut_off = on),
                 11..13 => self.for_a_while(at, 100..900, |node, on| {
@@ -43,11 +53,7 @@ impl World {
     /// had: one loss at a time is what a replication factor of two is for.
     pub fn is_fragile(&self) -> bool {
         let nodes = self.nodes.borrow();
-        let store = self.store.borrow();
-        nodes
-            .iter()
-            .zip(&store.nodes)
-            .any(|(node, row)| !row.gone && node.created != row.created)
+        nodes.iter().any(|node| node.unnoticed && !node.gone)
     }
 
     /// Whether every shard of the node has another copy that serves, is to stay and can be reached, and no write is
@@ -56,7 +62,7 @@ impl World {
         let Some(proxy) = self.proxy.borrow().clone() else {
             return false;
         };
-        let layout = self.store.borrow().layout.clone();
+        let layout = self.store.borrow().layout();
         let nodes = self.nodes.borrow();
         let other = |shard: Shard| {
             let mut copies = layout.copies_of(shard).iter();
@@ -70,12 +76,15 @@ impl World {
             })
         };
         let mine = layout.shards_of(NodeIdx(at as u16));
-        proxy.lane.is_free() && proxy.layout().as_ref() == &layout && mine.into_iter().all(other)
+        proxy.lane.is_free() && proxy.layout() == layout && mine.into_iter().all(other)
     }
 
-    /// kill -9 of a node, perhaps with the loss of its disk; it is started again later.
-    fn kill(self: &Rc<Self>, at: usize, wipe: bool) {
-        let wipe = wipe && self.can_be_lost(at);
+    /// kill -9 of a node, perhaps with the loss of its disk or a return to an old one; it is started again later.
+    fn kill(self: &Rc<Self>, at: usize, loss: Loss) {
+        let mut loss = loss;
+        if loss != Loss::Nothing && !self.can_be_lost(at) {
+            loss = Loss::Nothing;
+        }
         {
             let mut nodes = self.nodes.borrow_mut();
             let node = &mut nodes[at];
@@ -85,16 +94,27 @@ impl World {
             node.alive = false;
             node.paused = false;
             self.processes.borrow_mut()[at] += 1;
-            if wipe {
-                node.wipe();
+            let lost = match loss {
+                Loss::Nothing => false,
+                Loss::SinceBackup => node.restore(),
+                Loss::Everything => {
+                    node.wipe();
+                    true
+                }
+            };
+            if lost {
                 self.wipes.borrow_mut()[at] += 1;
+            } else {
+                loss = Loss::Nothing;
             }
         }
         self.trace(|| {
-            format!(
-                "node {at} killed{}",
-                if wipe { ", its data is lost" } else { "" }
-            )
+            let lost = match loss {
+                Loss::Nothing => "",
+                Loss::SinceBackup => ", it goes back to its backup",
+                Loss::Everything => ", its data is lost",
+            };
+            format!("node {at} killed{lost}")
         });
         let world = Rc::clone(self);
         self.runtime.spawn(OUTSIDE, async move {
@@ -194,7 +214,7 @@ impl World {
                 return;
             }
         }
-        let planned = miroir_router::Layout::plan(&self.spec(), Some(&before.layout));
+        let planned = miroir_router::Layout::plan(&self.spec(), Some(&before.layout()));
         if planned.is_err() {
             self.undo(before);
             return;

@@ -89,7 +89,7 @@ impl World {
         wanted: impl Fn() -> bool,
     ) {
         let process = self.process_of(node);
-        self.pause(1..8).await;
+        self.pause(self.way(&request)).await;
         if fate == Fate::RequestLost || !self.until_running(node, process).await {
             return;
         }
@@ -105,6 +105,15 @@ impl World {
             return;
         }
         sender.send(answer);
+    }
+
+    /// How long a request takes to be read and begun. Now and then one takes long: layouts change meanwhile.
+    fn way(&self, request: &Request) -> std::ops::Range<Time> {
+        match request {
+            _ if !(self.storm.get() && self.random.chance(25)) => 1..8,
+            Request::Search(_) => 8..800,
+            _ => 8..130,
+        }
     }
 
     /// Waits while the node stands still or is cut off; false: that process is no more.
@@ -160,6 +169,7 @@ impl World {
         if let Request::Probe = request {
             return Some(Answer::Alive {
                 created: node.created,
+                newest_task: node.newest_task(),
             });
         }
         if node.created.is_none() {

@@ -50,6 +50,7 @@ pub enum Answer {
     Listed(Vec<Document>),
     Alive {
         created: Option<u64>,
+        newest_task: Option<u32>,
     },
     /// There is no such index.
     NoIndex,
@@ -72,6 +73,17 @@ pub struct Node {
     pub queue: VecDeque<(u64, Task)>,
     pub next_uid: u64,
     stored: u64,
+    /// What can be put back some day.
+    backup: Option<Backup>,
+    /// It lost data, and that is not durable with the proxy yet.
+    pub unnoticed: bool,
+}
+
+#[derive(Clone)]
+struct Backup {
+    created: Option<u64>,
+    documents: Documents,
+    next_uid: u64,
 }
 
 impl Node {
@@ -91,6 +103,37 @@ impl Node {
         self.queue.clear();
         self.created = None;
         self.next_uid = 0;
+        self.unnoticed = true;
+    }
+
+    /// Keeps what is there now for [`Node::restore`].
+    pub fn back_up(&mut self) {
+        if self.queue.is_empty() && self.created.is_some() {
+            self.backup = Some(Backup {
+                created: self.created,
+                documents: self.documents.clone(),
+                next_uid: self.next_uid,
+            });
+        }
+    }
+
+    /// Goes back in time; false: there is no backup of this index, or nothing was done since.
+    pub fn restore(&mut self) -> bool {
+        let Some(backup) = self.backup.clone() else {
+            return false;
+        };
+        if backup.created != self.created || backup.next_uid == self.next_uid {
+            return false;
+        }
+        self.documents = backup.documents;
+        self.next_uid = backup.next_uid;
+        self.queue.clear();
+        self.unnoticed = true;
+        true
+    }
+
+    pub fn newest_task(&self) -> Option<u32> {
+        u32::try_from(self.next_uid).ok().filter(|uid| *uid > 0)
     }
 
     pub fn enqueue(&mut self, task: Task) -> u64 {

@@ -9,14 +9,18 @@ mod write;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
-use miroir_movement::{Fill, NodeState, Transition};
-use miroir_router::{CopyState, Layout, NodeIdx, Shard};
+use miroir_movement::{Fill, Layouts, Mark, NodeState, Transition};
+use miroir_router::{CopyState, Layout, NodeIdx, Shard, TaskCount};
 
 use crate::lane::Lane;
 use crate::runtime::{Process, Time};
 use crate::store::Store;
 use crate::world::World;
+
+use crate::network::Lost;
+use crate::node::{Answer, Request, Task};
 
 pub use write::Told;
 
@@ -28,16 +32,19 @@ const SETTLE: Time = crate::network::LATE_MAX + 60;
 pub struct Proxy {
     pub world: Rc<World>,
     pub process: Process,
-    /// The newest layout, parts of which may not be durable yet.
-    planned: RefCell<Rc<Layout>>,
+    layouts: RefCell<Layouts>,
+    /// Held by the one change of layouts that is on its way.
+    relayout: Rc<Lane>,
     table: RefCell<Table>,
-    /// Epoch -> requests that work on it.
-    pins: RefCell<BTreeMap<u64, usize>>,
+    /// Epoch -> requests that work on it, and its layout.
+    pins: RefCell<BTreeMap<u64, (usize, Arc<Layout>)>>,
     pub lane: Rc<Lane>,
     nodes: RefCell<Vec<Seen>>,
+    /// By node.
+    tasks: RefCell<Vec<Rc<TaskCount>>>,
     fills: RefCell<Vec<Rc<RefCell<Fill>>>>,
-    /// Copies that a piece of work is about.
-    busy: RefCell<BTreeSet<(NodeIdx, Shard)>>,
+    /// Nodes whose copies a piece of work is about.
+    busy: RefCell<BTreeSet<NodeIdx>>,
     /// Writes that have begun and not ended.
     open: Cell<usize>,
     pub verifying: Cell<bool>,
@@ -47,7 +54,7 @@ pub struct Proxy {
 #[derive(Clone)]
 struct Table {
     epoch: u64,
-    layout: Rc<Layout>,
+    layout: Arc<Layout>,
 }
 
 /// A node as this process has seen it.
@@ -56,13 +63,23 @@ struct Seen {
     up: bool,
     /// Since when it answers, and nothing sent to it may still be on its way.
     steady_since: Option<Time>,
+    /// How often it was found to have lost what it was given.
+    losses: u64,
+}
+
+impl Seen {
+    fn lost(&mut self) {
+        self.up = false;
+        self.steady_since = None;
+        self.losses += 1;
+    }
 }
 
 /// The table that a request works on.
 pub struct Pinned {
     proxy: Weak<Proxy>,
     epoch: u64,
-    layout: Rc<Layout>,
+    layout: Arc<Layout>,
 }
 
 impl Drop for Pinned {
@@ -72,9 +89,9 @@ impl Drop for Pinned {
         };
         let mut pins = proxy.pins.borrow_mut();
         if let Some(count) = pins.get_mut(&self.epoch) {
-            *count -= 1;
+            count.0 -= 1;
         }
-        pins.retain(|_, count| *count > 0);
+        pins.retain(|_, (count, _)| *count > 0);
     }
 }
 
@@ -82,21 +99,27 @@ impl Proxy {
     /// Starts a process on what is in the store.
     pub fn start(world: &Rc<World>, process: Process) -> Rc<Proxy> {
         let store = world.store.borrow().clone();
-        let layout = Rc::new(store.layout);
+        let layout = store.layout();
         let proxy = Rc::new(Proxy {
             world: Rc::clone(world),
             process,
-            planned: RefCell::new(Rc::clone(&layout)),
-            table: RefCell::new(Table { epoch: 1, layout }),
+            layouts: RefCell::new(Layouts::new(layout)),
+            relayout: Rc::default(),
+            table: RefCell::new(Table {
+                epoch: 0,
+                layout: store.body,
+            }),
             pins: RefCell::default(),
             lane: Rc::default(),
-            nodes: RefCell::new(vec![Seen::default(); store.nodes.len()]),
+            nodes: RefCell::default(),
+            tasks: RefCell::default(),
             fills: RefCell::default(),
             busy: RefCell::default(),
             open: Cell::new(0),
-            verifying: Cell::new(!store.clean && world.rules.verify_after_crash),
+            verifying: Cell::new(!store.clean && world.rules.verify),
             verified: Cell::new(world.runtime.now()),
         });
+        proxy.publish();
         for node in 0..store.nodes.len() {
             proxy.watch(NodeIdx(node as u16));
         }
@@ -111,7 +134,11 @@ impl Proxy {
 
     pub fn pin(self: &Rc<Self>) -> Pinned {
         let table = self.table.borrow().clone();
-        *self.pins.borrow_mut().entry(table.epoch).or_default() += 1;
+        let mut pins = self.pins.borrow_mut();
+        let pinned = pins
+            .entry(table.epoch)
+            .or_insert_with(|| (0, Arc::clone(&table.layout)));
+        pinned.0 += 1;
         Pinned {
             proxy: Rc::downgrade(self),
             epoch: table.epoch,
@@ -134,17 +161,33 @@ impl Proxy {
         self.world.may_crash().await;
     }
 
-    /// Changes the layout: in memory now, then in the store, then for requests.
+    /// Changes the layout: on disk first, then for requests (`control/src/layouts.rs`).
     async fn change(
         &self,
         make: impl FnOnce(&Layout) -> Result<Layout, String>,
     ) -> Result<(), String> {
-        let planned = self.planned.borrow().clone();
-        let next = Rc::new(make(&planned)?);
-        *self.planned.borrow_mut() = Rc::clone(&next);
+        let _one_at_a_time = self.relayout.take(true).await;
+        let published = Arc::clone(&self.layouts.borrow().published);
+        let next = Arc::new(make(&published)?);
+        if next == published {
+            return Ok(());
+        }
         self.world.trace(|| format!("layout {}", shown(&next)));
-        self.commit(move |store| store.layout = (*next).clone())
-            .await;
+        self.layouts.borrow_mut().stage(Arc::clone(&next));
+        let counted: Vec<Option<u32>> = {
+            let tasks = self.tasks.borrow();
+            tasks.iter().map(|tasks| tasks.newest()).collect()
+        };
+        self.commit(move |store| {
+            // What fills and deletions had nodes do is in no acknowledged write.
+            for (row, counted) in store.nodes.iter_mut().zip(counted) {
+                row.last_uid = counted.map_or(row.last_uid, u64::from);
+            }
+            store.body = next;
+            store.marks.clear();
+        })
+        .await;
+        self.layouts.borrow_mut().show();
         self.publish();
         Ok(())
     }
@@ -156,25 +199,50 @@ impl Proxy {
         self.change(|layout| Ok(make(layout)?.apply(layout))).await
     }
 
-    /// Copies that are not to be trusted any more. Durable, and out of service, when this resolves.
+    /// Copies that are not to be trusted any more: out of service now. Returns what is to be stored.
+    fn distrust(&self, copies: &[(Shard, NodeIdx)]) -> Vec<Mark> {
+        let marks = self.layouts.borrow_mut().distrust(copies);
+        if !marks.is_empty() {
+            self.publish();
+        }
+        marks
+    }
+
+    /// The same, and durable when this resolves.
     async fn out_of_sync(&self, copies: &[(Shard, NodeIdx)]) {
-        if !Transition::distrust(&self.planned.borrow(), copies).is_empty() {
-            let _ = self
-                .make(|layout| Ok(Transition::distrust(layout, copies)))
-                .await;
+        let marks = self.distrust(copies);
+        if !marks.is_empty() {
+            self.commit(move |store| store.marks.extend(marks)).await;
+        }
+    }
+
+    /// The layout as requests see it.
+    fn shown(&self) -> Arc<Layout> {
+        let layouts = self.layouts.borrow();
+        match self.world.rules.opened {
+            true => layouts.shown(),
+            false => Arc::clone(&layouts.published),
         }
     }
 
     fn publish(&self) {
-        let layout = Rc::new(self.world.store.borrow().layout.clone());
+        let layout = self.shown();
         self.world.trace(|| format!("published {}", shown(&layout)));
         self.world.published(&layout);
         let epoch = self.table.borrow().epoch + 1;
         *self.table.borrow_mut() = Table { epoch, layout };
     }
 
-    pub fn layout(&self) -> Rc<Layout> {
-        self.table.borrow().layout.clone()
+    /// The layouts by which requests may still ask copies.
+    pub fn searched(&self) -> Vec<Arc<Layout>> {
+        let pins = self.pins.borrow();
+        let pinned = pins.values().map(|(_, layout)| Arc::clone(layout));
+        pinned.chain([self.layout()]).collect()
+    }
+
+    /// What the work on copies goes by.
+    pub fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layouts.borrow().published)
     }
 
     /// Plans a layout anew from the node list in the store, which has been changed.
@@ -184,6 +252,25 @@ impl Proxy {
             Layout::plan(&spec, Some(previous)).map_err(|error| error.to_string())
         })
         .await
+    }
+
+    /// Sends a task; false beside its number: the node counts anew.
+    async fn enqueue(
+        &self,
+        node: NodeIdx,
+        task: Task,
+        deadline: Time,
+    ) -> Result<(bool, u64), Lost> {
+        let tasks = Rc::clone(&self.tasks.borrow()[usize::from(node.0)]);
+        let counted = tasks.so_far();
+        let request = Request::Enqueue(task);
+        match self.world.call(node, request, deadline).await? {
+            Answer::Accepted(uid) => {
+                let goes_on = tasks.note(uid as u32, counted);
+                Ok((goes_on || !self.world.rules.counts, uid))
+            }
+            _ => Err(Lost::Unknown),
+        }
     }
 
     fn usable(&self, node: NodeIdx) -> bool {
@@ -220,13 +307,18 @@ impl Proxy {
 
     /// Nothing moves, nothing is to be moved, and nobody is being written to.
     pub fn is_idle(&self) -> bool {
-        let layout = self.planned.borrow();
-        let at_rest = layout
+        let layouts = self.layouts.borrow();
+        let at_rest = layouts
+            .published
             .copies
             .iter()
             .flatten()
             .all(|copy| copy.state == CopyState::InSync);
-        at_rest && self.busy.borrow().is_empty() && self.open.get() == 0 && !self.verifying.get()
+        at_rest
+            && layouts.coming.is_none()
+            && self.busy.borrow().is_empty()
+            && self.open.get() == 0
+            && !self.verifying.get()
     }
 }
 

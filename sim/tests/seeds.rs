@@ -127,7 +127,40 @@ mod shipped {
         is_needed(
             "a comparison after a crash",
             Rules {
-                verify_after_crash: false,
+                verify: false,
+                ..Rules::ALL
+            },
+        );
+    }
+
+    #[test]
+    fn a_node_that_goes_back_in_time_must_be_recognised() {
+        is_needed(
+            "task numbers",
+            Rules {
+                counts: false,
+                ..Rules::ALL
+            },
+        );
+    }
+
+    #[test]
+    fn a_joining_copy_must_wait_for_older_searches() {
+        is_needed(
+            "opening",
+            Rules {
+                opened: false,
+                ..Rules::ALL
+            },
+        );
+    }
+
+    #[test]
+    fn what_became_of_copies_during_a_search_counts() {
+        is_needed(
+            "the newest table",
+            Rules {
+                newest: false,
                 ..Rules::ALL
             },
         );

@@ -52,7 +52,7 @@ impl Source {
                 primary_key: entry.visible.as_ref()?.primary_key.clone(),
                 created_at: entry.created_at,
                 updated_at: entry.updated_at,
-                layout: Arc::clone(&entry.layout),
+                layout: Arc::clone(&entry.layouts.published),
             })
         };
         let catalogue = plane.catalogue();
@@ -110,7 +110,7 @@ impl Source {
         // The states of just now: a copy may have missed a write since the dump began.
         let layout = plane.catalogue().get(&self.node_uid).map_or_else(
             || Arc::clone(&self.layout),
-            |entry| Arc::clone(&entry.layout),
+            |entry| Arc::clone(&entry.layouts.published),
         );
         let serving = layout.copies_of(shard).iter();
         let nodes: Vec<Arc<NodeClient>> = serving

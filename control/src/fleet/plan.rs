@@ -40,7 +40,7 @@ impl Plan {
         let mut known: HashMap<*const Layout, (Arc<Layout>, Vec<Shard>)> = HashMap::new();
         let mut indexes = Vec::new();
         for entry in catalogue.iter() {
-            let before = &entry.layout;
+            let before = &entry.layouts.published;
             let (layout, lost) = match known.get(&Arc::as_ptr(before)) {
                 Some(planned) => planned.clone(),
                 None => {

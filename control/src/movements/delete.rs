@@ -17,6 +17,10 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     // Searches that began earlier may still ask the copies.
     plane.quiesced().await;
+    // A copy that was leaving and missed a write is left over before that is on disk: what was asked of the store earlier
+    // is done when this is. Else it would serve after a crash, and be empty.
+    let stored = plane.store.put_copies(Vec::new()).await;
+    stored.map_err(|error| error.to_string())?;
     let client = plane.node(node).ok_or("the node is gone")?;
     let side = Side {
         client: &client,

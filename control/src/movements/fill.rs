@@ -45,7 +45,7 @@ pub(super) async fn run(ticket: &Ticket, node_uid: &str) -> Result<(), String> {
         let catalogue = plane.catalogue();
         let entry = catalogue.get(node_uid).ok_or_else(gone)?;
         let state = entry.planned.as_ref().ok_or_else(gone)?;
-        (state.primary_key.clone(), entry.layout.shards)
+        (state.primary_key.clone(), entry.layouts.published.shards)
     };
     let mut filling = Filling {
         ticket,
@@ -124,10 +124,11 @@ impl Filling<'_> {
             Command::List { keys } => return self.list(keys.as_deref()).await,
             Command::Mend { copy, delete } => self.mend(&copy, &delete).await?,
             Command::Switch => {
-                if self.losses() != self.losses {
-                    return Err("a node was emptied meanwhile".to_owned());
-                }
-                let switch = |layout: &Layout| Transition::switch(layout, &self.job);
+                // Asked while the catalogue is locked, as losses are noted.
+                let switch = |layout: &Layout| match self.losses() == self.losses {
+                    true => Transition::switch(layout, &self.job),
+                    false => Err("a node lost data meanwhile".to_owned()),
+                };
                 self.plane.transit(self.node_uid, switch).await?;
             }
         }
@@ -228,7 +229,7 @@ impl Filling<'_> {
                 .plane
                 .catalogue()
                 .get(self.node_uid)
-                .map(|entry| entry.layout.shards_of(self.job.target));
+                .map(|entry| entry.layouts.published.shards_of(self.job.target));
             tasks.push(target.delete_all_but(&held.unwrap_or_default()).await?);
         }
         target.applied(Some(Instant::now() + LANE_MAX)).await?;
@@ -246,7 +247,7 @@ impl Filling<'_> {
         let opened = self.copies();
         let is_new = |entry: &Entry| {
             let joining = |(shard, node): &Copy| {
-                let mut copies = entry.layout.copies_of(*shard).iter();
+                let mut copies = entry.layouts.published.copies_of(*shard).iter();
                 copies.any(|copy| copy.node == *node && copy.state == CopyState::Joining)
             };
             opened.iter().any(joining)
@@ -262,7 +263,7 @@ impl Filling<'_> {
         self.plane.quiesced().await;
         let mut catalogue = self.plane.catalogue();
         if let Some(entry) = catalogue.get_mut(self.node_uid) {
-            entry.opened.extend(opened);
+            entry.layouts.opened.extend(opened);
         }
         self.plane.publish(&catalogue);
     }
@@ -273,11 +274,11 @@ impl Filling<'_> {
         let Some(entry) = catalogue.get_mut(self.node_uid) else {
             return;
         };
-        let before = entry.opened.len();
+        let before = entry.layouts.opened.len();
         for copy in self.copies() {
-            entry.opened.remove(&copy);
+            entry.layouts.opened.remove(&copy);
         }
-        if entry.opened.len() != before {
+        if entry.layouts.opened.len() != before {
             self.plane.publish(&catalogue);
         }
     }

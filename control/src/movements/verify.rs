@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miroir_api::Error;
-use miroir_movement::{compare, Document, Key};
+use miroir_movement::{compare, Document, Key, Touched};
 use miroir_router::{Layout, NodeIdx, Shard};
 use serde::Serialize;
 use tokio::time::{sleep, Instant};
@@ -23,6 +23,8 @@ use crate::clock::{now, rfc3339};
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 
+/// Between comparisons while copies that served at the start could not be compared.
+const OWED: Duration = Duration::from_secs(60);
 /// Keys of a differing copy that are named.
 const NAMED_MAX: usize = 10;
 
@@ -47,6 +49,9 @@ pub(crate) struct IndexReport {
     pub differing: Vec<Differing>,
     /// Copies that could not be compared: they do not serve, or their node is down.
     pub not_compared: u64,
+    /// Those among them that serve: they are owed a comparison.
+    #[serde(skip)]
+    owed: usize,
     /// Why it was not compared to the end.
     pub error: Option<String>,
 }
@@ -137,7 +142,7 @@ impl Plane {
         let Some(layout) = self
             .catalogue()
             .get(node_uid)
-            .map(|entry| Arc::clone(&entry.layout))
+            .map(|entry| Arc::clone(&entry.layouts.published))
         else {
             return Ok(());
         };
@@ -148,6 +153,7 @@ impl Plane {
                 .iter()
                 .map(|shard| layout.copies_of(*shard).len())
                 .sum();
+            report.owed += self.unreachable(&layout, shards);
             report.not_compared += (there - copies.values().map(Vec::len).sum::<usize>()) as u64;
             let listings = self.listings(node_uid, &copies, None).await?;
             let suspects = differing(&copies, &listings);
@@ -174,6 +180,25 @@ impl Plane {
             (nodes.len() > 1).then_some((*shard, nodes))
         };
         shards.iter().filter_map(serving).collect()
+    }
+
+    /// How many copies serve on nodes that cannot be asked now, beside others.
+    fn unreachable(&self, layout: &Layout, shards: &[Shard]) -> usize {
+        let usable = |node: NodeIdx| super::node_state(self, node) == NodeState::Usable;
+        let of_shard = |shard: &Shard| {
+            let copies = layout.copies_of(*shard).iter();
+            let serving: Vec<NodeIdx> = copies
+                .filter(|copy| copy.state.serves())
+                .map(|copy| copy.node)
+                .collect();
+            let unreachable = serving.iter().filter(|node| !usable(**node)).count();
+            if serving.len() > 1 {
+                unreachable
+            } else {
+                0
+            }
+        };
+        shards.iter().map(of_shard).sum()
     }
 
     /// What each copy holds; of all keys, or of these.
@@ -227,7 +252,7 @@ impl Plane {
         Ok((
             self.node(node).ok_or(gone)?,
             primary_key,
-            entry.layout.shards,
+            entry.layouts.published.shards,
         ))
     }
 
@@ -242,7 +267,7 @@ impl Plane {
         let Some(layout) = self
             .catalogue()
             .get(node_uid)
-            .map(|entry| Arc::clone(&entry.layout))
+            .map(|entry| Arc::clone(&entry.layouts.published))
         else {
             return Ok(());
         };
@@ -292,6 +317,8 @@ impl Plane {
                 });
             }
         }
+        // A fill from such a copy fails: repaired meanwhile, it would look as if it had served all the time.
+        self.movements.touch(node_uid, &Touched::nothing(), &wrong);
         self.put_out_of_sync(node_uid, &wrong)
             .await
             .map_err(|error| error.message)?;
@@ -340,9 +367,14 @@ pub(crate) async fn run_anti_entropy(plane: Arc<Plane>, interval: Duration) {
     if interval.is_zero() {
         return std::future::pending().await;
     }
+    // The comparison after the start is done only once every copy was in it: a node that was down may have what the
+    // others have not, or the other way round.
+    let mut owed = true;
     loop {
         match plane.verify(None).await {
             Ok(report) => {
+                let done = |index: &IndexReport| index.owed == 0 && index.error.is_none();
+                owed &= !report.indexes.iter().all(done);
                 let differing: usize = report
                     .indexes
                     .iter()
@@ -356,6 +388,6 @@ pub(crate) async fn run_anti_entropy(plane: Arc<Plane>, interval: Duration) {
             }
             Err(error) => tracing::warn!(error = error.message, "copies were not compared"),
         }
-        sleep(interval).await;
+        sleep(if owed { interval.min(OWED) } else { interval }).await;
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct LayoutChange {
     pub current: Option<(Arc<Layout>, Vec<Change>)>,
     /// Nodes that come, go or move.
     pub nodes: Vec<NodeRow>,
+    /// How far nodes have counted their tasks.
+    pub counted: Vec<(String, u32)>,
     pub indexes: Vec<IndexLayout>,
 }
 
@@ -56,9 +58,8 @@ pub(crate) struct Version {
 pub(crate) struct IndexLayout {
     /// As nodes call it.
     pub index_uid: String,
+    /// With what was noted of single copies up to now in it.
     pub layout: Arc<Layout>,
-    /// Copies, by shard and node, whose noted state is no longer true.
-    pub mended: Vec<(u16, String)>,
 }
 
 impl Store {
@@ -202,6 +203,11 @@ impl Store {
             for node in &change.nodes {
                 put_node(db, node)?;
             }
+            for (node, newest) in &change.counted {
+                let sql = "INSERT INTO node_tasks (node, newest) VALUES (?1, ?2)
+                    ON CONFLICT (node) DO UPDATE SET newest = excluded.newest";
+                db.prepare_cached(sql)?.execute(params![node, newest])?;
+            }
             if let Some((layout, changes)) = &change.current {
                 let version = layout.version as i64;
                 let sql = "INSERT OR REPLACE INTO layouts (version, body, created_at, changes) VALUES (?1, ?2, ?3, ?4)";
@@ -214,12 +220,8 @@ impl Store {
                     "INSERT OR REPLACE INTO index_layouts VALUES (?1, ?2)",
                     params![index.index_uid, to_json(&*index.layout)],
                 )?;
-                for (shard, node) in &index.mended {
-                    db.prepare_cached(
-                        "DELETE FROM copies WHERE index_uid = ?1 AND shard = ?2 AND node = ?3",
-                    )?
-                    .execute(params![index.index_uid, shard, node])?;
-                }
+                db.prepare_cached("DELETE FROM copies WHERE index_uid = ?1")?
+                    .execute([&index.index_uid])?;
             }
             Ok(())
         })

@@ -34,6 +34,40 @@ impl Store {
         .await
     }
 
+    /// How far each node had counted its tasks, as far as that is on disk.
+    pub(crate) async fn node_tasks(&self) -> Result<Vec<(String, u32)>, StoreError> {
+        /// The newest tasks are enough to meet every node; older ones would only cost time.
+        const TASKS: i64 = 10_000;
+        self.read(|db| {
+            db.prepare(
+                "SELECT node, MAX(uid) AS newest FROM (
+                     SELECT node, node_tasks.newest AS uid FROM node_tasks UNION ALL
+                     SELECT parts.node, node_task FROM parts LEFT JOIN node_tasks USING (node)
+                     WHERE task_uid > (SELECT COALESCE(MAX(uid), 0) FROM tasks) - ?1
+                         AND task_uid > COALESCE(since_task, -1))
+                 GROUP BY node HAVING newest >= 0",
+            )?
+            .query_map([TASKS], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+        .await
+    }
+
+    /// The node counts its tasks anew: what earlier tasks say of it holds no longer.
+    pub(crate) fn restart_node_tasks(
+        &self,
+        node: String,
+        newest: Option<u32>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.write(move |db| {
+            // -1: below every number.
+            let sql = "INSERT OR REPLACE INTO node_tasks
+                SELECT ?1, COALESCE(?2, -1), COALESCE(MAX(uid), -1) FROM tasks";
+            db.prepare_cached(sql)?.execute(params![node, newest])?;
+            Ok(())
+        })
+    }
+
     /// Records identities, and in the same transaction the copies that they take out of service.
     pub(crate) fn identify(
         &self,
@@ -60,5 +94,23 @@ impl Store {
             }
             lost.iter().try_for_each(|copy| put_copy(db, copy))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::tests::scratch;
+
+    #[tokio::test]
+    async fn a_node_that_counts_anew_is_measured_by_its_new_numbers() {
+        let (store, _folder) = scratch();
+        assert!(store.node_tasks().await.unwrap().is_empty());
+        let restart = |newest| store.restart_node_tasks("a".into(), newest);
+        restart(Some(7)).await.unwrap();
+        assert_eq!(store.node_tasks().await.unwrap(), [("a".into(), 7)]);
+        restart(Some(3)).await.unwrap();
+        assert_eq!(store.node_tasks().await.unwrap(), [("a".into(), 3)]);
+        restart(None).await.unwrap();
+        assert!(store.node_tasks().await.unwrap().is_empty());
     }
 }

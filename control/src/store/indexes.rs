@@ -31,7 +31,7 @@ impl From<&Entry> for IndexRow {
             name: entry.name.clone(),
             created_at: entry.created_at,
             updated_at: entry.updated_at,
-            layout_version: entry.layout.version,
+            layout_version: entry.layouts.published.version,
             visible: entry.visible.clone(),
             planned: entry.planned.clone(),
             settings_version: entry.settings_version,

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file of version `n` (SQLite's `user_version`) to `n + 1`. Steps are never edited once shipped.
-const MIGRATIONS: [&str; 10] = ["
+const MIGRATIONS: [&str; 11] = ["
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('next_task', 0);
 
@@ -138,6 +138,14 @@ CREATE TABLE secrets (
     path TEXT NOT NULL,         -- in the setting `embedders` (RFC 6901)
     secret TEXT NOT NULL,
     PRIMARY KEY (index_uid, path)
+) WITHOUT ROWID;
+", "
+-- the newest task number known of a node when a layout changed or the node was seen to count anew; parts of tasks after
+-- since_task may have newer ones, those of older tasks are of another life of the node
+CREATE TABLE node_tasks (
+    node TEXT PRIMARY KEY,
+    newest INTEGER NOT NULL,
+    since_task INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 "];
 

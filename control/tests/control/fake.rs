@@ -288,6 +288,9 @@ fn read(state: &State0, segments: &[&str], query: &str) -> Response {
             json!({ "databaseSize": 7, "lastUpdate": null, "indexes": state.indexes.iter().map(|index| stats(state, index)).collect::<Map<_, _>>() })
         }
         ["indexes"] => json!({ "results": state.indexes.values().collect::<Vec<_>>() }),
+        ["tasks"] if query == "limit=1" => {
+            json!({ "results": state.tasks.last().into_iter().collect::<Vec<_>>() })
+        }
         ["tasks"] => {
             let uids = query.trim_start_matches("uids=").split('&').next().unwrap();
             let asked: Vec<&str> = uids.split(',').collect();

@@ -56,7 +56,12 @@ pub async fn perform(
     let targets: Vec<WriteTarget> = parts.iter().map(|part| part.target.clone()).collect();
     let layout = turn.index.layout.clone();
     let leases = connect(app, table, &layout, &targets).await?;
-    let results = send(&layout, &targets, leases, &parts).await;
+    let results = send(table, &layout, &targets, leases, &parts).await;
+    for (target, sent) in targets.iter().zip(&results) {
+        if matches!(sent, Sent::Anew) {
+            app.shared.control.counts_anew(target.node).await?;
+        }
+    }
     let Verdict::Accepted { missed } = judge(&layout, &targets, &took(&results)) else {
         let error = not_accepted(table, &layout, &targets, &results, &turn);
         let fates: Vec<Fate> = results.iter().map(Sent::fate).collect();
@@ -99,6 +104,7 @@ pub async fn perform(
 /// Once enough copies have taken the write, the others are waited for no longer than that took again ([`STRAGGLERS`] at
 /// least): a node that hangs must not hold up every write of the index. What it makes of its part is unknown then.
 async fn send(
+    table: &RoutingTable,
     layout: &Layout,
     targets: &[WriteTarget],
     leases: Vec<Result<Lease, ClientError>>,
@@ -111,8 +117,13 @@ async fn send(
         .zip(parts)
         .enumerate()
         .map(|(place, (lease, part))| async move {
+            let tasks = &table.nodes[usize::from(part.target.node.0)].tasks;
+            let counted = tasks.so_far();
             let sent = match lease {
-                Ok(lease) => Sent::of(lease.send(&part.request, WRITE_DEADLINE).await),
+                Ok(lease) => match Sent::of(lease.send(&part.request, WRITE_DEADLINE).await) {
+                    Sent::Accepted(uid) if !tasks.note(uid, counted) => Sent::Anew,
+                    sent => sent,
+                },
                 Err(error) => Sent::Failed {
                     reason: error.to_string(),
                     unknown: false,
@@ -210,6 +221,8 @@ async fn connect(
 /// What one node made of its part.
 enum Sent {
     Accepted(u32),
+    /// Accepted by a node that lost what it had: its copies are not to be counted.
+    Anew,
     /// A refusal in Meilisearch's form: nothing stored there.
     Refused(u16, Bytes),
     /// `unknown`: the node may have stored it all the same.
@@ -261,7 +274,7 @@ impl Sent {
             Sent::Accepted(_) => Fate::Taken,
             Sent::Failed { unknown: true, .. } => Fate::Unknown,
             Sent::Refused(..) => Fate::NotTaken,
-            Sent::Failed { unknown: false, .. } => Fate::Unreachable,
+            Sent::Failed { unknown: false, .. } | Sent::Anew => Fate::Unreachable,
         }
     }
 }
@@ -332,6 +345,9 @@ fn log_failures(table: &RoutingTable, targets: &[WriteTarget], results: &[Sent])
     for (target, sent) in targets.iter().zip(results) {
         let reason = match sent {
             Sent::Accepted(_) => continue,
+            Sent::Anew => {
+                "it numbers its tasks anew: it was emptied, replaced or restored".to_owned()
+            }
             Sent::Refused(status, _) => format!("it refused with status {status}"),
             Sent::Failed { reason, .. } => reason.clone(),
         };

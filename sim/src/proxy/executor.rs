@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use miroir_movement::{work, Command, Event, Fill, Job, Key, Step, Transition, Work};
-use miroir_router::{Layout, NodeIdx, Shard};
+use miroir_router::{CopyState, Layout, NodeIdx, Shard};
 
 use super::Proxy;
 use crate::document::Id;
@@ -38,26 +38,22 @@ impl Proxy {
     }
 
     async fn begin(self: &Rc<Self>, work: Work) {
-        let copies: Vec<(NodeIdx, Shard)> = match &work {
+        let target = match &work {
             Work::Transition(_) => {
                 let _turn = self.lane.take(true).await;
                 let due = |layout: &Layout| Ok(Transition::due(layout, |node| self.state(node)));
                 let _ = self.make(due).await;
                 return;
             }
-            Work::Fill(job) => job
-                .shards
-                .iter()
-                .map(|shard| (job.target, *shard))
-                .collect(),
-            Work::Delete { node, shards } => shards.iter().map(|shard| (*node, *shard)).collect(),
+            Work::Fill(job) => job.target,
+            Work::Delete { node, .. } => *node,
             Work::Stuck { .. } => return,
         };
-        let taken = copies.iter().any(|copy| self.busy.borrow().contains(copy));
+        let taken = self.busy.borrow().contains(&target);
         if taken || self.fills.borrow().len() >= FILLS_MAX {
             return;
         }
-        self.busy.borrow_mut().extend(copies.iter().copied());
+        self.busy.borrow_mut().insert(target);
         let proxy = Rc::clone(self);
         self.spawn(async move {
             match work {
@@ -65,10 +61,7 @@ impl Proxy {
                 Work::Delete { node, shards } => proxy.clear(node, shards).await,
                 Work::Transition(_) | Work::Stuck { .. } => {}
             }
-            proxy
-                .busy
-                .borrow_mut()
-                .retain(|copy| !copies.contains(copy));
+            proxy.busy.borrow_mut().remove(&target);
         });
     }
 
@@ -76,6 +69,8 @@ impl Proxy {
         self.world.trace(|| format!("fill {job:?}"));
         let fill = Rc::new(RefCell::new(Fill::new(job.clone())));
         self.fills.borrow_mut().push(Rc::clone(&fill));
+        let losses = self.losses(&job);
+        self.open(&job).await;
         let mut turn = None;
         let mut earlier: Option<(Step, Event)> = None;
         loop {
@@ -84,7 +79,7 @@ impl Proxy {
                 .command()
                 .map(|(step, command)| (step, command.clone()));
             let Some((step, command)) = next else { break };
-            let event = self.carry_out(&job, &command, &mut turn).await;
+            let event = self.carry_out(&job, &command, &mut turn, losses).await;
             self.world.may_crash().await;
             let mut fill = fill.borrow_mut();
             if let Some((step, event)) = earlier.filter(|_| self.world.random.chance(50)) {
@@ -99,6 +94,7 @@ impl Proxy {
         self.fills
             .borrow_mut()
             .retain(|other| !Rc::ptr_eq(other, &fill));
+        self.close(&job);
         self.world.trace(|| {
             format!(
                 "fill of {} ended: {:?}",
@@ -119,6 +115,7 @@ impl Proxy {
         job: &Job,
         command: &Command,
         turn: &mut Option<Turn>,
+        losses: u64,
     ) -> Event {
         match command {
             Command::AwaitGracePeriod => {
@@ -154,10 +151,50 @@ impl Proxy {
                 }
             }
             Command::Mend { copy, delete } => self.mend(job, &ids(copy), &ids(delete)).await,
-            Command::Switch => match self.make(|layout| Transition::switch(layout, job)).await {
-                Ok(()) => Event::Done,
-                Err(reason) => Event::Failed(reason),
-            },
+            Command::Switch => {
+                let switch = |layout: &Layout| match self.losses(job) == losses {
+                    true => Transition::switch(layout, job),
+                    false => Err("a node was emptied meanwhile".into()),
+                };
+                match self.make(switch).await {
+                    Ok(()) => Event::Done,
+                    Err(reason) => Event::Failed(reason),
+                }
+            }
+        }
+    }
+
+    /// How often source and target were found to have lost data.
+    fn losses(&self, job: &Job) -> u64 {
+        let nodes = self.nodes.borrow();
+        let of = |node: NodeIdx| nodes[usize::from(node.0)].losses;
+        of(job.source) + of(job.target)
+    }
+
+    /// Joining copies get writes from here on (`Filling::open` of the control plane).
+    async fn open(&self, job: &Job) {
+        let layout = self.layout();
+        let joining = |shard: &Shard| {
+            let mut copies = layout.copies_of(*shard).iter();
+            copies.any(|copy| copy.node == job.target && copy.state == CopyState::Joining)
+        };
+        if job.shards.iter().any(joining) {
+            self.grace_period().await;
+            let copies = job.shards.iter().map(|shard| (*shard, job.target));
+            self.layouts.borrow_mut().opened.extend(copies);
+            self.publish();
+        }
+    }
+
+    /// Undoes [`Proxy::open`]; of copies that are in sync by now nothing changes.
+    fn close(&self, job: &Job) {
+        let mut removed = false;
+        for shard in &job.shards {
+            let opened = &mut self.layouts.borrow_mut().opened;
+            removed |= opened.remove(&(*shard, job.target));
+        }
+        if removed {
+            self.publish();
         }
     }
 
@@ -190,9 +227,13 @@ impl Proxy {
 
     /// Makes a node accept a task of our own.
     async fn order(self: &Rc<Self>, node: NodeIdx, task: Task) -> Result<(), String> {
-        match self.world.call(node, Request::Enqueue(task), PATIENT).await {
-            Ok(Answer::Accepted(_)) => Ok(()),
-            Ok(_) => Err("the node refused".into()),
+        match self.enqueue(node, task, PATIENT).await {
+            Ok((goes_on, _)) => {
+                if !goes_on {
+                    self.nodes.borrow_mut()[usize::from(node.0)].lost();
+                }
+                Ok(())
+            }
             Err(_) => {
                 self.unsure_of(node);
                 Err("the node did not answer".into())
@@ -203,7 +244,9 @@ impl Proxy {
     /// Deletes what is left over on a node.
     async fn clear(self: &Rc<Self>, node: NodeIdx, shards: Vec<Shard>) {
         self.grace_period().await;
-        let still = Transition::deleted(&self.planned.borrow(), node, &shards);
+        // What made them left over is durable when this is.
+        self.commit(|_| ()).await;
+        let still = Transition::deleted(&self.layout(), node, &shards);
         let shards: Vec<Shard> = still.moves.iter().map(|(shard, _, _)| *shard).collect();
         if shards.is_empty() || self.order(node, Task::Clear(shards.clone())).await.is_err() {
             return;

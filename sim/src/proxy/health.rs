@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use miroir_router::{NodeIdx, Shard};
+use miroir_movement::{Mark, Transition};
+use miroir_router::{Layout, NodeIdx, TaskCount};
 
 use super::Proxy;
 use crate::node::{Answer, Request, Task};
@@ -18,11 +19,34 @@ impl Proxy {
         if self.nodes.borrow().len() < nodes {
             self.nodes.borrow_mut().resize(nodes, Default::default());
         }
+        while self.tasks.borrow().len() < nodes {
+            let store = self.world.store.borrow();
+            let last = store.nodes[self.tasks.borrow().len()].last_uid;
+            let tasks = TaskCount::default();
+            tasks.restart(Some(last as u32).filter(|last| *last > 0));
+            self.tasks.borrow_mut().push(Rc::new(tasks));
+        }
         let proxy = Rc::clone(self);
         self.spawn(async move {
             while !proxy.world.store.borrow().nodes[usize::from(node.0)].gone {
+                let counted = proxy.tasks.borrow()[usize::from(node.0)].so_far();
                 match proxy.world.call(node, Request::Probe, DEADLINE).await {
-                    Ok(Answer::Alive { created }) => proxy.saw_up(node, created).await,
+                    Ok(Answer::Alive {
+                        created,
+                        newest_task,
+                    }) => {
+                        let tasks = Rc::clone(&proxy.tasks.borrow()[usize::from(node.0)]);
+                        let behind = tasks.is_behind(newest_task, counted);
+                        proxy.saw_up(node, created, behind).await;
+                        if behind {
+                            tasks.restart(newest_task);
+                            let newest = newest_task.map_or(0, u64::from);
+                            let at = usize::from(node.0);
+                            proxy
+                                .commit(move |store| store.nodes[at].last_uid = newest)
+                                .await;
+                        }
+                    }
                     _ => proxy.saw_down(node),
                 }
                 proxy.world.runtime.sleep(EVERY).await;
@@ -37,10 +61,12 @@ impl Proxy {
         }
     }
 
-    async fn saw_up(self: &Rc<Self>, node: NodeIdx, created: Option<u64>) {
+    async fn saw_up(self: &Rc<Self>, node: NodeIdx, created: Option<u64>, behind: bool) {
         let known = self.world.store.borrow().nodes[usize::from(node.0)].created;
-        if self.world.rules.identity && (created.is_none() || created != known) {
-            self.replaced(node).await;
+        let lost = self.world.rules.identity && (created.is_none() || created != known);
+        let behind = self.world.rules.counts && behind;
+        if lost || behind {
+            self.recognise(node, created, lost, behind).await;
             return;
         }
         if let Some(seen) = self.nodes.borrow_mut().get_mut(usize::from(node.0)) {
@@ -49,35 +75,54 @@ impl Proxy {
         }
     }
 
-    /// The node lost its data, or has another's: nothing on it is trusted, and it gets an index that can be filled.
-    pub(super) async fn replaced(self: &Rc<Self>, node: NodeIdx) {
-        self.saw_down(node);
+    /// The node lost its data, has another's, or went back in time: nothing on it is trusted, and it gets an index that
+    /// can be filled (`control/src/identity.rs`).
+    async fn recognise(
+        self: &Rc<Self>,
+        node: NodeIdx,
+        created: Option<u64>,
+        lost: bool,
+        behind: bool,
+    ) {
         self.world
-            .trace(|| format!("node {node} lost its data or was replaced"));
-        let layout = self.planned.borrow().clone();
-        let copies: Vec<(Shard, NodeIdx)> = layout
-            .shards_of(node)
-            .into_iter()
-            .map(|shard| (shard, node))
-            .collect();
-        self.out_of_sync(&copies).await;
-        let probe = self.world.call(node, Request::Probe, DEADLINE).await;
-        let created = match probe {
-            Ok(Answer::Alive { created }) => created,
-            _ => return,
-        };
-        if created.is_none() {
-            let _ = self
-                .world
-                .call(node, Request::Enqueue(Task::CreateIndex), DEADLINE)
-                .await;
-            return;
-        }
+            .trace(|| format!("node {node} lost data or was replaced"));
+        let marks = self.take_out(node, lost);
         self.commit(move |store| {
+            store.marks.extend(marks);
             let row = &mut store.nodes[usize::from(node.0)];
-            row.created = created;
-            row.last_uid = 0;
+            if lost {
+                row.created = created;
+            }
         })
         .await;
+        self.world.noticed(node);
+        if behind {
+            self.brought_back(node).await;
+        }
+        if created.is_none() {
+            let _ = self.enqueue(node, Task::CreateIndex, DEADLINE).await;
+        }
+    }
+
+    /// The node numbers tasks anew. What it may have lost is out of service, durably, when this resolves.
+    pub(super) async fn counts_anew(&self, node: NodeIdx) {
+        self.world.trace(|| format!("node {node} counts anew"));
+        let marks = self.take_out(node, false);
+        self.commit(move |store| store.marks.extend(marks)).await;
+        self.brought_back(node).await;
+    }
+
+    async fn brought_back(&self, node: NodeIdx) {
+        let brought_back = |layout: &Layout| Ok(Transition::brought_back(layout, node));
+        let _ = self.make(brought_back).await;
+    }
+
+    fn take_out(&self, node: NodeIdx, lost: bool) -> Vec<Mark> {
+        self.nodes.borrow_mut()[usize::from(node.0)].lost();
+        let copies = match lost {
+            true => self.layouts.borrow().copies_on(node),
+            false => self.layouts.borrow().replaceable_on(node),
+        };
+        self.distrust(&copies)
     }
 }

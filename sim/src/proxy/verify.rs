@@ -17,6 +17,9 @@ const EVERY: Time = 3_000;
 
 impl Proxy {
     pub(super) fn verify_is_due(&self) -> bool {
+        if !self.world.rules.verify {
+            return false;
+        }
         self.verifying.get() || self.world.runtime.now() - self.verified.get() >= EVERY
     }
 
@@ -39,7 +42,7 @@ impl Proxy {
 
     async fn verify_shard(self: &Rc<Self>, shard: Shard) -> bool {
         let _turn = self.lane.take(true).await;
-        let layout = self.planned.borrow().clone();
+        let layout = self.layout();
         let serving = layout
             .copies_of(shard)
             .iter()
@@ -90,6 +93,7 @@ impl Proxy {
             .collect();
         self.world
             .trace(|| format!("verified shard {shard}: {comparison:?}"));
+        wrong.iter().for_each(|(_, node)| self.unsure_of(*node));
         self.out_of_sync(&wrong).await;
         true
     }

@@ -9,7 +9,7 @@ use miroir_router::{diverged, judge, write_plan, Fate, NodeIdx, Shard, Verdict};
 use super::Proxy;
 use crate::document::{shard, text, Change, Everywhere, Write};
 use crate::network::Lost;
-use crate::node::{Answer, Request, Task};
+use crate::node::Task;
 use crate::runtime::Time;
 
 /// How long nodes may take to accept a write.
@@ -27,9 +27,9 @@ pub enum Told {
 impl Proxy {
     pub async fn write(self: &Rc<Self>, number: usize, write: Write) -> Told {
         let pinned = self.pin();
-        let may_share = self.planned.borrow().writes_once();
+        let may_share = self.shown().writes_once();
         let mut turn = self.lane.take(!may_share).await;
-        if may_share && !self.planned.borrow().writes_once() {
+        if may_share && !self.shown().writes_once() {
             drop(turn);
             turn = self.lane.take(true).await;
         }
@@ -45,7 +45,7 @@ impl Proxy {
     }
 
     async fn perform(self: &Rc<Self>, number: usize, write: &Write) -> Told {
-        let layout = self.planned.borrow().clone();
+        let layout = self.shown();
         let shards: Vec<Shard> = match write {
             Write::Documents(changes) => changes
                 .iter()
@@ -89,7 +89,7 @@ impl Proxy {
                 Told::Refused
             }
             Verdict::Accepted { missed } => {
-                self.out_of_sync(&missed).await;
+                let marks = self.distrust(&missed);
                 let parts: Vec<(NodeIdx, u64)> = targets
                     .iter()
                     .zip(&sent)
@@ -98,6 +98,7 @@ impl Proxy {
                     .collect();
                 let rows = parts.clone();
                 self.commit(move |store| {
+                    store.marks.extend(marks);
                     for (node, uid) in rows {
                         let row = &mut store.nodes[usize::from(node.0)];
                         row.last_uid = row.last_uid.max(uid);
@@ -111,20 +112,12 @@ impl Proxy {
     }
 
     async fn send(self: &Rc<Self>, node: NodeIdx, task: Task) -> (Fate, u64) {
-        // As of now: answers to writes that share the lane come in any order.
-        let last = self.world.store.borrow().nodes[usize::from(node.0)].last_uid;
-        let answer = self
-            .world
-            .call(node, Request::Enqueue(task), DEADLINE)
-            .await;
-        match answer {
-            Ok(Answer::Accepted(uid)) if self.world.rules.identity && uid <= last => {
-                // An emptied node begins to count anew.
-                self.replaced(node).await;
+        match self.enqueue(node, task, DEADLINE).await {
+            Ok((false, _)) => {
+                self.counts_anew(node).await;
                 (Fate::Unreachable, 0)
             }
-            Ok(Answer::Accepted(uid)) => (Fate::Taken, uid),
-            Ok(_) => (Fate::NotTaken, 0),
+            Ok((true, uid)) => (Fate::Taken, uid),
             Err(Lost::NotSent) => (Fate::Unreachable, 0),
             Err(Lost::Unknown) => {
                 self.unsure_of(node);

@@ -38,7 +38,7 @@ pub(super) async fn list(State(plane): Shared) -> Answer {
     let fleet = plane.fleet();
     let mut copies: BTreeMap<(NodeIdx, String), usize> = BTreeMap::new();
     for entry in plane.catalogue().iter() {
-        for copy in entry.layout.copies.iter().flatten() {
+        for copy in entry.layouts.published.copies.iter().flatten() {
             *copies
                 .entry((copy.node, state_name(&copy.state)))
                 .or_default() += 1;

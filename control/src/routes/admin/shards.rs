@@ -60,7 +60,7 @@ fn layout_of(plane: &Plane, index: &str) -> Result<Arc<Layout>, Error> {
     let catalogue = plane.catalogue();
     let entry = catalogue.visible(index);
     let entry = entry.ok_or_else(|| Error::index_not_found(index))?;
-    Ok(Arc::clone(&entry.layout))
+    Ok(Arc::clone(&entry.layouts.published))
 }
 
 fn copies(plane: &Plane, layout: &Layout, shard: Shard) -> Vec<Value> {
