@@ -26,6 +26,10 @@ struct Arguments {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value, made once; argh boxes no subcommands"
+)]
 enum Command {
     Serve(ServeArguments),
     #[cfg(feature = "embedded")]
