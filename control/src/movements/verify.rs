@@ -6,7 +6,7 @@
 //!
 //! The start counts as suspicious: the last process may have been killed while a write had reached some copies only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,13 +272,10 @@ impl Plane {
             return Ok(());
         };
         let shards: Vec<Shard> = suspects.keys().copied().collect();
-        let copies = self.comparable(&layout, &shards);
+        let mut copies = self.comparable(&layout, &shards);
+        let nodes: BTreeSet<NodeIdx> = copies.values().flatten().copied().collect();
         let deadline = Some(Instant::now() + LANE_MAX);
-        for node in copies
-            .values()
-            .flatten()
-            .collect::<std::collections::BTreeSet<_>>()
-        {
+        for node in &nodes {
             let (client, ..) = self.asked(node_uid, *node)?;
             let side = Side {
                 client: &client,
@@ -290,6 +287,19 @@ impl Plane {
         }
         let keys: Vec<Key> = suspects.into_values().flatten().collect();
         let listings = self.listings(node_uid, &copies, Some(&keys)).await?;
+        // A node that lost its data before it was listed must not be taken as right.
+        for node in &nodes {
+            let (client, ..) = self.asked(node_uid, *node)?;
+            self.recognise(&client).await?;
+        }
+        let layout = self
+            .catalogue()
+            .get(node_uid)
+            .map(|entry| Arc::clone(&entry.layouts.published));
+        let now = layout.map_or_else(Copies::new, |layout| self.comparable(&layout, &shards));
+        let listed = copies.len();
+        copies.retain(|shard, nodes| now.get(shard) == Some(nodes));
+        report.owed += listed - copies.len();
         let name = |node: NodeIdx| {
             self.node(node)
                 .map_or_else(String::new, |node| node.id().to_owned())

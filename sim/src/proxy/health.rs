@@ -29,29 +29,36 @@ impl Proxy {
         let proxy = Rc::clone(self);
         self.spawn(async move {
             while !proxy.world.store.borrow().nodes[usize::from(node.0)].gone {
-                let counted = proxy.tasks.borrow()[usize::from(node.0)].so_far();
-                match proxy.world.call(node, Request::Probe, DEADLINE).await {
-                    Ok(Answer::Alive {
-                        created,
-                        newest_task,
-                    }) => {
-                        let tasks = Rc::clone(&proxy.tasks.borrow()[usize::from(node.0)]);
-                        let behind = tasks.is_behind(newest_task, counted);
-                        proxy.saw_up(node, created, behind).await;
-                        if behind {
-                            tasks.restart(newest_task);
-                            let newest = newest_task.map_or(0, u64::from);
-                            let at = usize::from(node.0);
-                            proxy
-                                .commit(move |store| store.nodes[at].last_uid = newest)
-                                .await;
-                        }
-                    }
-                    _ => proxy.saw_down(node),
+                if !proxy.look(node).await {
+                    proxy.saw_down(node);
                 }
                 proxy.world.runtime.sleep(EVERY).await;
             }
         });
+    }
+
+    /// Asks a node whether it holds what it was given; what it lost is out of sync, durably, when this resolves. False: it
+    /// did not answer.
+    pub(super) async fn look(self: &Rc<Self>, node: NodeIdx) -> bool {
+        let counted = self.tasks.borrow()[usize::from(node.0)].so_far();
+        let Ok(Answer::Alive {
+            created,
+            newest_task,
+        }) = self.world.call(node, Request::Probe, DEADLINE).await
+        else {
+            return false;
+        };
+        let tasks = Rc::clone(&self.tasks.borrow()[usize::from(node.0)]);
+        let behind = tasks.is_behind(newest_task, counted);
+        self.saw_up(node, created, behind).await;
+        if behind {
+            tasks.restart(newest_task);
+            let newest = newest_task.map_or(0, u64::from);
+            let at = usize::from(node.0);
+            self.commit(move |store| store.nodes[at].last_uid = newest)
+                .await;
+        }
+        true
     }
 
     pub(super) fn saw_down(&self, node: NodeIdx) {

@@ -86,6 +86,20 @@ impl Proxy {
         let Some(comparison) = compare(&copies) else {
             return true;
         };
+        // A node that lost its data before it was listed must not be taken as right.
+        for node in &serving {
+            if !self.look(*node).await {
+                return false;
+            }
+        }
+        let layout = self.layout();
+        let still = layout
+            .copies_of(shard)
+            .iter()
+            .filter(|copy| copy.state.serves());
+        if !still.map(|copy| copy.node).eq(serving.iter().copied()) {
+            return false;
+        }
         let wrong: Vec<(Shard, NodeIdx)> = comparison
             .wrong
             .iter()
