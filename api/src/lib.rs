@@ -10,10 +10,12 @@ mod error;
 pub mod features;
 mod scrub;
 mod secret;
+mod size;
 
 pub use error::{Error, ErrorType};
 pub use scrub::without_shard_field;
 pub use secret::hide_secret;
+pub use size::binary_size;
 
 /// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
 pub const SHARD_FIELD: &str = "_miroir_shard";

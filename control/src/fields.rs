@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use miroir_api::{Error, SHARD_FIELD};
+use miroir_api::{binary_size, Error, SHARD_FIELD};
 use reqwest::Method;
 use serde_json::{json, Value};
 
@@ -110,7 +110,7 @@ pub(crate) fn compaction_details(parts: &[Part], status: Status) -> Value {
         let sizes = parts
             .iter()
             .filter_map(|part| bytes_of(part.details.as_ref()?[field].as_str()?));
-        details[field] = Value::from(size(sizes.sum()));
+        details[field] = Value::from(binary_size(sizes.sum::<f64>() as u64));
     }
     details
 }
@@ -132,28 +132,14 @@ fn bytes_of(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * scale)
 }
 
-fn size(mut bytes: f64) -> String {
-    let mut unit = 0;
-    while bytes >= 1024.0 && unit + 1 < UNITS.len() {
-        bytes /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ => format!("{bytes:.2} {}", UNITS[unit]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_add_up_in_their_own_form() {
+    fn sizes_are_read_in_any_unit() {
         assert_eq!(bytes_of("1.50 KiB"), Some(1536.0));
         assert_eq!(bytes_of("2 MB"), Some(2_000_000.0));
         assert_eq!(bytes_of("12"), None);
-        assert_eq!(size(1536.0 * 1024.0), "1.50 MiB");
-        assert_eq!(size(12.0), "12 B");
     }
 }

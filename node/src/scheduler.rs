@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use milli_core::progress::Progress;
 use milli_core::Index;
-use miroir_api::Error;
+use miroir_api::{binary_size, Error};
 use miroir_webhooks::Webhooks;
 use serde_json::{json, Value};
 use time::OffsetDateTime;
@@ -23,7 +23,7 @@ use crate::error::{coded, heed_error, milli_error};
 use crate::files::Files;
 use crate::indexes::{Indexes, Removed};
 use crate::queue::{Filter, Job, MapChange, Queue};
-use crate::tasks::{binary_size, failed_details, Status, Swap, Task, TaskView, Work};
+use crate::tasks::{failed_details, Status, Swap, Task, TaskView, Work};
 
 /// How many waiting tasks are looked at for one batch.
 const BATCH_TASKS_MAX: usize = 1000;

@@ -50,6 +50,8 @@ const VOLATILE: &[&str] = &[
     "lastUpdate",
     "requestUid",
     "databaseSize",
+    "preCompactionSize",
+    "postCompactionSize",
     "usedDatabaseSize",
     "rawDocumentDbSize",
     "avgDocumentSize",

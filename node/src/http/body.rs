@@ -5,10 +5,9 @@ use std::io::{self, Read};
 use axum::body::Body;
 use axum::http::{header, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use miroir_api::Error;
+use miroir_api::{binary_size, Error};
 
 use crate::error::coded;
-use crate::tasks::binary_size;
 
 /// The whole body, decompressed as its `Content-Encoding` says.
 pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {

@@ -439,6 +439,7 @@ pub(super) fn content(hit: &Value) -> String {
             "_formatted",
             "_matchesPosition",
             "_federation",
+            "_geoDistance",
         ] {
             members.remove(name);
         }
