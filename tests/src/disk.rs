@@ -1,7 +1,6 @@
 //! A node's disk that has no room left.
 //!
-//! Where mounting is allowed (root), the node's data lies on a small file system of its own, which is then filled up: the real thing.
-//! Elsewhere the kernel refuses to let the node's files grow (`RLIMIT_FSIZE`), which any user may ask of it.
+//! The node's data lies on a small file system of its own, which is then filled up: the real thing, for which mounting must be allowed.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,48 +14,39 @@ const SIZE: &str = "size=64m";
 
 /// Under the data of one node; unmounted when dropped.
 pub struct Disk {
-    /// Where it is mounted. None: the node's files are limited instead.
-    mounted: Option<PathBuf>,
+    mounted: PathBuf,
 }
 
 impl Disk {
-    /// A small disk for this node, which must not run and loses what it has.
-    pub fn under(node: &Node) -> Disk {
-        let data = node.data();
-        let _ = std::fs::remove_dir_all(&data);
-        std::fs::create_dir_all(&data).expect("a folder for the node's data");
-        let mounted = mount(&data).then_some(data);
-        if mounted.is_none() {
-            println!("no file system can be mounted here: the node's files are limited instead");
-        }
-        Disk { mounted }
+    /// A small disk for this node, which must not run and loses what it has. None: nothing may be mounted here.
+    pub fn under(node: &Node) -> Option<Disk> {
+        let mounted = node.data();
+        let _ = std::fs::remove_dir_all(&mounted);
+        std::fs::create_dir_all(&mounted).expect("a folder for the node's data");
+        mount(&mounted).then_some(Disk { mounted })
     }
 
     /// From now on there is no room.
-    pub fn fill(&self, node: &Node) {
-        let Some(data) = &self.mounted else {
-            return node.limit_files(Some(0));
-        };
-        let mut ballast = File::create(data.join("ballast")).expect("a file on the disk");
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a file on the disk");
         let piece = vec![b'x'; 4096];
         while ballast.write_all(&piece).is_ok() {}
     }
 
     /// There is room again.
-    pub fn free(&self, node: &Node) {
-        match &self.mounted {
-            Some(data) => std::fs::remove_file(data.join("ballast")).expect("it was filled"),
-            None => node.limit_files(None),
-        }
+    pub fn free(&self) {
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mounted.join("ballast")
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if let Some(data) = &self.mounted {
-            // Lazily: the node may still run.
-            let _ = quiet(Command::new("umount").arg("-l").arg(data));
-        }
+        // Lazily: the node may still run.
+        let _ = quiet(Command::new("umount").arg("-l").arg(&self.mounted));
     }
 }
 

@@ -140,13 +140,16 @@ fn spoiled(what: &str, trouble: Trouble) {
 fn a_disk_is_full() {
     let mut fleet = Fleet::start(three_copies());
     fleet.nodes[1].kill();
-    let disk = Disk::under(&fleet.nodes[1]);
+    let Some(disk) = Disk::under(&fleet.nodes[1]) else {
+        println!("a node's disk is full: NOT SHOWN, no file system can be mounted here");
+        return;
+    };
     fleet.nodes[1].start();
     let figures = storm("a node's disk is full", &mut fleet, 3, |fleet, ledger| {
-        disk.fill(&fleet.nodes[1]);
+        disk.fill();
         await_missed(fleet, "meili-1");
         ledger.await_load();
-        disk.free(&fleet.nodes[1]);
+        disk.free();
         repair(fleet);
         await_in_sync(fleet);
     });
