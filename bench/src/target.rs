@@ -103,6 +103,7 @@ impl Target {
                 ErrorKind::Timeout => "timeout",
                 ErrorKind::Connect | ErrorKind::BackingOff => "connect",
                 ErrorKind::Closed => "broken connection",
+                ErrorKind::Busy => "no connection was free",
                 ErrorKind::Malformed | ErrorKind::TooLarge => "not an answer",
             }),
         }

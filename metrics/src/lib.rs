@@ -135,6 +135,10 @@ impl Gauge {
     pub fn lower(&self) {
         self.level.add(0, 1_u64.wrapping_neg());
     }
+
+    pub fn level(&self) -> u64 {
+        self.level.level()
+    }
 }
 
 impl Metric for Gauge {

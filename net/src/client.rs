@@ -101,6 +101,8 @@ pub enum ErrorKind {
     Connect,
     /// Not tried: the last attempts failed and the pause is not over.
     BackingOff,
+    /// Nothing was sent: as many requests as may wait for one of the connections to the node, or this one did for too long.
+    Busy,
     /// The deadline passed.
     Timeout,
     /// The node closed or reset the connection before its answer was complete.

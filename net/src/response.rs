@@ -53,9 +53,13 @@ impl Response {
         Self::new(status, Self::JSON, Body::Chunked(chunks))
     }
 
-    /// Meilisearch's error object.
+    /// Meilisearch's error object; with every 503 it says when to come again.
     pub fn error(error: &miroir_api::Error) -> Self {
-        Self::json(error.status, error.to_body())
+        let response = Self::json(error.status, error.to_body());
+        match error.status {
+            503 => response.header("retry-after", "10"),
+            _ => response,
+        }
     }
 
     /// No body, as 202 or 204 have none.
@@ -91,6 +95,9 @@ impl Response {
             Cow::Borrowed(""),
             Body::Segments(vec![body]),
         );
+        if ours.status == 503 {
+            ours = ours.header("retry-after", "10");
+        }
         for (name, value) in &parts.headers {
             let Ok(value) = value.to_str() else { continue };
             match name.as_str() {

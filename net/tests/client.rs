@@ -527,6 +527,7 @@ fn requests_beyond_the_limit_wait_their_turn() {
         let node = Node::play(vec![vec![Request, answer("1"), Request, answer("2"), Wait]]);
         let pools = Pools::new(PoolConfig {
             connections_max: 1,
+            waiting_max: 1,
             ..config()
         });
         let lease = pools.connect(&node.address).await.unwrap();
@@ -534,7 +535,18 @@ fn requests_beyond_the_limit_wait_their_turn() {
             .send(&node.address, &OutRequest::get("/"), IMPATIENCE)
             .await
             .unwrap_err();
-        assert_eq!((error.kind, error.sent), (ErrorKind::Timeout, false));
+        assert_eq!((error.kind, error.sent), (ErrorKind::Busy, false));
+        {
+            let mut first = std::pin::pin!(get(&pools, &node));
+            std::future::poll_fn(|cx| {
+                assert!(first.as_mut().poll(cx).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            // One waits already: nobody else may, however patient.
+            let error = get(&pools, &node).await.unwrap_err();
+            assert_eq!((error.kind, error.sent), (ErrorKind::Busy, false));
+        }
         let (waiting, second) = tokio::sync::oneshot::channel();
         let (pools_too, address) = (pools.clone(), node.address.clone());
         miroir_rt::spawn(async move {

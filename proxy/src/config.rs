@@ -16,6 +16,9 @@ use serde_json::Value;
 
 mod environment;
 mod keys;
+mod limits;
+
+pub use limits::CoreLimits;
 
 /// What the program runs with.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Searches that take longer are logged.
     pub slow_search: Option<Duration>,
+    /// What one core takes on at once.
+    pub limits: CoreLimits,
     /// Largest request body after decompression, in bytes.
     pub body_bytes_max: usize,
     pub unavailable_shards: UnavailableShards,
@@ -130,6 +135,7 @@ struct File {
     dumps: FileDumps,
     admin: FileAdmin,
     server: FileServer,
+    limits: limits::FileLimits,
     unavailable_shard_policy: Option<UnavailableShards>,
     reads: FileReads,
     health: FileHealth,
@@ -354,6 +360,7 @@ impl File {
                 Some(0) => None,
                 limit => Some(Duration::from_millis(limit.unwrap_or(SLOW_SEARCH_MS))),
             },
+            limits: self.limits.decide(),
             body_bytes_max: match self.server.http_payload_size_limit {
                 None => DEFAULT_BODY_BYTES_MAX,
                 Some(value) => byte_count(&value)?,
@@ -574,6 +581,24 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
             let error = parse(&file, &[]).map(|_| ()).unwrap_err();
             assert!(error.contains("health.interval_ms"), "{error}");
         }
+    }
+
+    #[test]
+    fn limits_can_be_set_and_taken_away() {
+        let usual = parse(FULL, &[]).unwrap().limits;
+        assert_eq!(usual, CoreLimits::default());
+        let file = format!("{FULL}\nlimits: {{ searches: 7, writes: 0, delay_ms: 0 }}");
+        let set = parse(&file, &[("MIROIR_LIMITS_OTHERS", "3")])
+            .unwrap()
+            .limits;
+        let expected = CoreLimits {
+            searches: Some(7),
+            writes: None,
+            others: Some(3),
+            delay: None,
+            ..usual
+        };
+        assert_eq!(set, expected);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::noted::Noted;
 use crate::routes::{classify, Route};
+use crate::shed::Shedder;
 use crate::{cors, documents, facet_search, metrics, multi_search, render, search, similar};
 
 /// What every core shares.
@@ -32,6 +33,7 @@ pub struct App {
     pub shared: Arc<Shared>,
     reader: Reader,
     pub pools: Pools,
+    pub shedder: Rc<Shedder>,
     /// What this core has seen of the nodes, with times since `began`.
     pub replicas: RefCell<Replicas>,
     pub began: Instant,
@@ -43,10 +45,12 @@ impl App {
         let reader = shared.control.publisher().reader();
         let node_key = shared.config.node_master_key.as_deref().map(Rc::from);
         let replicas = RefCell::new(Replicas::new(shared.config.reads));
+        let shedder = Shedder::new(shared.config.limits);
         App {
             shared,
             reader,
             pools,
+            shedder,
             replicas,
             began: Instant::now(),
             node_key,
@@ -70,6 +74,10 @@ impl App {
         };
         let route = classify(method, &path);
         noted.route.set(route.place());
+        let _seat = self
+            .shedder
+            .admit(&route, &path)
+            .inspect_err(|_| noted.shed.set(true))?;
         match route {
             Route::Slow => {
                 drop(table);
@@ -153,13 +161,17 @@ impl Handler for App {
         response
     }
 
-    /// Strangers are refused before they send a body.
+    /// Strangers are refused before they send a body, and so is everybody in an overload.
     fn refuse(&self, head: &RequestHead) -> Option<Response> {
         let target = std::str::from_utf8(&head.target).unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
         let authorization = head.headers.get_str("authorization");
         let table = self.reader.pin();
-        let refusal = admit(&table.keys, head.method.as_str(), path, authorization).err()?;
+        let method = head.method.as_str();
+        let refusal = match admit(&table.keys, method, path, authorization) {
+            Err(refusal) => refusal,
+            Ok(_) => self.shedder.refusal(&classify(method, path), path)?,
+        };
         Some(Response::error(&refusal))
     }
 }

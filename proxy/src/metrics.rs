@@ -8,10 +8,10 @@ use miroir_metrics::{Metric, Page};
 use miroir_net::{Request, Response};
 
 use crate::core::App;
-use crate::{noted, scatter, search};
+use crate::{noted, scatter, search, shed};
 
 /// What this crate counts, in the order in which it is shown.
-const METRICS: [&dyn Metric; 18] = [
+const METRICS: [&dyn Metric; 22] = [
     &noted::REQUESTS,
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
@@ -30,6 +30,10 @@ const METRICS: [&dyn Metric; 18] = [
     &scatter::IN_FLIGHT,
     &scatter::ERRORS,
     &scatter::ABANDONED,
+    &shed::IN_PROGRESS,
+    &shed::FULL,
+    &shed::LATE,
+    &shed::BUSY,
 ];
 
 fn counted() -> impl Iterator<Item = &'static dyn Metric> {

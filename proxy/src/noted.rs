@@ -42,6 +42,8 @@ pub struct Noted {
     target: String,
     /// [`Route::place`], once it is known.
     pub route: Cell<usize>,
+    /// It was refused in an overload, which is not told of each.
+    pub shed: Cell<bool>,
 }
 
 impl Noted {
@@ -57,6 +59,7 @@ impl Noted {
             method: static_method(&request.method),
             target: request.path().to_owned(),
             route: Cell::new(Route::Slow.place()),
+            shed: Cell::new(false),
         }
     }
 
@@ -66,7 +69,7 @@ impl Noted {
         let class = usize::from(response.status / 100).clamp(2, 5) - 2;
         let route = self.route.get();
         REQUESTS.observe(route * CLASSES.len() + class, took);
-        let failed = response.status >= 500;
+        let failed = response.status >= 500 && !self.shed.get();
         let was_slow = Route::SEARCHES.contains(&route) && slow.is_some_and(|limit| took >= limit);
         if !failed && !was_slow {
             if let Some(id) = self.id {

@@ -22,6 +22,7 @@ use miroir_router::{
 };
 
 use crate::core::App;
+use crate::shed::TOO_MANY_SEARCHES;
 
 mod parcel;
 mod race;
@@ -62,6 +63,17 @@ pub struct Gathered {
     pub reason: Option<String>,
     /// What a node said of it, where it spoke: with no copy left its own words are the answer.
     pub fault: Option<Error>,
+}
+
+impl Gathered {
+    /// Shards are missing because their nodes have too much to do: the client is to come again, and gets no partial answer.
+    pub fn is_overloaded(&self) -> bool {
+        self.fault.as_ref().is_some_and(is_overload)
+    }
+}
+
+fn is_overload(error: &Error) -> bool {
+    error.code == TOO_MANY_SEARCHES
 }
 
 /// Which copies to ask.
@@ -283,8 +295,13 @@ impl Progress {
             Outcome::Held => {}
             Outcome::Failed { reason, fault, .. } => {
                 NODE_FAILURES.add(1);
-                tracing::warn!(%node, %reason, "a node failed a read");
-                self.gathered.fault = fault;
+                let busy = fault.as_ref().is_some_and(is_overload);
+                if !busy {
+                    tracing::warn!(%node, %reason, "a node failed a read");
+                }
+                if busy || !self.gathered.is_overloaded() {
+                    self.gathered.fault = fault;
+                }
                 self.gathered.reason = Some(format!("{node}: {reason}"));
                 self.failed.push(target.node);
             }

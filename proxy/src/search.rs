@@ -401,7 +401,8 @@ pub fn degraded(app: &App, gathered: &Gathered, whole: bool) -> Result<Option<St
     if gathered.missing.is_empty() {
         return Ok(None);
     }
-    if whole || app.shared.config.unavailable_shards == UnavailableShards::Error {
+    let refuses = app.shared.config.unavailable_shards == UnavailableShards::Error;
+    if whole || refuses || gathered.is_overloaded() {
         return Err(match &gathered.fault {
             Some(fault) => fault.clone(),
             None => shard_unavailable(&gathered.missing, gathered.reason.as_deref()),

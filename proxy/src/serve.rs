@@ -129,9 +129,17 @@ async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAdd
     };
     let limits = Limits {
         body_bytes_max: shared.config.body_bytes_max,
+        connections_max: shared.config.limits.connections.unwrap_or(usize::MAX),
         ..Limits::default()
     };
-    let app = Rc::new(App::new(shared, Pools::new(PoolConfig::default())));
+    let connections = shared.config.limits.node_connections;
+    let pools = Pools::new(PoolConfig {
+        connections_max: connections,
+        idle_max: connections,
+        waiting_max: connections,
+        ..PoolConfig::default()
+    });
+    let app = Rc::new(App::new(shared, pools));
     if let Err(error) = miroir_net::serve(listener, app, Rc::new(limits), core.shutdown).await {
         tracing::error!(core = core.id, %error, "a core cannot accept");
     }

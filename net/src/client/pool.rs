@@ -34,8 +34,11 @@ pub(crate) static CONNECT_FAILURES: Counter = Counter::new(
 /// Limits and times of one core's pools.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolConfig {
-    /// Connections to one node that may be in use at once; further requests wait, up to their deadline.
+    /// Connections to one node that may be in use at once; further requests wait.
     pub connections_max: usize,
+    /// Requests that may wait for a connection to one node, and how long.
+    pub waiting_max: usize,
+    pub wait_timeout: Duration,
     /// Idle connections kept for one node.
     pub idle_max: usize,
     /// How long one is kept. Less than the node's own keep-alive, so that it is seldom the node that closes:
@@ -53,6 +56,8 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             connections_max: 256,
+            waiting_max: 256,
+            wait_timeout: Duration::from_secs(5),
             // As many as may be in use: with fewer, a load at the limit would reconnect all the time.
             idle_max: 256,
             idle_timeout: Duration::from_millis(4500),
@@ -134,7 +139,8 @@ impl Pools {
     /// first, so that a node that is down is known before anything is sent to the others.
     ///
     /// # Errors
-    /// [`ClientError`] with [`ErrorKind::Connect`], [`ErrorKind::BackingOff`] or [`ErrorKind::Timeout`]; nothing was sent.
+    /// [`ClientError`] with [`ErrorKind::Connect`], [`ErrorKind::BackingOff`], [`ErrorKind::Busy`] or [`ErrorKind::Timeout`]; nothing was
+    /// sent.
     pub async fn connect(&self, address: &str) -> Result<Lease, ClientError> {
         let pool = self.pool(address);
         let until = Instant::now() + self.inner.config.connect_timeout;
@@ -238,6 +244,22 @@ impl Drop for Lease {
     }
 }
 
+/// Counts a request that waits, however that ends.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 type Connection = Wire<TcpStream>;
 
 struct Idle {
@@ -251,6 +273,8 @@ struct Pool {
     owner: Weak<Inner>,
     config: PoolConfig,
     permits: Arc<Semaphore>,
+    /// Requests that wait for a permit.
+    waiting: Cell<usize>,
     /// Oldest first; taken from the back.
     idle: RefCell<VecDeque<Idle>>,
     backoff: RefCell<Backoff>,
@@ -269,6 +293,7 @@ impl Pool {
             owner: Rc::downgrade(&owner),
             config,
             permits: Arc::new(Semaphore::new(config.connections_max)),
+            waiting: Cell::new(0),
             idle: RefCell::default(),
             backoff: RefCell::new(Backoff::new(config.backoff_min, config.backoff_max, seed)),
             connecting: Cell::new(0),
@@ -296,14 +321,22 @@ impl Pool {
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, ClientError> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let busy = || {
+            let reason = "all connections to the node are in use";
+            self.error(Failure::new(ErrorKind::Busy, false, reason))
+        };
+        if self.waiting.get() >= self.config.waiting_max {
+            return Err(busy());
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        let until = until.min(Instant::now() + self.config.wait_timeout);
         match before(self.permits.clone().acquire_owned(), until).await {
             Some(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.
-            Some(Err(_)) | None => Err(self.error(Failure::new(
-                ErrorKind::Timeout,
-                false,
-                "all connections to the node are in use",
-            ))),
+            Some(Err(_)) | None => Err(busy()),
         }
     }
 

@@ -49,6 +49,7 @@ const SECTIONS: &[&str] = &[
     "dumps",
     "admin",
     "server",
+    "limits",
     "reads",
     "health",
     "anti_entropy",

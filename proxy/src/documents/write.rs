@@ -12,7 +12,7 @@ use futures_util::future::{join_all, select, Either};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use miroir_api::Error;
 use miroir_control::{NodePart, Outcome, Touched, Turn};
-use miroir_net::client::{ClientError, Lease, OutRequest, Reply};
+use miroir_net::client::{ClientError, ErrorKind, Lease, OutRequest, Reply};
 use miroir_net::Response;
 use miroir_router::{
     diverged, judge, Fate, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget,
@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::core::App;
 use crate::scatter::shard_list;
 use crate::scrub::node_error;
+use crate::shed::{overloaded, BUSY};
 
 /// A node acknowledges a write once its payload is on disk; a large payload on a slow disk takes its time.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
@@ -183,7 +184,8 @@ async fn accepted(app: &App, turn: Turn, outcome: Outcome) -> Result<Response, E
     Ok(Response::json(202, Bytes::from(body)))
 }
 
-/// Takes a living connection to every target. Errors: 503 with nothing sent when what is left cannot make a quorum.
+/// Takes a living connection to every target. Errors: 503 with nothing sent when what is left cannot make a quorum, and when
+/// a node that is up has no connection free: an overload must not cost copies.
 async fn connect(
     app: &App,
     table: &RoutingTable,
@@ -195,6 +197,16 @@ async fn connect(
             .connect(&table.nodes[usize::from(target.node.0)].address)
     }))
     .await;
+    let busy = targets.iter().zip(&leases).find_map(|(target, lease)| {
+        let error = lease.as_ref().err()?;
+        let node = &table.nodes[usize::from(target.node.0)];
+        (error.kind == ErrorKind::Busy && node.is_up()).then_some(node)
+    });
+    if let Some(node) = busy {
+        BUSY.add(1);
+        let why = format!("all connections to {} are in use", node.id);
+        return Err(overloaded(&why));
+    }
     let reachable: Vec<bool> = leases.iter().map(Result::is_ok).collect();
     match judge(layout, targets, &reachable) {
         Verdict::Accepted { .. } => Ok(leases),

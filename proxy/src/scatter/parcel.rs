@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use miroir_api::Error;
 use miroir_merge::split_results;
-use miroir_net::client::{ClientError, OutRequest, Reply};
+use miroir_net::client::{ClientError, ErrorKind, OutRequest, Reply};
 use miroir_router::{NodeIdx, ReadTarget};
 use smallvec::{smallvec, SmallVec};
 
 use super::{Ask, Leg};
 use crate::core::App;
 use crate::scrub::node_error;
+use crate::shed::{too_many_searches, BUSY, IN_PROGRESS};
 
 /// One request to one node.
 pub(super) struct Parcel {
@@ -172,6 +173,7 @@ impl Parcel {
         let reply = match reply {
             Ok(reply) if reply.status < 300 => return self.answers(reply.body),
             Ok(reply) => reply,
+            Err(error) if error.kind == ErrorKind::Busy => return self.busy(error.to_string()),
             Err(error) => return self.all_failed(error.to_string()),
         };
         let leg = |position: usize| &legs[asked[self.places[position]].0];
@@ -232,6 +234,16 @@ impl Parcel {
         self.each(|_| Outcome::Failed {
             reason: reason.clone(),
             fault: None,
+            lost: false,
+        })
+    }
+
+    /// Its node has more to do than it can: another copy may answer, or the client may come again.
+    fn busy(&self, reason: String) -> Vec<(usize, Outcome)> {
+        BUSY.add(1);
+        self.each(|_| Outcome::Failed {
+            reason: reason.clone(),
+            fault: Some(too_many_searches(IN_PROGRESS.level())),
             lost: false,
         })
     }

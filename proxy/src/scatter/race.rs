@@ -271,7 +271,7 @@ impl App {
             .await;
         let failures = sent.ended(&reply);
         let gone = match reply.as_ref().map_err(|error| error.kind) {
-            Ok(_) | Err(ErrorKind::BackingOff) => false,
+            Ok(_) | Err(ErrorKind::BackingOff | ErrorKind::Busy) => false,
             Err(ErrorKind::Connect | ErrorKind::Timeout) => true,
             Err(ErrorKind::Closed | ErrorKind::Malformed | ErrorKind::TooLarge) => {
                 failures >= FAILURES_MAX
@@ -310,8 +310,12 @@ impl<'a> Sent<'a> {
     /// Failures in a row, this one included.
     fn ended(mut self, reply: &Result<Reply, ClientError>) -> u32 {
         self.open = false;
-        let good = reply.as_ref().is_ok_and(|reply| reply.status < 500);
-        self.note(if good { Ended::Answered } else { Ended::Failed });
+        self.note(match reply {
+            Ok(reply) if reply.status < 500 => Ended::Answered,
+            // It waited for a connection in vain.
+            Err(error) if error.kind == ErrorKind::Busy => Ended::Abandoned,
+            _ => Ended::Failed,
+        });
         self.app.replicas.borrow().failures_in_a_row(self.node)
     }
 
