@@ -31,7 +31,9 @@ pub(crate) struct RankKey<'a> {
 /// What one ranking rule says about a hit. The order of the variants is the order between kinds, for details that do not correspond.
 #[derive(Clone, Debug, PartialEq)]
 enum Step<'a> {
-    Words(u64),
+    /// So many words are missing of as many as a node knows could be. Not how many match: by `frequency` a node reports those and
+    /// their maximum without the words that it would never let be missing, and which these are depends on its documents.
+    Words(i64),
     Typo(u64),
     /// `proximity`, `attributeRank`, `wordPosition`, and rules that we do not know but that give a score.
     Score(f64),
@@ -147,9 +149,10 @@ impl<'a> RankKey<'a> {
     }
 
     /// Puts in the step of `words`, which a search for all words does not have.
-    pub fn insert_words(&mut self, at: usize, words: u64) {
+    pub fn insert_words(&mut self, at: usize, missing: u64) {
         let at = at.min(self.steps.len());
-        self.steps.insert(at, (at as u64, Step::Words(words)));
+        let missing = i64::try_from(missing).unwrap_or(i64::MAX);
+        self.steps.insert(at, (at as u64, Step::Words(missing)));
     }
 
     pub fn compare(&self, other: &Self) -> Ordering {
@@ -253,7 +256,7 @@ fn after_nothing(score: f64) -> Ordering {
 impl Step<'_> {
     fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Step::Words(a), Step::Words(b)) => b.cmp(a),
+            (Step::Words(a), Step::Words(b)) => a.cmp(b),
             (Step::Typo(a), Step::Typo(b)) => a.cmp(b),
             (Step::Score(a), Step::Score(b)) => b.total_cmp(a),
             (Step::Attribute(a, a_distance), Step::Attribute(b, b_distance)) => {
@@ -345,6 +348,7 @@ pub(crate) fn directed(order: Ordering, ascending: bool) -> Ordering {
 struct Fields<'a> {
     order: u64,
     matching_words: u64,
+    max_matching_words: u64,
     typo_count: u64,
     /// As it stands: most rules do not go by it.
     score: Option<&'a [u8]>,
@@ -361,7 +365,7 @@ fn read_step<'a>(scanner: &mut Scanner<'a>, name: Text<'a>) -> Result<(u64, Step
     scanner.object(|scanner, key, _| fields.read(scanner, key))?;
     let order = fields.order;
     let step = match name.raw {
-        b"words" => Step::Words(fields.matching_words),
+        b"words" => Step::Words(fields.missing_words()),
         b"typo" => Step::Typo(fields.typo_count),
         b"attribute" => Step::Attribute(fields.attribute_rank, fields.word_distance),
         b"exactness" => Step::Exactness(fields.match_type, fields.matching_words),
@@ -396,11 +400,19 @@ fn read_named<'a>(name: Text<'a>, fields: Fields<'a>) -> Result<Step<'a>, RankEr
 }
 
 impl<'a> Fields<'a> {
+    fn missing_words(&self) -> i64 {
+        let count = |words: u64| i64::try_from(words).unwrap_or(i64::MAX);
+        count(self.max_matching_words).saturating_sub(count(self.matching_words))
+    }
+
     fn read(&mut self, scanner: &mut Scanner<'a>, key: Text<'a>) -> Result<(), RankError> {
         match key.raw {
             b"order" => self.order = scanner.unsigned()?.ok_or(RankError::Malformed)?,
             b"matchingWords" => {
                 self.matching_words = scanner.unsigned()?.ok_or(RankError::Malformed)?
+            }
+            b"maxMatchingWords" => {
+                self.max_matching_words = scanner.unsigned()?.ok_or(RankError::Malformed)?
             }
             b"typoCount" => self.typo_count = scanner.unsigned()?.ok_or(RankError::Malformed)?,
             b"score" => self.score = scanner.number_text()?,
@@ -472,9 +484,19 @@ mod tests {
     #[test]
     fn counts_before_ratios() {
         descending(&[
-            r#"{"words":{"order":0,"matchingWords":3,"maxMatchingWords":9,"score":0.1},"typo":{"order":1,"typoCount":0,"maxTypoCount":9,"score":0.1}}"#,
+            r#"{"words":{"order":0,"matchingWords":3,"maxMatchingWords":3,"score":0.1},"typo":{"order":1,"typoCount":0,"maxTypoCount":9,"score":0.1}}"#,
             r#"{"words":{"order":0,"matchingWords":3,"maxMatchingWords":3,"score":1.0},"typo":{"order":1,"typoCount":1,"maxTypoCount":2,"score":0.9}}"#,
-            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":2,"score":1.0},"typo":{"order":1,"typoCount":0,"maxTypoCount":2,"score":1.0}}"#,
+            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":3,"score":0.7},"typo":{"order":1,"typoCount":0,"maxTypoCount":2,"score":1.0}}"#,
+        ]);
+    }
+
+    /// What nodes answer by `frequency` whose own documents let one word or two be missing of three.
+    #[test]
+    fn words_are_compared_by_what_is_missing() {
+        descending(&[
+            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":2}}"#,
+            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":3}}"#,
+            r#"{"words":{"order":0,"matchingWords":1,"maxMatchingWords":3}}"#,
         ]);
     }
 

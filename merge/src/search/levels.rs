@@ -3,7 +3,7 @@
 //! A node lets a query's most frequent words be missing, by the frequencies among its own documents. Here they are known for
 //! all documents, and nodes are asked for each set of words that may be missing by a search for all the others. Those
 //! answers are merged into one list, in which a hit has the rank key that its search gave it and, at the place of the ranking
-//! rule `words`, the number of words that were searched for. A document that several searches find counts where it is best.
+//! rule `words`, the number of words that were left out. A document that several searches find counts where it is best.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -20,8 +20,8 @@ use crate::MergeError;
 
 /// How the searches of one client search are put together.
 pub struct Levels<'a> {
-    /// So many words each of the searches was for.
-    pub words: &'a [u64],
+    /// So many words each of the searches left out.
+    pub missing: &'a [u64],
     /// So many steps of a hit's ranking stand before `words`.
     pub steps_before: usize,
     /// Dotted path of the primary key, which hits carry.
@@ -78,9 +78,9 @@ pub fn merge_levels(
     spec: &Spec,
 ) -> Result<Merged, MergeError> {
     let answers: Vec<Bytes> = searches.iter().flatten().cloned().collect();
-    let words = searches.iter().zip(levels.words);
+    let missing = searches.iter().zip(levels.missing);
     let marks = Marks {
-        words: words
+        missing: missing
             .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
             .collect(),
         steps_before: levels.steps_before,
@@ -92,8 +92,8 @@ pub fn merge_levels(
 
 /// What is known of answers that stand in one row.
 pub(super) struct Marks<'a> {
-    /// So many words each answer is for.
-    pub words: Vec<u64>,
+    /// So many words each answer was asked without.
+    pub missing: Vec<u64>,
     pub steps_before: usize,
     primary_key: &'a str,
     /// From here on answers count for totals and facets.

@@ -95,7 +95,7 @@ impl<'a> Queue<'a> {
             None => RankKey::default(),
         };
         if let Some(marks) = self.marks {
-            key.insert_words(marks.steps_before, marks.words[node]);
+            key.insert_words(marks.steps_before, marks.missing[node]);
         }
         self.heads.push(Head {
             key,

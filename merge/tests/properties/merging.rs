@@ -62,7 +62,7 @@ impl Rank {
         let rule = if ascending { "p:asc" } else { "p:desc" };
         let mut details = json!({
             "exactness": {"order": 9, "matchType": "noExactMatch", "matchingWords": self.exact, "maxMatchingWords": 9},
-            "words": {"order": 0, "matchingWords": self.words, "maxMatchingWords": 3 + self.exact, "score": 0.5},
+            "words": {"order": 0, "matchingWords": self.words, "maxMatchingWords": 9, "score": 0.5},
             "typo": {"order": 1, "typoCount": self.typos, "maxTypoCount": 4, "score": 0.5},
             rule: {"order": 2, "value": sort},
             "proximity": {"order": 3, "score": 1.0 / f64::from(self.proximity)},

@@ -37,10 +37,10 @@ pub struct Frequency {
     /// `None`: no rule goes by words, so that all that matches ties there.
     steps_before: Option<usize>,
     primary_key: String,
-    /// What nodes are asked, and for how many words. Until frequencies are known, and where they cannot be, nothing: then
+    /// What nodes are asked, and without how many words. Until frequencies are known, and where they cannot be, nothing: then
     /// nodes are asked as the client asks, and each decides for itself.
     searches: Vec<SearchBody>,
-    asked_words: Vec<u64>,
+    missing: Vec<u64>,
 }
 
 /// Plans a search that goes by frequencies; `None`: nothing is to be decided, or nodes have to.
@@ -77,7 +77,7 @@ pub fn plan(
         steps_before,
         primary_key: primary_key.to_owned(),
         searches: Vec::new(),
-        asked_words: Vec::new(),
+        missing: Vec::new(),
     };
     Some((planned, frequency))
 }
@@ -179,8 +179,7 @@ impl Frequency {
         }
         searches.push(widest);
         sets.push(most);
-        let left = |set: &Vec<usize>| (self.words.len() - set.len()) as u64;
-        self.asked_words = sets.iter().map(left).collect();
+        self.missing = sets.iter().map(|set| set.len() as u64).collect();
         self.searches = searches;
     }
 
@@ -202,7 +201,7 @@ impl Frequency {
 
     pub fn levels(&self) -> Levels<'_> {
         Levels {
-            words: &self.asked_words,
+            missing: &self.missing,
             steps_before: self.steps_before.unwrap_or(0),
             primary_key: &self.primary_key,
         }
@@ -331,7 +330,7 @@ mod tests {
             steps_before: Some(0),
             primary_key: "id".into(),
             searches: Vec::new(),
-            asked_words: Vec::new(),
+            missing: Vec::new(),
         };
         assert_eq!(frequency.without(query, &[]), query);
         let expected = format!("{MISSING} red {MISSING}");
