@@ -6,7 +6,7 @@ use serde_json::{json, Map, Value};
 
 use super::answers;
 use crate::agree::Search;
-use crate::ask::{second, Ask};
+use crate::ask::{second, Ask, Route};
 use crate::compare::canonical;
 use crate::http::Target;
 
@@ -44,22 +44,32 @@ impl<'a> Compared<'a> {
 
     /// Whether, of all documents that both find, the ranking details differ in this rule, and in no other.
     pub fn only_differs_in(&self, rule: &str) -> bool {
+        self.details_differ_in(rule) == Some(true)
+    }
+
+    /// Whether they differ in no other rule, and in this one by its ratio alone if at all.
+    pub fn only_maxima_differ(&self) -> bool {
+        self.details_differ_in("proximity").is_some()
+    }
+
+    /// Whether they differ in this rule; `None`: in others too.
+    fn details_differ_in(&self, rule: &str) -> Option<bool> {
         let mut differs = false;
         for search in self.ask.searches() {
             let mut detailed = with(
                 search,
                 json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true}),
             );
+            // which list a hit of a hybrid search stands for differs with the number of hits
+            if detailed.remove("hybrid").is_some() {
+                detailed.remove("vector");
+            }
             // with details nodes decide for themselves which words may be missing, by `last` the query does
             if detailed.get("matchingStrategy") == Some(&json!("frequency")) {
                 detailed.remove("matchingStrategy");
             }
-            let (Some(left), Some(right)) = (
-                self.hits(self.node, search, &detailed),
-                self.hits(self.cluster, search, &detailed),
-            ) else {
-                return false;
-            };
+            let left = self.hits(self.node, search, &detailed)?;
+            let right = self.hits(self.cluster, search, &detailed)?;
             let details = |hits: &[Value]| -> HashMap<String, Map<String, Value>> {
                 hits.iter()
                     .map(|hit| (content(hit), rules(&hit["_rankingScoreDetails"])))
@@ -76,12 +86,12 @@ impl<'a> Compared<'a> {
                     rules
                 };
                 if others(ours) != others(theirs) {
-                    return false;
+                    return None;
                 }
                 differs = true;
             }
         }
-        differs
+        Some(differs)
     }
 
     /// Whether the cluster counts no fewer documents than pass the threshold, and no more than there are without one; facets too.
@@ -113,48 +123,65 @@ impl<'a> Compared<'a> {
     /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.
     pub fn is_a_choice_of_groups(&self) -> bool {
         self.parts().iter().all(|(search, hits, _)| {
-            !search["distinct"].is_string() || self.keeps_order(search, hits)
+            self.distinct_of(search).is_none() || self.keeps_order(search, hits)
         }) && self.has_each_group_once()
     }
 
-    /// Whether the cluster's pages under a threshold are parts of what the node lists from the start; all others are as long as the
-    /// node's.
+    /// The attribute that lets each of its values through only once.
+    fn distinct_of(&self, search: &'a Value) -> Option<&'a str> {
+        let own = self.settings.get("distinctAttribute");
+        search["distinct"].as_str().or(own.and_then(Value::as_str))
+    }
+
+    /// A search by itself without any distinct attribute: that of the index gives way to one that no document has.
+    pub fn undistinct(&self, search: &Value, members: Value) -> Map<String, Value> {
+        let mut body = with(search, members);
+        body.remove("distinct");
+        if self.settings.contains_key("distinctAttribute") {
+            body.insert("distinct".into(), json!(self.field_of_none()));
+        }
+        body
+    }
+
+    /// A field below one that may be filtered by, which no document has.
+    fn field_of_none(&self) -> String {
+        let filterable = self.settings.get("filterableAttributes");
+        let mut names = filterable.and_then(Value::as_array).into_iter().flatten();
+        let name = names.find_map(|name| name.as_str().filter(|name| !name.starts_with('_')));
+        format!("{}.none", name.unwrap_or("kind"))
+    }
+
+    /// Whether the cluster's pages under a threshold are parts of what the node lists from the start, of which the node's own are not;
+    /// all others are as long as the node's.
     pub fn pages_are_of_the_list_from_the_start(&self) -> bool {
-        let lengths = || {
-            let length = |answer: &Value| answer["hits"].as_array().map(Vec::len);
-            self.pairs().map(move |(a, b)| length(a) == length(b))
-        };
         let parts = self.parts();
-        let mut searches = parts.iter().zip(lengths());
+        let mut searches = parts.iter().zip(self.pairs());
+        let mut contradicts_itself = false;
         !self.ask.is_federated()
-            && searches.all(|((search, hits, _), as_long)| {
+            && searches.all(|((search, hits, _), (left, _))| {
+                let shown: Vec<String> = listed(left).map(content).collect();
                 if !search["rankingScoreThreshold"].is_number() {
-                    return as_long;
+                    return shown.len() == hits.len();
                 }
-                let number = |name: &str| search[name].as_u64();
-                let (skip, take) = match (number("page"), number("hitsPerPage")) {
-                    (None, None) => (number("offset").unwrap_or(0), number("limit").unwrap_or(20)),
-                    (page, size) => {
-                        let size = size.unwrap_or(20);
-                        (page.unwrap_or(1).saturating_sub(1) * size, size)
-                    }
-                };
+                let (skip, take) = page(search);
                 let from_start = with(search, json!({"limit": skip + take}));
-                let listed = self.hits(self.node, search, &from_start);
-                listed.is_some_and(|listed| {
-                    let left = (listed.len() as u64).saturating_sub(skip);
-                    left.min(take) == hits.len() as u64 && self.keeps_order(search, hits)
-                })
+                let Some(all) = self.hits(self.node, search, &from_start) else {
+                    return false;
+                };
+                let own = all.iter().skip(skip).take(take);
+                let own: Vec<String> = own.map(content).collect();
+                contradicts_itself |= own != shown;
+                own.len() == hits.len() && self.keeps_order(search, hits)
             })
+            && contradicts_itself
     }
 
     /// The cluster's hits of each search, with their count; of a federated search those that stand under each query, uncounted.
     pub fn parts(&self) -> Vec<(&'a Value, Vec<&'a Value>, Option<u64>)> {
-        let list = |answer: &'a Value| answer["hits"].as_array().into_iter().flatten();
         let searches = self.ask.searches().into_iter();
         if self.ask.is_federated() {
             let under = |position: usize| {
-                list(self.right)
+                listed(self.right)
                     .filter(|hit| hit["_federation"]["queriesPosition"] == position)
                     .collect()
             };
@@ -165,21 +192,14 @@ impl<'a> Compared<'a> {
         }
         searches
             .zip(answers(self.right))
-            .map(|(search, answer)| (search, list(answer).collect(), total(answer)))
+            .map(|(search, answer)| (search, listed(answer).collect(), total(answer)))
             .collect()
     }
 
     /// Whether hits for a search are among those that the node finds without its `distinct`, and in its order.
     pub fn keeps_order(&self, search: &Value, hits: &[&Value]) -> bool {
-        if self.settings.contains_key("distinctAttribute") {
-            // the node shows no others
-            return true;
-        }
-        let mut undistinct = with(
-            search,
-            json!({"limit": ALL, "showRankingScoreDetails": true}),
-        );
-        undistinct.remove("distinct");
+        let members = json!({"limit": ALL, "showRankingScoreDetails": true});
+        let undistinct = self.undistinct(search, members);
         let Some(all) = self.list(self.node, search, &undistinct) else {
             return false;
         };
@@ -208,7 +228,7 @@ impl<'a> Compared<'a> {
     /// words and the other by meaning.
     pub fn has_each_group_once(&self) -> bool {
         self.ask.searches().into_iter().all(|search| {
-            let Some(field) = search["distinct"].as_str() else {
+            let Some(field) = self.distinct_of(search) else {
                 return true;
             };
             let whole = with(search, json!({"limit": ALL, "attributesToRetrieve": ["*"]}));
@@ -226,15 +246,14 @@ impl<'a> Compared<'a> {
         let parts = self.parts();
         let chosen = parts.iter().all(|(search, hits, _)| {
             let most = 1 + usize::from(search["hybrid"].is_object());
-            let once = match search["distinct"].as_str() {
+            let once = match self.distinct_of(search) {
                 Some(field) => is_once(hits.iter().copied(), field, most),
                 None => true,
             };
             once && self.keeps_order(search, hits)
         });
         let found = |search: &Value| {
-            let mut undistinct = with(search, json!({"limit": ALL}));
-            undistinct.remove("distinct");
+            let undistinct = self.undistinct(search, json!({"limit": ALL}));
             self.list(self.node, search, &undistinct)
         };
         let everything: Option<u64> = parts
@@ -245,30 +264,55 @@ impl<'a> Compared<'a> {
             true => total(self.right).unwrap_or(0),
             false => parts.iter().filter_map(|(.., total)| *total).sum(),
         };
-        let bounded = self.settings.contains_key("distinctAttribute")
-            || everything.is_some_and(|everything| counted <= everything);
+        let bounded = everything.is_some_and(|everything| counted <= everything);
         let shown: usize = parts.iter().map(|(_, hits, _)| hits.len()).sum();
         chosen && bounded && shown as u64 <= counted && self.has_each_group_once()
     }
 
     /// Whether the cluster counts no facet value more often than the node does without `distinct`.
     pub fn facets_are_of_what_is_found(&self) -> bool {
-        if self.ask.is_federated() || self.settings.contains_key("distinctAttribute") {
+        if self.ask.route == Route::FacetSearch {
             return true;
+        }
+        if self.ask.is_federated() {
+            return self.federated_facets_are_of_what_is_found();
         }
         let mut pairs = self.ask.searches().into_iter().zip(answers(self.right));
         pairs.all(|(search, theirs)| {
-            let mut undistinct = with(search, json!({"facets": search["facets"], "limit": 0}));
-            undistinct.remove("distinct");
+            let undistinct =
+                self.undistinct(search, json!({"facets": search["facets"], "limit": 0}));
             let all = self.answer(self.node, search, &undistinct);
             search["facets"].is_null() || all.is_some_and(|all| facets_within(theirs, &all))
         })
     }
 
+    fn federated_facets_are_of_what_is_found(&self) -> bool {
+        let mut ask = self.ask.clone();
+        if let Some(federation) = ask.body["federation"].as_object_mut() {
+            federation.remove("distinct");
+        }
+        for query in ask.body["queries"].as_array_mut().into_iter().flatten() {
+            if self.settings.contains_key("distinctAttribute") {
+                query["distinct"] = json!(self.field_of_none());
+            } else if let Some(query) = query.as_object_mut() {
+                query.remove("distinct");
+            }
+        }
+        let Ok(all) = self.node.call(&ask.call(self.index)) else {
+            return false;
+        };
+        let part = |answer: &Value, uid: &str| json!({"facetDistribution": answer["facetsByIndex"][uid]["distribution"]});
+        let indexes = self.right["facetsByIndex"].as_object();
+        let mut uids = indexes.into_iter().flatten().map(|(uid, _)| uid);
+        all.status == 200
+            && facets_within(self.right, &all.body)
+            && uids.all(|uid| facets_within(&part(self.right, uid), &part(&all.body, uid)))
+    }
+
     /// Whether hits that are shown by both are formatted alike but for the marks.
     pub fn only_marks_differ(&self) -> bool {
         let formatted = |answer: &Value, tags: &[String]| -> HashMap<String, Vec<String>> {
-            let hits = answer["hits"].as_array().into_iter().flatten();
+            let hits = listed(answer);
             let plain = |hit: &Value| {
                 let text = canonical(&hit["_formatted"]);
                 tags.iter().fold(text, |text, tag| text.replace(tag, ""))
@@ -303,7 +347,7 @@ impl<'a> Compared<'a> {
     }
 
     /// All hits of `body`, asked of the index that `search` is about.
-    fn hits(
+    pub fn hits(
         &self,
         target: &Target,
         search: &Value,
@@ -360,6 +404,22 @@ impl<'a> Compared<'a> {
         let answer = target.call(&call).ok()?;
         (answer.status == 200).then_some(answer.body)
     }
+}
+
+/// From which hit on a search shows how many.
+fn page(search: &Value) -> (usize, usize) {
+    let number = |name: &str| search[name].as_u64().map(|number| number as usize);
+    match (number("page"), number("hitsPerPage")) {
+        (None, None) => (number("offset").unwrap_or(0), number("limit").unwrap_or(20)),
+        (page, size) => {
+            let size = size.unwrap_or(20);
+            (page.unwrap_or(1).saturating_sub(1) * size, size)
+        }
+    }
+}
+
+fn listed(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer["hits"].as_array().into_iter().flatten()
 }
 
 /// A search by itself, unpaged, that shows nothing of its matches, with these members.

@@ -31,17 +31,21 @@ impl std::fmt::Debug for Known {
 /// The list in docs/exactness.md is made of this one.
 pub const KNOWN: &[Known] = &[
     Known {
-        what: "`_rankingScore`; `score` and `maxTypoCount` in the details",
+        what: "`_rankingScore`, `weightedRankingScore`; `score` and `maxTypoCount` in the details",
         why: "ratios to a maximum that depends on the words which a node knows (MEILISEARCH C.5); the order does not rest on them",
-        applies: |_, ask| any_search(ask, |s| s["q"].is_string() && (s["showRankingScore"] == true || s["showRankingScoreDetails"] == true)),
+        applies: |_, ask| {
+            let shows = |s: &Value| ask.is_federated() || s["showRankingScore"] == true || s["showRankingScoreDetails"] == true;
+            any_search(ask, |s| s["q"].is_string() && shows(s))
+        },
         ignoring: &[
             "**._rankingScore",
+            "**._federation.weightedRankingScore",
             "**._rankingScoreDetails.typo.score",
             "**._rankingScoreDetails.typo.maxTypoCount",
             "**._rankingScoreDetails.proximity.score",
         ],
         ties_from: None,
-        holds: |_| true,
+        holds: |compared| compared.only_maxima_differ(),
     },
     Known {
         what: "facets under `distinct`",
@@ -89,14 +93,10 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "how much a word with very many typos or endings finds",
         why: "the engine follows 150 words with one typo, 50 with two and 1,000 endings; each node's dictionary is smaller, so a cluster finds more (MEILISEARCH D.6)",
-        applies: |_, ask| any_search(ask, |s| s["q"].is_string()),
-        ignoring: TOTALS_AND_FACETS,
+        applies: |_, ask| ask.route == Route::Search && any_search(ask, |s| s["q"].is_string()),
+        ignoring: EVERYTHING,
         ties_from: None,
-        holds: |compared| {
-            let total = |answer: &Value| answer["totalHits"].as_u64().or_else(|| answer["estimatedTotalHits"].as_u64());
-            let more = |(a, b): (&Value, &Value)| total(a) > Some(150) && total(a) < total(b);
-            compared.pairs().any(more) && compared.pairs().all(|(a, b)| total(a) == total(b) || more((a, b)))
-        },
+        holds: |compared| compared.finds_more_of_very_many(),
     },
     Known {
         what: "which numbers of a facet are listed, with more of them than `maxValuesPerFacet`",
@@ -121,7 +121,7 @@ pub const KNOWN: &[Known] = &[
         what: "order from the `proximity` rule on, with two or more words",
         why: "the engine walks the paths of the rule on from where an earlier bucket ended, so a cost depends on that bucket (MEILISEARCH D.21)",
         applies: |_, ask| any_search(ask, has_words),
-        ignoring: &[],
+        ignoring: SCORES,
         ties_from: Some("proximity"),
         holds: |compared| compared.only_differs_in("proximity"),
     },
@@ -133,7 +133,7 @@ pub const KNOWN: &[Known] = &[
             rules.is_none_or(|rules| rules.iter().any(|rule| rule == "exactness"))
                 && any_search(ask, has_words)
         },
-        ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore"],
+        ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore", "**._federation.weightedRankingScore"],
         ties_from: Some("exactness"),
         holds: |compared| compared.only_differs_in("exactness"),
     },
@@ -149,6 +149,14 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.goes_by_some_words(),
     },
     Known {
+        what: "everything under `matchingStrategy: frequency` where two words of the query are also indexed as one",
+        why: "one node counts documents with the joined word (`dela` for `de la`) for both of its words, which moves the frequencies by which it drops words; no search asks for such a union",
+        applies: |settings, ask| ask.route == Route::Search && any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, s)),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
+    },
+    Known {
         what: "totals and facets under `rankingScoreThreshold`",
         why: "the engine takes documents below it out of its count only as far as it had to walk for the page, and each node walks for itself",
         applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number()),
@@ -158,7 +166,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "hits behind an offset under `rankingScoreThreshold`",
-        why: "one node skips buckets before the page without looking at their scores, so that one below the threshold does not end its list, as it does from the start; the cluster's pages are parts of the list from the start",
+        why: "one node passes over buckets before the page without applying the rules behind, so what those put below the threshold counts towards the offset: its page is no part of its own list from the start (milli `bucket_sort.rs`); the cluster's is",
         applies: |_, ask| {
             let behind = |s: &Value| s["offset"].as_u64() > Some(0) || s["page"].as_u64() > Some(1);
             any_search(ask, |s| s["rankingScoreThreshold"].is_number() && behind(s))
@@ -187,6 +195,8 @@ pub const KNOWN: &[Known] = &[
         },
     },
 ];
+
+const SCORES: &[&str] = &["**._rankingScore", "**._federation.weightedRankingScore"];
 
 const FACETS: &[&str] = &[
     "facetHits",

@@ -8,6 +8,9 @@ use super::check::{content, total, with, Compared, Listed, ALL};
 use super::known::goes_by_frequency;
 use crate::ask::Route;
 
+/// The engine follows so many words with two typos, and more with one.
+const FOLLOWED_MIN: u64 = 50;
+
 impl Compared<'_> {
     /// Whether the cluster finds all that has every word and nothing that has none. What else is asked for in one request must be
     /// counted alike.
@@ -28,19 +31,66 @@ impl Compared<'_> {
             })
     }
 
+    /// Whether some two neighbouring words of the query, written as one, are found on the node.
+    pub fn knows_joined_words(&self) -> bool {
+        self.ask.searches().into_iter().any(|search| {
+            let query = search["q"].as_str().unwrap_or_default();
+            let words: Vec<&str> = query.split_whitespace().collect();
+            let is_last = |at: usize| at + 2 == words.len() && !query.ends_with(' ');
+            let mut pairs = words.windows(2).enumerate();
+            pairs.any(|(at, pair)| {
+                let joined = pair.concat() + if is_last(at) { "" } else { " " };
+                let body = json!({"q": joined, "limit": 1});
+                let body = body.as_object().cloned().unwrap_or_default();
+                let answer = self.answer(self.node, search, &body);
+                answer.and_then(|answer| total(&answer)) > Some(0)
+            })
+        })
+    }
+
+    /// Whether the cluster finds all that the node does, in its order, and beside that only documents with typos, or endings, where the
+    /// node's list is so long that it may have reached the most words that it follows.
+    pub fn finds_more_of_very_many(&self) -> bool {
+        self.ask.searches().into_iter().all(|search| {
+            let members = json!({"limit": ALL, "showRankingScoreDetails": true});
+            let body = with(search, members);
+            let (Some(ours), Some(theirs)) = (
+                self.list(self.node, search, &body),
+                self.list(self.cluster, search, &body),
+            ) else {
+                return false;
+            };
+            let known: HashSet<String> = ours.hits.iter().map(content).collect();
+            let (common, more): (Vec<&Value>, Vec<&Value>) = theirs
+                .hits
+                .iter()
+                .partition(|hit| known.contains(&content(hit)));
+            let has_typos = |hit: &&Value| {
+                let typos = &hit["_rankingScoreDetails"]["typo"]["typoCount"];
+                typos.as_u64().is_none_or(|typos| typos > 0)
+            };
+            let finds_all = !ours.whole || !theirs.whole || common.len() == ours.hits.len();
+            ours.total > FOLLOWED_MIN
+                && ours.total <= theirs.total
+                && finds_all
+                && self.keeps_order(search, &common)
+                && (!ours.whole || more.iter().all(has_typos))
+        })
+    }
+
     fn has_some_words(&self, search: &Value, hits: &[&Value], count: Option<u64>) -> bool {
         let is_distinct =
             search["distinct"].is_string() || self.settings.contains_key("distinctAttribute");
-        if search["hybrid"].is_object() || self.settings.contains_key("distinctAttribute") {
-            // found by meaning; or no search shows what is left out
+        if search["hybrid"].is_object() {
+            // found by meaning
             return true;
         }
         let asked = |query: &str| {
-            let mut body = with(
+            let mut body = self.undistinct(
                 search,
                 json!({"limit": ALL, "q": query, "matchingStrategy": "all"}),
             );
-            for name in ["distinct", "rankingScoreThreshold", "sort"] {
+            for name in ["rankingScoreThreshold", "sort"] {
                 body.remove(name);
             }
             self.list(self.node, search, &body)
@@ -51,7 +101,13 @@ impl Compared<'_> {
         };
         let is_cut = is_distinct || search["rankingScoreThreshold"].is_number();
         let is_least = is_cut || count.is_none_or(|count| all_words.total <= count);
-        let Some(queries) = neighbours(query) else {
+        let parts_words = ["separatorTokens", "nonSeparatorTokens", "dictionary"]
+            .map(|name| self.settings.get(name));
+        let queries = neighbours(query).filter(|_| parts_words.iter().all(Option::is_none));
+        if !self.leaves_out_few_first(search) {
+            return false;
+        }
+        let Some(queries) = queries else {
             return is_least;
         };
         let listed: Option<Vec<Listed>> = queries.iter().map(|query| asked(query)).collect();
@@ -67,6 +123,22 @@ impl Compared<'_> {
         let is_most = !is_whole || count.is_none_or(|count| count <= most);
         let is_found = hits.iter().all(|hit| any.contains(&content(hit)));
         is_least && is_most && (is_found || !is_whole)
+    }
+
+    /// Whether the cluster lists first what lacks the fewest words, where no rule goes before that.
+    fn leaves_out_few_first(&self, search: &Value) -> bool {
+        let members = json!({"limit": ALL, "showRankingScoreDetails": true});
+        let Some(hits) = self.hits(self.cluster, search, &with(search, members)) else {
+            return false;
+        };
+        let missing = |hit: &Value| {
+            let words = &hit["_rankingScoreDetails"]["words"];
+            let first = words["order"] == 0;
+            let number = |name: &str| words[name].as_u64().filter(|_| first);
+            number("maxMatchingWords")?.checked_sub(number("matchingWords")?)
+        };
+        let missing: Option<Vec<u64>> = hits.iter().map(missing).collect();
+        missing.is_none_or(|missing| missing.is_sorted())
     }
 
     /// Whether each value is counted as often as with every word, at least, and no more often than without words.
