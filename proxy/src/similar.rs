@@ -6,8 +6,8 @@
 //!
 //! With several vectors for one document a node compares first with first, second with second and so on; a search compares
 //! with all. That is the one difference that remains. Ranking rules that sort take part in a search: behind all words they only
-//! order what is equally near, and are cut out of the details. A distinct attribute, or a rule that sorts before all words,
-//! would change what a search lists but not what is similar: there the answer is 501.
+//! order what is equally near, and are cut out of the details. A distinct attribute, which is nothing to `/similar`, is put out of
+//! force. A rule that sorts before all words would put the nearest anywhere in a search's list: there the answer is 501.
 //!
 //! A search ends at `maxTotalHits`, `/similar` does not. Nodes before 1.34 are asked in the federated form, which does not end there
 //! either; for newer ones the answer to a page that reaches further is 501 where some node has more.
@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
         let settings = &self.index.settings;
         if !self.others.is_empty() && !finds_by_meaning(settings) {
             return Err(Error::not_implemented(
-                "similar documents where the index has a distinct attribute, or a ranking rule that sorts before all words",
+                "similar documents where the index has a ranking rule that sorts before all words",
             ));
         }
         let (planned, primary_key) = self.plan(vectors)?;
@@ -272,7 +272,11 @@ impl<'a> Search<'a> {
         &self,
         vectors: Vec<Box<RawValue>>,
     ) -> Result<(Vec<PlannedSearch>, Option<String>), Error> {
-        let settings = &self.index.settings;
+        let is_distinct = self.index.settings.distinct_attribute.is_some();
+        let settings = &SearchSettings {
+            distinct_attribute: None,
+            ..SearchSettings::clone(&self.index.settings)
+        };
         let unsupported =
             |unsupported: crate::search::Unsupported| Error::not_implemented(unsupported.0);
         let mut body = SearchBody {
@@ -305,6 +309,9 @@ impl<'a> Search<'a> {
             };
             let mut planned = by_vector.plan(settings).map_err(unsupported)?;
             planned.strip(&needed);
+            if is_distinct {
+                planned.show_duplicates();
+            }
             Ok(planned)
         });
         let planned: Result<Vec<_>, Error> = planned.collect();
@@ -347,7 +354,7 @@ impl<'a> Search<'a> {
 fn finds_by_meaning(settings: &SearchSettings) -> bool {
     let mut rules = settings.ranking_rules.iter();
     let first = rules.find(|rule| *rule != "sort");
-    settings.distinct_attribute.is_none() && first.is_some_and(|rule| !rule.contains(':'))
+    first.is_some_and(|rule| !rule.contains(':'))
 }
 
 /// Where the details of a search tell of rules that sort, which `/similar` does not know.

@@ -315,10 +315,11 @@ impl Bench<'_> {
                     continue;
                 };
                 let what = format!(
-                    "FAILED {} seed {seed}, search {nth}, {}: {} in {ask}\n  one node | {}:\n  {}",
+                    "FAILED {} seed {seed}, search {nth}, {}: {} in {ask}\n  settings {}\n  one node | {}:\n  {}",
                     self.corpus.name(),
                     cluster.name,
                     found.kind,
+                    Value::Object(corpus.settings.clone()),
                     cluster.name,
                     found.lines.join("\n  ")
                 );

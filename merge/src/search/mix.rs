@@ -71,7 +71,10 @@ pub fn merge_hybrid(
     } else {
         semantic
     };
-    let found = sum(&mixture.counted).saturating_sub(mixture.duplicates);
+    // Under `distinct` the two lists can show two documents of one group.
+    let found = sum(&mixture.counted)
+        .saturating_sub(mixture.duplicates)
+        .max(mixture.hits.len() as u64);
     finish(
         counted,
         &mixture.counted,

@@ -486,6 +486,12 @@ impl PlannedSearch {
         (serialise(&body), hidden)
     }
 
+    /// Makes nodes show all documents, whatever distinct attribute the index has: one that a request names goes before it, and no
+    /// document has this one, which may be filtered by as part of the hidden field.
+    pub fn show_duplicates(&mut self) {
+        self.node_body.distinct = Some(format!("{SHARD_FIELD}.none"));
+    }
+
     /// The shards that can hold a hit, where the filter says so. With facets all shards are asked: those that a node does
     /// not know are missing from its answer, and a whole index knows them all.
     pub fn pinned_shards(&self, index: &Index) -> Option<Vec<Shard>> {

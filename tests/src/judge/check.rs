@@ -23,6 +23,9 @@ pub(super) struct Compared<'a> {
     pub cluster: &'a Target,
 }
 
+/// The rules whose word on a document depends on the documents beside it (MEILISEARCH D.21 and D.22).
+const UNSTEADY: &[&str] = &["proximity", "exactness"];
+
 /// What a search lists of all that it finds.
 pub(super) struct Listed {
     pub hits: Vec<Value>,
@@ -42,19 +45,20 @@ impl<'a> Compared<'a> {
         answers(self.left).zip(answers(self.right))
     }
 
-    /// Whether, of all documents that both find, the ranking details differ in this rule, and in no other.
-    pub fn only_differs_in(&self, rule: &str) -> bool {
-        self.details_differ_in(rule) == Some(true)
+    /// Whether, of all documents that both find, the ranking details differ in this rule, and in none but the two that can.
+    pub fn differs_in(&self, rule: &str) -> bool {
+        self.rules_that_differ()
+            .is_some_and(|rules| rules.contains(&rule))
     }
 
-    /// Whether they differ in no other rule, and in this one by its ratio alone if at all.
-    pub fn only_maxima_differ(&self) -> bool {
-        self.details_differ_in("proximity").is_some()
+    /// Whether they differ in none but those two, maxima aside.
+    pub fn scores_alone_differ(&self) -> bool {
+        self.rules_that_differ().is_some()
     }
 
-    /// Whether they differ in this rule; `None`: in others too.
-    fn details_differ_in(&self, rule: &str) -> Option<bool> {
-        let mut differs = false;
+    /// In which of `proximity` and `exactness` they differ; `None`: in others too.
+    fn rules_that_differ(&self) -> Option<Vec<&'static str>> {
+        let mut differing = Vec::new();
         for search in self.ask.searches() {
             let mut detailed = with(
                 search,
@@ -82,16 +86,17 @@ impl<'a> Compared<'a> {
                 };
                 let others = |rules: &Map<String, Value>| {
                     let mut rules = rules.clone();
-                    rules.remove(rule);
+                    rules.retain(|name, _| !UNSTEADY.contains(&name.as_str()));
                     rules
                 };
                 if others(ours) != others(theirs) {
                     return None;
                 }
-                differs = true;
+                let rules = UNSTEADY.iter().copied();
+                differing.extend(rules.filter(|rule| ours.get(*rule) != theirs.get(*rule)));
             }
         }
-        Some(differs)
+        Some(differing)
     }
 
     /// Whether the cluster counts no fewer documents than pass the threshold, and no more than there are without one; facets too.
@@ -267,6 +272,14 @@ impl<'a> Compared<'a> {
         let bounded = everything.is_some_and(|everything| counted <= everything);
         let shown: usize = parts.iter().map(|(_, hits, _)| hits.len()).sum();
         chosen && bounded && shown as u64 <= counted && self.has_each_group_once()
+    }
+
+    /// Whether the hits under each query stand in the node's order for it, and both lists are as long.
+    pub fn keeps_order_by_query(&self) -> bool {
+        let mut parts = self.parts().into_iter();
+        listed(self.left).count() == listed(self.right).count()
+            && self.scores_alone_differ()
+            && parts.all(|(search, hits, _)| self.keeps_order(search, &hits))
     }
 
     /// Whether the cluster counts no facet value more often than the node does without `distinct`.
@@ -512,6 +525,9 @@ fn rules(details: &Value) -> Map<String, Value> {
     let mut rules = details.as_object().cloned().unwrap_or_default();
     if let Some(typo) = rules.get_mut("typo") {
         *typo = typo["typoCount"].clone();
+    }
+    if let Some(exactness) = rules.get_mut("exactness").and_then(Value::as_object_mut) {
+        exactness.retain(|name, _| matches!(name.as_str(), "matchType" | "matchingWords"));
     }
     rules
 }

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Known {
 /// The list in docs/exactness.md is made of this one.
 pub const KNOWN: &[Known] = &[
     Known {
-        what: "`_rankingScore`, `weightedRankingScore`; `score` and `maxTypoCount` in the details",
+        what: "`_rankingScore`, `weightedRankingScore`; `score`, `maxTypoCount` and the `maxMatchingWords` of `exactness` in the details",
         why: "ratios to a maximum that depends on the words which a node knows (MEILISEARCH C.5); the order does not rest on them",
         applies: |_, ask| {
             let shows = |s: &Value| ask.is_federated() || s["showRankingScore"] == true || s["showRankingScoreDetails"] == true;
@@ -43,9 +43,11 @@ pub const KNOWN: &[Known] = &[
             "**._rankingScoreDetails.typo.score",
             "**._rankingScoreDetails.typo.maxTypoCount",
             "**._rankingScoreDetails.proximity.score",
+            "**._rankingScoreDetails.exactness.score",
+            "**._rankingScoreDetails.exactness.maxMatchingWords",
         ],
         ties_from: None,
-        holds: |compared| compared.only_maxima_differ(),
+        holds: |compared| compared.scores_alone_differ(),
     },
     Known {
         what: "facets under `distinct`",
@@ -93,7 +95,10 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "how much a word with very many typos or endings finds",
         why: "the engine follows 150 words with one typo, 50 with two and 1,000 endings; each node's dictionary is smaller, so a cluster finds more (MEILISEARCH D.6)",
-        applies: |_, ask| ask.route == Route::Search && any_search(ask, |s| s["q"].is_string()),
+        applies: |_, ask| {
+            let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && !ask.is_federated());
+            searches && any_search(ask, |s| s["q"].is_string())
+        },
         ignoring: EVERYTHING,
         ties_from: None,
         holds: |compared| compared.finds_more_of_very_many(),
@@ -123,7 +128,7 @@ pub const KNOWN: &[Known] = &[
         applies: |_, ask| any_search(ask, has_words),
         ignoring: SCORES,
         ties_from: Some("proximity"),
-        holds: |compared| compared.only_differs_in("proximity"),
+        holds: |compared| compared.differs_in("proximity"),
     },
     Known {
         what: "order from the `exactness` rule on, with two or more words",
@@ -135,7 +140,15 @@ pub const KNOWN: &[Known] = &[
         },
         ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore", "**._federation.weightedRankingScore"],
         ties_from: Some("exactness"),
-        holds: |compared| compared.only_differs_in("exactness"),
+        holds: |compared| compared.differs_in("exactness"),
+    },
+    Known {
+        what: "order between hits of different queries of a federated search",
+        why: "one node compares them by their scores, which rest on maxima that depend on the words which a node knows (MEILISEARCH C.5)",
+        applies: |_, ask| ask.is_federated() && ask.searches().len() > 1 && any_search(ask, |s| s["q"].is_string()),
+        ignoring: &["hits"],
+        ties_from: None,
+        holds: |compared| compared.keeps_order_by_query(),
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",

@@ -51,31 +51,44 @@ impl Compared<'_> {
     /// Whether the cluster finds all that the node does, in its order, and beside that only documents with typos, or endings, where the
     /// node's list is so long that it may have reached the most words that it follows.
     pub fn finds_more_of_very_many(&self) -> bool {
-        self.ask.searches().into_iter().all(|search| {
-            let members = json!({"limit": ALL, "showRankingScoreDetails": true});
-            let body = with(search, members);
-            let (Some(ours), Some(theirs)) = (
-                self.list(self.node, search, &body),
-                self.list(self.cluster, search, &body),
-            ) else {
-                return false;
-            };
-            let known: HashSet<String> = ours.hits.iter().map(content).collect();
-            let (common, more): (Vec<&Value>, Vec<&Value>) = theirs
-                .hits
-                .iter()
-                .partition(|hit| known.contains(&content(hit)));
-            let has_typos = |hit: &&Value| {
-                let typos = &hit["_rankingScoreDetails"]["typo"]["typoCount"];
-                typos.as_u64().is_none_or(|typos| typos > 0)
-            };
-            let finds_all = !ours.whole || !theirs.whole || common.len() == ours.hits.len();
-            ours.total > FOLLOWED_MIN
-                && ours.total <= theirs.total
-                && finds_all
-                && self.keeps_order(search, &common)
-                && (!ours.whole || more.iter().all(has_typos))
-        })
+        let parts = self.parts();
+        let mut pairs = parts.iter().zip(self.pairs());
+        let mut more = false;
+        pairs.all(|((search, hits, _), (left, right))| {
+            if total(left) == total(right) {
+                return self.keeps_order(search, hits);
+            }
+            more = true;
+            self.finds_more(search)
+        }) && more
+    }
+
+    fn finds_more(&self, search: &Value) -> bool {
+        let body = with(
+            search,
+            json!({"limit": ALL, "showRankingScoreDetails": true}),
+        );
+        let (Some(ours), Some(theirs)) = (
+            self.list(self.node, search, &body),
+            self.list(self.cluster, search, &body),
+        ) else {
+            return false;
+        };
+        let known: HashSet<String> = ours.hits.iter().map(content).collect();
+        let (common, more): (Vec<&Value>, Vec<&Value>) = theirs
+            .hits
+            .iter()
+            .partition(|hit| known.contains(&content(hit)));
+        let has_typos = |hit: &&Value| {
+            let typos = &hit["_rankingScoreDetails"]["typo"]["typoCount"];
+            typos.as_u64().is_none_or(|typos| typos > 0)
+        };
+        let finds_all = !ours.whole || !theirs.whole || common.len() == ours.hits.len();
+        ours.total > FOLLOWED_MIN
+            && ours.total <= theirs.total
+            && finds_all
+            && self.keeps_order(search, &common)
+            && (!ours.whole || more.iter().all(has_typos))
     }
 
     fn has_some_words(&self, search: &Value, hits: &[&Value], count: Option<u64>) -> bool {
