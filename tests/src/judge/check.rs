@@ -523,6 +523,8 @@ pub(super) fn content(hit: &Value) -> String {
 /// The rules of a hit's details, without the numbers that rest on maxima.
 fn rules(details: &Value) -> Map<String, Value> {
     let mut rules = details.as_object().cloned().unwrap_or_default();
+    // a node shows the place that began a document's bucket, less than a metre nearer or farther
+    rules.retain(|name, _| !name.starts_with("_geoPoint("));
     if let Some(typo) = rules.get_mut("typo") {
         *typo = typo["typoCount"].clone();
     }

@@ -48,8 +48,8 @@ impl Compared<'_> {
         })
     }
 
-    /// Whether the cluster finds all that the node does, in its order, and beside that only documents with typos, or endings, where the
-    /// node's list is so long that it may have reached the most words that it follows.
+    /// Whether the cluster finds all that the node does, without typos in its order, and beside that only documents with typos, where
+    /// the node's list is so long that it may have reached the most words that it follows. Of a document with typos it may see others.
     pub fn finds_more_of_very_many(&self) -> bool {
         let parts = self.parts();
         let mut pairs = parts.iter().zip(self.pairs());
@@ -75,7 +75,7 @@ impl Compared<'_> {
             return false;
         };
         let known: HashSet<String> = ours.hits.iter().map(content).collect();
-        let (common, more): (Vec<&Value>, Vec<&Value>) = theirs
+        let (mut common, more): (Vec<&Value>, Vec<&Value>) = theirs
             .hits
             .iter()
             .partition(|hit| known.contains(&content(hit)));
@@ -84,6 +84,7 @@ impl Compared<'_> {
             typos.as_u64().is_none_or(|typos| typos > 0)
         };
         let finds_all = !ours.whole || !theirs.whole || common.len() == ours.hits.len();
+        common.retain(|hit| !has_typos(hit));
         ours.total > FOLLOWED_MIN
             && ours.total <= theirs.total
             && finds_all
