@@ -26,6 +26,9 @@ pub(super) struct Compared<'a> {
 /// The rules whose word on a document depends on the documents beside it (MEILISEARCH D.21 and D.22).
 const UNSTEADY: &[&str] = &["proximity", "exactness"];
 
+/// How often a cluster is asked, so that most of the copies answer once.
+const COPIES_TRIED: usize = 8;
+
 /// What a search lists of all that it finds.
 pub(super) struct Listed {
     pub hits: Vec<Value>,
@@ -72,28 +75,12 @@ impl<'a> Compared<'a> {
             if detailed.get("matchingStrategy") == Some(&json!("frequency")) {
                 detailed.remove("matchingStrategy");
             }
-            let left = self.hits(self.node, search, &detailed)?;
-            let right = self.hits(self.cluster, search, &detailed)?;
-            let details = |hits: &[Value]| -> HashMap<String, Map<String, Value>> {
-                hits.iter()
-                    .map(|hit| (content(hit), rules(&hit["_rankingScoreDetails"])))
-                    .collect()
-            };
-            let (left, right) = (details(&left), details(&right));
-            for (document, ours) in &left {
-                let Some(theirs) = right.get(document).filter(|theirs| *theirs != ours) else {
-                    continue;
-                };
-                let others = |rules: &Map<String, Value>| {
-                    let mut rules = rules.clone();
-                    rules.retain(|name, _| !UNSTEADY.contains(&name.as_str()));
-                    rules
-                };
-                if others(ours) != others(theirs) {
-                    return None;
-                }
-                let rules = UNSTEADY.iter().copied();
-                differing.extend(rules.filter(|rule| ours.get(*rule) != theirs.get(*rule)));
+            let left = details(&self.hits(self.node, search, &detailed)?);
+            for other in 0..COPIES_TRIED {
+                // a search that is written in another way goes to other copies
+                detailed.insert("cropMarker".into(), json!(other.to_string()));
+                let right = details(&self.hits(self.cluster, search, &detailed)?);
+                differing.extend(differing_rules(&left, &right)?);
             }
         }
         Some(differing)
@@ -500,6 +487,36 @@ fn is_once<'h>(hits: impl Iterator<Item = &'h Value>, field: &str, most: usize) 
         }
     }
     seen.values().all(|times| *times <= most)
+}
+
+/// The rules of documents.
+type Details = HashMap<String, Map<String, Value>>;
+
+fn details(hits: &[Value]) -> Details {
+    hits.iter()
+        .map(|hit| (content(hit), rules(&hit["_rankingScoreDetails"])))
+        .collect()
+}
+
+/// In which of the unsteady rules documents differ that are in both; `None`: in others too.
+fn differing_rules(left: &Details, right: &Details) -> Option<Vec<&'static str>> {
+    let mut differing = Vec::new();
+    for (document, ours) in left {
+        let Some(theirs) = right.get(document).filter(|theirs| *theirs != ours) else {
+            continue;
+        };
+        let others = |rules: &Map<String, Value>| {
+            let mut rules = rules.clone();
+            rules.retain(|name, _| !UNSTEADY.contains(&name.as_str()));
+            rules
+        };
+        if others(ours) != others(theirs) {
+            return None;
+        }
+        let rules = UNSTEADY.iter().copied();
+        differing.extend(rules.filter(|rule| ours.get(*rule) != theirs.get(*rule)));
+    }
+    Some(differing)
 }
 
 /// A hit without what depends on the words that a node knows.
