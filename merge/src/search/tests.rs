@@ -297,3 +297,27 @@ fn what_is_no_answer_is_refused() {
         }
     );
 }
+
+/// Up to 1.15 a hybrid list can show a group twice, found by words and by meaning; its total counts both.
+#[test]
+fn a_mixed_list_has_no_more_hits_than_its_total() {
+    let hit = |id: &str, rule: &str, details: Value| json!({"id": id, "k": "same", "_rankingScore": 0.2, "_rankingScoreDetails": {rule: details}});
+    let found = |hit: Value| body(json!({"hits": [hit], "query": "q", "estimatedTotalHits": 1}));
+    let words = json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 2, "score": 0.2});
+    let keyword = [found(hit("a", "words", words))];
+    let near = json!({"order": 0, "similarity": 0.2});
+    let semantic = [found(hit("b", "vectorSort", near))];
+    let mix = Mix {
+        ratio: 0.5,
+        primary_key: "id",
+        distinct_again: false,
+    };
+    let spec = Spec {
+        distinct: Some("k"),
+        ..spec()
+    };
+    let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();
+    let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
+    assert_eq!(merged["hits"].as_array().map(Vec::len), Some(2));
+    assert_eq!(merged["estimatedTotalHits"], 2);
+}
