@@ -85,6 +85,12 @@ pub fn unknown_field(field: &str, expected: &[&str]) -> Error {
     unknown("field", field, expected)
 }
 
+/// A member that is none of ours, inside a place like `.indexes.films`.
+pub fn unknown_field_inside(field: &str, place: &str, expected: &[&str]) -> Error {
+    let hint = hint(field, expected);
+    Error::bad_request(format!("Unknown field `{field}` inside `{place}`: {hint}"))
+}
+
 /// A query parameter that is none of ours.
 pub fn unknown_parameter(name: &str, expected: &[&str]) -> Error {
     unknown("parameter", name, expected)

@@ -11,11 +11,15 @@ pub mod features;
 mod scrub;
 mod secret;
 mod size;
+mod template;
 
 pub use error::{Error, ErrorType};
 pub use scrub::without_shard_field;
 pub use secret::hide_secret;
-pub use size::binary_size;
+pub use size::{appropriate_size, binary_size, parse_size};
+pub use template::{
+    template_as_written, template_for_nodes, template_is_changed, DEFAULT_TEMPLATE,
+};
 
 /// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
 pub const SHARD_FIELD: &str = "_miroir_shard";

@@ -20,10 +20,12 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::clock::now;
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::dumps::{Dumps, Imports};
+use crate::exports::Exports;
 use crate::features;
 use crate::fleet::Fleet;
 use crate::flights::{Flight, Flights};
 use crate::identity;
+use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::movements::Movements;
@@ -132,6 +134,8 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
                 config.body_bytes_max,
             ),
         ),
+        exports: Exports::new(config.allowed_ip_networks.clone()),
+        jobs: Jobs::default(),
         webhooks,
         movements: Movements::default(),
         rules,

@@ -18,6 +18,7 @@ use miroir_router::{Ids, Index, Layout, SearchSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
+use crate::exports::Order;
 use crate::settings::{Secret, UserFaceting};
 use crate::tasks::{Status, Task, TaskUid};
 
@@ -56,6 +57,9 @@ pub(crate) struct Effect {
     /// On success: these keys of embedders are remembered. Forgotten with the task's end, however it ends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
+    /// What is to be exported, and where to. Forgotten with the task's end: a key is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<Order>,
 }
 
 /// An index gets another name.

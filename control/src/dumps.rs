@@ -1,8 +1,7 @@
 //! `POST /dumps`, `POST /snapshots`, and importing dumps.
 //!
 //! A dump is one file in Meilisearch's format, which a single Meilisearch imports as its own. It is a task as others
-//! are: it begins once every task that was accepted before it has ended, and a restart begins it again. Its point in
-//! time is one per shard: the keys of a shard are listed by one request, and the documents with these keys are then read
+//! are, carried out as the module `jobs` says. Its point in time is one per shard: the keys of a shard are listed by one request, and the documents with these keys are then read
 //! from the same copy, or from another that serves. So what was accepted before the dump is in it; a document that is
 //! written while its shard is being read is in it as it was before or after, or missing where it was deleted or is new.
 //!
@@ -17,47 +16,40 @@ mod import;
 mod pack;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use miroir_api::Error;
-use miroir_dump::{finished_task, key_line, DumpFile, IndexInfo, Metadata};
+use miroir_dump::{
+    dump_uid, finished_task, key_line, rule_line, rules_settings, DumpFile, IndexInfo, Metadata,
+    RULES_INDEX, RULES_KEY,
+};
 use miroir_import::without_masked_secrets;
 use reqwest::Method;
 use serde_json::{json, Value};
-use time::macros::format_description;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use crate::clock::{now, rfc3339};
 use crate::indexes::bare_task;
 use crate::nodes::{broadcast, NodeRequest};
 use crate::plane::Plane;
 use crate::settings::revealed;
-use crate::tasks::{summary, view, Kind, Role, Task, TaskFilter, TaskUid};
+use crate::tasks::{summary, view, Kind, Role, TaskFilter};
 use crate::types::TaskSummary;
 
-use gather::Source;
+pub(crate) use gather::{Pages, Source};
 pub(crate) use import::Imports;
+pub(crate) use pack::documents_of;
 use pack::Packer;
 
 /// What the plane keeps for dumps.
 pub(crate) struct Dumps {
     /// Where they are written.
     folder: PathBuf,
-    /// A dump was asked for.
-    wake: Notify,
     pub imports: Imports,
 }
 
 impl Dumps {
     pub(crate) fn new(folder: PathBuf, imports: Imports) -> Dumps {
-        Dumps {
-            folder,
-            wake: Notify::new(),
-            imports,
-        }
+        Dumps { folder, imports }
     }
 }
 
@@ -65,9 +57,7 @@ impl Plane {
     /// `POST /dumps`.
     pub(crate) async fn create_dump(&self) -> Result<TaskSummary, Error> {
         let task = bare_task(Kind::DumpCreation, json!({ "dumpUid": null }), now());
-        let task = self.accept(task, Vec::new(), Vec::new()).await?;
-        self.dumps.wake.notify_one();
-        Ok(summary(&task))
+        self.accept_job(task).await
     }
 
     /// `POST /snapshots`: each node makes one of itself, in its own folder. Together with the store's file they are the
@@ -79,65 +69,17 @@ impl Plane {
         let parts = self.parts(&accepted, Role::Counted);
         Ok(summary(&self.accept(task, parts, Vec::new()).await?))
     }
-
-    /// The oldest dump that was asked for and not made.
-    fn next_dump(&self) -> Option<Task> {
-        let flights = self.flights.lock();
-        let mut tasks = flights.values().map(|flight| &flight.task);
-        tasks.find(|task| waits(task)).cloned()
-    }
-
-    /// Whether a task accepted before this one has not ended.
-    fn is_behind(&self, uid: TaskUid) -> bool {
-        self.flights.lock().keys().any(|earlier| *earlier < uid)
-    }
-
-    /// Changes a running task, and has its state looked at.
-    fn change_flight(&self, uid: TaskUid, change: impl FnOnce(&mut Task)) {
-        if let Some(flight) = self.flights.lock().get_mut(&uid) {
-            change(&mut flight.task);
-        }
-        self.flights.moved.notify_one();
-    }
 }
 
-fn waits(task: &Task) -> bool {
-    task.kind == Kind::DumpCreation && task.doom.is_none() && task.details["dumpUid"].is_null()
-}
-
-/// Makes the dumps that were asked for, one after the other, for ever.
-pub(crate) async fn run(plane: Arc<Plane>) {
+/// Removes what dumps that were broken off have left.
+pub(crate) fn tidy(plane: &Plane) {
     DumpFile::tidy(&plane.dumps.folder);
-    loop {
-        let Some(task) = plane.next_dump() else {
-            plane.dumps.wake.notified().await;
-            continue;
-        };
-        while plane.is_behind(task.uid) {
-            sleep(Duration::from_millis(20)).await;
-        }
-        let started_at = now();
-        plane.change_flight(task.uid, |task| task.started_at = Some(started_at));
-        let made = make(&plane).await;
-        plane.change_flight(task.uid, |task| match made {
-            Ok(uid) => task.details["dumpUid"] = json!(uid),
-            Err(error) => {
-                tracing::error!(task = task.uid, %error, "a dump was not made");
-                task.doom = Some(error.to_value());
-            }
-        });
-    }
 }
 
-/// Makes a dump and gives its uid, which is its file's name.
-async fn make(plane: &Plane) -> Result<String, Error> {
+/// Makes a dump; its uid, which is its file's name, is what its task tells.
+pub(crate) async fn make(plane: &Plane) -> Result<Value, Error> {
     let started = OffsetDateTime::now_utc();
-    let uid = started
-        .format(format_description!(
-            "[year repr:full][month repr:numerical][day padding:zero]-[hour padding:zero][minute padding:zero][second \
-             padding:zero][subsecond digits:3]"
-        ))
-        .map_err(|error| Error::internal(error.to_string()))?;
+    let uid = dump_uid(started);
     let (major, minor, patch) = plane.lowest_version();
     let metadata = Metadata {
         db_version: format!("{major}.{minor}.{patch}"),
@@ -149,12 +91,18 @@ async fn make(plane: &Plane) -> Result<String, Error> {
     packer.keys(keys.map(key_line).collect()).await?;
     pack_tasks(plane, &mut packer).await?;
     packer.features(plane.features().await?).await?;
+    packer.webhooks(plane.webhooks.registered()).await?;
+    // Nodes before 1.50 have no network and no rules that could be asked for.
+    if let Ok(network) = plane.network().await {
+        packer.network(network).await?;
+    }
+    pack_rules(plane, &mut packer).await?;
     for source in Source::all(plane) {
         pack_index(plane, &mut packer, &source).await?;
     }
     packer.finish().await?;
     tracing::info!(dump = uid, folder = %plane.dumps.folder.display(), "dump made");
-    Ok(uid)
+    Ok(json!({ "dumpUid": uid }))
 }
 
 /// The tasks that have ended, oldest first.
@@ -175,9 +123,32 @@ async fn pack_tasks(plane: &Plane, packer: &mut Packer) -> Result<(), Error> {
         from = last.uid.saturating_add(1);
         let lines = tasks.iter().map(view);
         packer
-            .tasks(lines.filter_map(|view| finished_task(&view)).collect())
+            .lines(lines.filter_map(|view| finished_task(&view)).collect())
             .await?;
     }
+}
+
+/// Dynamic search rules, as the index that a node has of them.
+async fn pack_rules(plane: &Plane, packer: &mut Packer) -> Result<(), Error> {
+    let all = Some(json!({ "limit": u32::MAX }));
+    let Ok(Value::Object(mut page)) = plane.read_rules(None, all).await else {
+        return Ok(());
+    };
+    let rules = page.shift_remove("results").unwrap_or_default();
+    let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    packer.lines(rules.iter().map(rule_line).collect()).await?;
+    let at = rfc3339(now());
+    let info = IndexInfo {
+        uid: RULES_INDEX.to_owned(),
+        primary_key: Some(RULES_KEY.to_owned()),
+        created_at: at.clone(),
+        updated_at: at,
+    };
+    let settings = rules_settings().map_err(|error| Error::internal(error.to_string()))?;
+    packer.end_index(info, settings).await
 }
 
 /// An index with its settings and its documents, shard after shard. One that is deleted meanwhile is left out.
@@ -189,7 +160,7 @@ async fn pack_index(plane: &Plane, packer: &mut Packer, source: &Source) -> Resu
         // Those that were set before they were kept.
         without_masked_secrets(&mut settings);
         if let Some(key) = &source.primary_key {
-            source.gather(plane, key, packer).await?;
+            source.gather(plane, key, None, packer).await?;
         }
         Ok::<Value, Error>(settings)
     };

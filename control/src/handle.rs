@@ -22,7 +22,7 @@ use crate::config::{ControlConfig, StartError};
 use crate::nodes::NodeClient;
 use crate::plane::Plane;
 use crate::types::{BeginWrite, Outcome, TaskSummary, Turn};
-use crate::{dumps, finish, health, movements, poll, routes};
+use crate::{finish, health, jobs, movements, poll, routes};
 
 /// Starts the control plane on a thread of its own and waits until it is ready: the store is open, every node was
 /// checked, the first routing table is published.
@@ -101,7 +101,7 @@ fn run(
             finish::run_finisher(Arc::clone(&of_plane))
         });
         let of_plane = Arc::clone(&plane);
-        keep_running("dumps", move || dumps::run(Arc::clone(&of_plane)));
+        keep_running("jobs", move || jobs::run(Arc::clone(&of_plane)));
         let of_plane = Arc::clone(&plane);
         keep_running("movements", move || movements::run(Arc::clone(&of_plane)));
         let (of_plane, interval) = (Arc::clone(&plane), config.anti_entropy_interval);

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout, Instant};
 
 use crate::bootstrap;
+use crate::chats;
 use crate::features;
 use crate::network;
 use crate::nodes::NodeClient;
@@ -131,6 +132,7 @@ impl Watch {
         features::restore(&self.plane.store, &self.client).await?;
         network::restore(&self.plane.nodes(), &self.client).await?;
         rules::restore(&self.plane.nodes(), &self.client).await?;
+        chats::restore(&self.plane.nodes(), &self.client).await?;
         self.plane.recognise(&self.client).await
     }
 }

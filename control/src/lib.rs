@@ -17,16 +17,19 @@
 //! | `keys` | API keys, and the keyring that the cores check them with |
 //! | `fleet`, `layouts` | the nodes there are, and where each index lies |
 //! | `nodes`, `health`, `identity` | talking to nodes; whether they are there, and whether they are still who they were |
-//! | `dumps` | dumps of the cluster, and from dumps into it |
+//! | `dumps`, `exports` | dumps of the cluster, and from dumps into it; the cluster into another Meilisearch |
+//! | `jobs` | when tasks are carried out that are no node's |
 //! | `routes` | the slow routes as an axum router |
 //! | `metrics` | what the plane shows on the page of metrics |
 #![forbid(unsafe_code)]
 
 mod bootstrap;
 mod catalogue;
+mod chats;
 mod clock;
 mod config;
 mod dumps;
+mod exports;
 mod features;
 mod fields;
 mod finish;
@@ -36,6 +39,7 @@ mod handle;
 mod health;
 mod identity;
 mod indexes;
+mod jobs;
 mod keys;
 mod lane;
 mod layouts;

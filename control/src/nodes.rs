@@ -383,12 +383,13 @@ pub(crate) async fn tell_all(
     require_all(nodes, what).await?;
     let (first, rest) = nodes.split_first().ok_or_else(no_node)?;
     let reply = first.send(request).await.map_err(|_| no_node())?;
-    if reply.status != 200 {
+    let taken = |reply: &Reply| (200..300).contains(&reply.status);
+    if !taken(&reply) {
         return Err(reply.error());
     }
     let others = join_all(rest.iter().map(|client| client.send(request))).await;
     for (client, other) in rest.iter().zip(others) {
-        if other.as_ref().map(|reply| reply.status).ok() != Some(200) {
+        if !other.as_ref().is_ok_and(taken) {
             let why = format!("node `{}` did not take it", client.id());
             return Err(no_quorum(what, &why, "Others did. Send it again."));
         }

@@ -10,8 +10,10 @@ use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
 use crate::dumps::Dumps;
+use crate::exports::Exports;
 use crate::fleet::Fleet;
 use crate::flights::Flights;
+use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::lane::Lanes;
 use crate::movements::Movements;
@@ -42,6 +44,8 @@ pub(crate) struct Plane {
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
     pub dumps: Dumps,
+    pub exports: Exports,
+    pub jobs: Jobs,
     pub webhooks: Hooks,
     pub movements: Movements,
     pub rules: Rules,

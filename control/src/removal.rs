@@ -1,7 +1,7 @@
 //! `POST /tasks/cancel` and `DELETE /tasks`: both are tasks themselves.
 //!
 //! Cancelling asks the nodes to cancel what they have not begun, and waits until every task that it asked for has ended
-//! one way or the other. Only writes of documents are cancelled: a change of settings or of an index that reached some
+//! one way or the other. Only writes of documents, snapshots, dumps and exports are cancelled: a change of settings or of an index that reached some
 //! nodes and not others would leave them at odds, so such tasks count as begun from the moment they are accepted.
 //!
 //! Deleting forgets finished tasks here; the nodes' own tasks are nobody's business. As on one node, which ends the batch
@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::catalogue::Effect;
 use crate::clock::now;
 use crate::indexes::bare_task;
+use crate::jobs::waits;
 use crate::nodes::NodeRequest;
 use crate::plane::Plane;
 use crate::tasks::{summary, Kind, Part, Role, Task, TaskFilter, TaskUid};
@@ -65,9 +66,11 @@ impl Plane {
         let flights = self.flights.lock();
         let may = |uid: &&TaskUid| {
             flights.get(uid).is_some_and(|flight| {
+                let kind = flight.task.kind;
+                let on_nodes = kind.writes_documents() || kind == Kind::SnapshotCreation;
+                let running = |part: &Part| !part.status.is_finished();
                 !flight.ended
-                    && flight.task.kind.writes_documents()
-                    && flight.parts.iter().any(|part| !part.status.is_finished())
+                    && (waits(&flight.task) || on_nodes && flight.parts.iter().any(running))
             })
         };
         matched.iter().filter(may).copied().collect()

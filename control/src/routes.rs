@@ -1,15 +1,14 @@
 //! The slow routes, as one axum router. Searches and document reads and writes never come here: the cores serve them.
 //!
 //! An unknown path is a 404 without a body, as on a node (SDKs rely on it), a wrong method a 405 without one. What
-//! Meilisearch has and we do not have yet answers 501 and says so.
 
 mod admin;
 pub(crate) mod body;
+mod chats;
 mod dumps;
 mod features;
 mod indexes;
 mod keys;
-mod later;
 mod settings;
 mod tasks;
 mod webhooks;
@@ -49,7 +48,7 @@ pub(crate) fn router(plane: Arc<Plane>) -> Router {
         .merge(admin::router(&plane))
         .merge(webhooks::router())
         .merge(features::router())
-        .merge(later::router())
+        .merge(chats::router())
         .merge(dumps::router())
         // The cores serve these; what reaches us has a method that they do not know.
         .route("/multi-search", any(wrong_method))

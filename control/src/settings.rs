@@ -5,6 +5,7 @@
 //! rewriting undone.
 
 mod change;
+mod embedders;
 mod rewrite;
 mod secrets;
 mod subs;
@@ -65,6 +66,7 @@ pub(crate) fn for_client(mut settings: Value, faceting: &UserFaceting) -> Value 
     if let Some(max) = settings.pointer_mut("/faceting/maxValuesPerFacet") {
         *max = json!(faceting.user_max());
     }
+    embedders::for_client(&mut settings["embedders"]);
     settings
 }
 

@@ -80,10 +80,11 @@ pub(crate) enum Kind {
     SnapshotCreation,
     DsrUpdate,
     DsrClear,
+    Export,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 15] = [
+    pub(crate) const ALL: [Kind; 16] = [
         Kind::DocumentAdditionOrUpdate,
         Kind::DocumentDeletion,
         Kind::SettingsUpdate,
@@ -99,6 +100,7 @@ impl Kind {
         Kind::SnapshotCreation,
         Kind::DsrUpdate,
         Kind::DsrClear,
+        Kind::Export,
     ];
 
     /// Whether it is a write of documents.
@@ -107,6 +109,11 @@ impl Kind {
             self,
             Kind::DocumentAdditionOrUpdate | Kind::DocumentDeletion | Kind::DocumentEdition
         )
+    }
+
+    /// Whether it is carried out here and not by nodes.
+    pub(crate) fn is_job(self) -> bool {
+        matches!(self, Kind::DumpCreation | Kind::Export)
     }
 
     /// Whether it changes dynamic search rules.
@@ -131,6 +138,7 @@ impl Kind {
             Kind::SnapshotCreation => "snapshotCreation",
             Kind::DsrUpdate => "dsrUpdate",
             Kind::DsrClear => "dsrClear",
+            Kind::Export => "export",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Webhooks of the cluster: kept in the store, told of our tasks (never of the nodes' own) once their ends are stored.
 
 use miroir_api::Error;
-use miroir_webhooks::{Change, Webhooks};
+use miroir_webhooks::{Change, Registered, Webhooks};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -25,6 +25,11 @@ impl Hooks {
             hooks: Webhooks::new(config.task_webhook.clone(), registered, allowed),
             changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Those that clients have made, with their secrets.
+    pub(crate) fn registered(&self) -> Registered {
+        self.hooks.registered()
     }
 
     /// Tells of tasks that have ended. Returns at once.

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::write::{IndexInfo, Metadata, Writer};
 
@@ -103,8 +103,16 @@ impl DumpFile {
     ///
     /// # Errors
     /// The disk is full.
-    pub fn webhooks(&mut self, webhooks: &Map<String, Value>) -> io::Result<()> {
+    pub fn webhooks(&mut self, webhooks: &impl Serialize) -> io::Result<()> {
         self.writer()?.webhooks(webhooks)
+    }
+
+    /// See [`Writer::network`].
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn network(&mut self, network: &Value) -> io::Result<()> {
+        self.writer()?.network(network)
     }
 
     /// Puts the dump in its place.

@@ -16,14 +16,16 @@ mod keys;
 mod lines;
 mod member;
 mod read;
+mod rules;
 mod tasks;
 mod write;
 
 pub use file::DumpFile;
 pub use keys::{key_line, key_view};
 pub use read::{Dump, Index};
+pub use rules::{rule_change, rule_line, rules_settings, RULES_INDEX, RULES_KEY};
 pub use tasks::{finished_task, Waiting};
-pub use write::{IndexInfo, Metadata, Writer};
+pub use write::{dump_uid, IndexInfo, Metadata, Writer};
 
 /// What a dump may ask of whoever reads it. All sizes are bytes after decompression.
 #[derive(Clone, Copy, Debug)]

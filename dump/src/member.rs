@@ -1,5 +1,7 @@
 //! What a member of the archive is, by its name.
 
+use crate::rules::RULES_INDEX;
+
 /// The members that matter; everything else is passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Member {
@@ -10,9 +12,14 @@ pub(crate) enum Member {
     UpdateFile(u32),
     Features,
     Network,
+    /// Dynamic search rules.
+    Rules,
     Webhooks,
     Chat,
-    Index { folder: String, file: IndexFile },
+    Index {
+        folder: String,
+        file: IndexFile,
+    },
     Other,
 }
 
@@ -52,6 +59,8 @@ pub(crate) fn classify(name: &[u8]) -> Result<Member, String> {
         ["webhooks.json"] => Member::Webhooks,
         // macOS puts files of its own beside each, which begin so.
         ["chat-completions-settings", file] if !file.starts_with("._") => Member::Chat,
+        ["indexes", RULES_INDEX, "documents.jsonl"] => Member::Rules,
+        ["indexes", RULES_INDEX, _] => Member::Other,
         ["indexes", folder, file] => match index_file(file) {
             Some(file) => Member::Index {
                 folder: folder.to_owned(),
@@ -87,6 +96,8 @@ mod tests {
         );
         assert_eq!(of("tasks/update_files/x.jsonl"), Ok(Member::Other));
         assert_eq!(of("indexes/._films"), Ok(Member::Other));
+        assert_eq!(of("indexes/.meili_dsr/documents.jsonl"), Ok(Member::Rules));
+        assert_eq!(of("indexes/.meili_dsr/settings.json"), Ok(Member::Other));
         assert_eq!(of("indexes/films/._settings.json"), Ok(Member::Other));
         assert_eq!(
             of("./indexes/films/documents.jsonl"),

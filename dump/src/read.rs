@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::archive::{too_large, walk};
 use crate::lines::Lines;
 use crate::member::{IndexFile, Member};
+use crate::rules::RULES_INDEX;
 use crate::tasks::{TaskLine, Waiting};
 use crate::{Limits, ReadError};
 
@@ -37,8 +38,10 @@ pub struct Dump {
     pub tasks_finished: u64,
     /// Workspaces of chat completions.
     pub chats: usize,
-    /// Whether other Meilisearchs were named as a network.
-    pub has_network: bool,
+    /// The network that the instance was one of, as `GET /network` shows it.
+    pub network: Map<String, Value>,
+    /// Dynamic search rules, as their documents.
+    pub rules: Vec<Map<String, Value>>,
     /// Position in `indexes` by the folder in the archive.
     folders: BTreeMap<String, usize>,
 }
@@ -204,13 +207,9 @@ impl Survey {
             }
             Member::Keys => {
                 self.keys = true;
-                let mut lines = Lines::new(reader, "keys.jsonl", self.limits.line_bytes_max);
-                while let Some(line) = lines.next()? {
-                    self.left = keep(self.left, line.len(), &self.limits)?;
-                    let key = serde_json::from_slice(line).map_err(|error| lines.wrong(error))?;
-                    self.found.keys.push(key);
-                }
+                self.found.keys = self.lines("keys.jsonl", reader)?;
             }
+            Member::Rules => self.found.rules = self.lines(&documents_name(RULES_INDEX), reader)?,
             Member::Tasks => self.tasks(reader)?,
             Member::UpdateFile(task) => {
                 check_documents(
@@ -222,7 +221,7 @@ impl Survey {
             Member::Features => {
                 self.found.features = self.json("experimental-features.json", reader)?;
             }
-            Member::Network => self.found.has_network = true,
+            Member::Network => self.found.network = self.json("network.json", reader)?,
             Member::Webhooks => {
                 let file: WebhooksFile = self.json("webhooks.json", reader)?;
                 self.found.webhooks = file.webhooks;
@@ -285,6 +284,21 @@ impl Survey {
 
     fn parts_of(&mut self, folder: &str) -> &mut Parts {
         self.parts.entry(folder.to_owned()).or_default()
+    }
+
+    /// A small member with an object a line, whole.
+    fn lines(
+        &mut self,
+        member: &str,
+        reader: &mut dyn BufRead,
+    ) -> Result<Vec<Map<String, Value>>, ReadError> {
+        let mut found = Vec::new();
+        let mut lines = Lines::new(reader, member, self.limits.line_bytes_max);
+        while let Some(line) = lines.next()? {
+            self.left = keep(self.left, line.len(), &self.limits)?;
+            found.push(serde_json::from_slice(line).map_err(|error| lines.wrong(error))?);
+        }
+        Ok(found)
     }
 
     /// A small member, whole.

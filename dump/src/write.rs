@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use flate2::write::GzEncoder;
 use flate2::Compression;
 use serde::Serialize;
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 use tar::{Builder, EntryType, Header};
+use time::OffsetDateTime;
 
 /// What a dump says of itself.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +20,21 @@ pub struct Metadata {
     pub db_version: String,
     /// RFC 3339.
     pub dump_date: String,
+}
+
+/// The name of a dump begun at this moment (UTC), which is its uid: `20261121-215800123`.
+pub fn dump_uid(begun: OffsetDateTime) -> String {
+    let (date, time) = (begun.date(), begun.time());
+    format!(
+        "{:04}{:02}{:02}-{:02}{:02}{:02}{:03}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
 }
 
 /// What a dump says of an index.
@@ -97,8 +113,16 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// The output cannot be written to.
-    pub fn webhooks(&mut self, webhooks: &Map<String, Value>) -> io::Result<()> {
+    pub fn webhooks(&mut self, webhooks: &impl Serialize) -> io::Result<()> {
         self.json("webhooks.json", &json!({ "webhooks": webhooks }))
+    }
+
+    /// The network that the instance is one of.
+    ///
+    /// # Errors
+    /// The output cannot be written to.
+    pub fn network(&mut self, network: &Value) -> io::Result<()> {
+        self.json("network.json", network)
     }
 
     /// An index: its settings, and its documents, one a line: `documents` has `bytes` bytes.

@@ -10,9 +10,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use miroir_dump::{key_view, Dump, Limits, ReadError, Waiting};
+use miroir_dump::{key_view, rule_change, Dump, Limits, ReadError, Waiting};
 use reqwest::Method;
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -38,19 +38,15 @@ pub async fn import_dump(
     let source = path.to_owned();
     let dump = reading(move || Dump::survey(File::open(source)?, &Limits::default())).await?;
     progress.total(dump.documents_total());
-    for (what, count) in [
-        ("workspaces of chat completions", dump.chats),
-        ("a network of Meilisearches", usize::from(dump.has_network)),
-    ] {
-        if count > 0 {
-            progress.note(format!("the dump has {what}, which are not taken over"));
-        }
+    if dump.chats > 0 {
+        progress.note("the dump has workspaces of chat completions, which are not taken over");
     }
 
     progress.stage(Stage::Keys, None);
     put_features(server, &dump.features, progress).await;
     replace_keys(server, &dump, progress).await?;
     put_webhooks(server, &dump, progress).await;
+    put_network(server, &dump, progress).await;
     for index in &dump.indexes {
         progress.stage(Stage::Settings, Some(&index.uid));
         let key = index.primary_key.as_deref();
@@ -75,6 +71,7 @@ pub async fn import_dump(
             here,
         });
     }
+    put_rules(server, &dump, progress).await;
     run_waiting(path, &dump, server, progress).await?;
     progress.stage(Stage::Done, None);
     Ok(imported)
@@ -145,6 +142,49 @@ async fn put_webhooks(server: &Server, dump: &Dump, progress: &Progress) {
                 "the webhook {url} was not taken over: {}",
                 trouble.why
             ));
+        }
+    }
+}
+
+/// The server becomes the instance of the network that the dump's maker was.
+async fn put_network(server: &Server, dump: &Dump, progress: &Progress) {
+    let mut network = dump.network.clone();
+    network.retain(|name, value| {
+        let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+        matches!(name.as_str(), "self" | "remotes") && !empty
+    });
+    let remotes = network.get_mut("remotes").and_then(Value::as_object_mut);
+    for remote in remotes.into_iter().flat_map(Map::values_mut) {
+        if let Some(members) = remote.as_object_mut() {
+            // What the maker had seen of it.
+            members.shift_remove("status");
+        }
+    }
+    if network.is_empty() {
+        return;
+    }
+    let body = Body::Json(Value::Object(network));
+    let told = server.call("setting the network", Method::PATCH, "/network", body);
+    if let Err(trouble) = told.await {
+        let why = trouble.why;
+        progress.note(format!("the dump's network was not taken over: {why}"));
+    }
+}
+
+async fn put_rules(server: &Server, dump: &Dump, progress: &Progress) {
+    const DOING: &str = "making a dynamic search rule";
+    for (uid, rule) in dump.rules.iter().filter_map(rule_change) {
+        let path = format!("/dynamic-search-rules/{uid}");
+        let made = match server
+            .task(DOING, Method::PATCH, &path, Body::Json(rule))
+            .await
+        {
+            Ok(task) => server.wait(DOING, task).await.map(drop),
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = made {
+            let why = trouble.why;
+            progress.note(format!("the search rule `{uid}` was not taken over: {why}"));
         }
     }
 }

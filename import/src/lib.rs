@@ -11,6 +11,7 @@ mod dump;
 mod load;
 mod progress;
 mod server;
+mod start;
 mod watch;
 
 pub use copy::{copy, Copied, State};
@@ -18,6 +19,7 @@ pub use dump::import_dump;
 pub use load::without_masked_secrets;
 pub use progress::{Imported, Progress, Report, Stage};
 pub use server::{Server, Trouble};
+pub use start::AtStart;
 pub use watch::watch;
 
 /// How much is under way at a time.

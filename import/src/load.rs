@@ -155,8 +155,7 @@ pub(crate) async fn put_features(
     progress: &Progress,
 ) {
     for (name, value) in features {
-        // A cluster has the network of its own nodes.
-        if name == "network" || value != &Value::Bool(true) {
+        if value != &Value::Bool(true) {
             continue;
         }
         let body = Body::Json(json!({ name: true }));

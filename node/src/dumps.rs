@@ -2,16 +2,15 @@
 //! and such a file into a node without indexes.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use milli_core::Index;
 use miroir_api::Error;
-use miroir_dump::{finished_task, DumpFile, IndexInfo, Metadata};
-use miroir_import::{import_dump, watch, Options, Progress, Server, Trouble};
+use miroir_dump::{dump_uid, finished_task, DumpFile, IndexInfo, Metadata};
+use miroir_import::{AtStart, Options, Server, Trouble};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 use time::OffsetDateTime;
 
 use crate::documents;
@@ -37,12 +36,7 @@ pub fn make(
     queue: &Queue,
 ) -> Result<String, Error> {
     let started = OffsetDateTime::now_utc();
-    let uid = started
-        .format(format_description!(
-            "[year repr:full][month repr:numerical][day padding:zero]-[hour padding:zero][minute padding:zero][second \
-             padding:zero][subsecond digits:3]"
-        ))
-        .map_err(|error| Error::internal(error.to_string()))?;
+    let uid = dump_uid(started);
     let metadata = Metadata {
         db_version: "1.15.1".to_owned(),
         dump_date: rfc3339(started),
@@ -115,50 +109,26 @@ fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// What Meilisearch's flags of the same names say.
-pub struct Import {
-    pub path: PathBuf,
-    pub ignore_missing: bool,
-    pub ignore_existing: bool,
-}
-
-impl Import {
-    /// Imports the dump before anybody else is let in: the importer speaks HTTP to an address that only it knows.
-    pub async fn run(&self, app: Arc<App>, master_key: Option<String>) -> Result<(), Trouble> {
-        if self.ignore_missing && !self.path.is_file() {
-            tracing::warn!(path = %self.path.display(), "the dump is not there; starting without it");
-            return Ok(());
-        }
-        let doing = "listening for the import";
-        let trouble = |error: std::io::Error| Trouble::new(doing, error.to_string());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(trouble)?;
-        listener.set_nonblocking(true).map_err(trouble)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(trouble)?;
-        let address = listener.local_addr().map_err(trouble)?;
-        let options = Options::within(app.body_bytes_max);
-        let serving = axum::serve(listener, http::router(app));
-        let serving = tokio::spawn(async move { serving.await });
-        let server = Server::new(&format!("http://{address}"), master_key)?;
-        let progress = Progress::default();
-        let work = import_dump(&self.path, &server, options, &progress);
-        let imported = watch(work, &progress, |report| {
-            tracing::info!(
-                documents = report.documents,
-                of = report.documents_total,
-                "importing: {report}"
-            );
-        });
-        let imported = imported.await;
-        serving.abort();
-        for note in progress.report().notes {
-            tracing::warn!("{note}");
-        }
-        match imported {
-            Err(trouble) if trouble.is_not_empty() && self.ignore_existing => {
-                tracing::warn!("there are indexes already; starting without importing the dump");
-                Ok(())
-            }
-            imported => imported.map(drop),
-        }
+/// Imports a dump before anybody else is let in: the importer speaks HTTP to an address that only it knows.
+pub async fn import(
+    dump: &AtStart,
+    app: Arc<App>,
+    master_key: Option<String>,
+) -> Result<(), Trouble> {
+    if !dump.is_wanted()? {
+        return Ok(());
     }
+    let doing = "listening for the import";
+    let trouble = |error: std::io::Error| Trouble::new(doing, error.to_string());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(trouble)?;
+    listener.set_nonblocking(true).map_err(trouble)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(trouble)?;
+    let address = listener.local_addr().map_err(trouble)?;
+    let options = Options::within(app.body_bytes_max);
+    let serving = axum::serve(listener, http::router(app));
+    let serving = tokio::spawn(async move { serving.await });
+    let server = Server::new(&format!("http://{address}"), master_key)?;
+    let imported = dump.run(&server, options).await;
+    serving.abort();
+    imported
 }

@@ -41,13 +41,13 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{signal, SignalKind};
 
-use dumps::Import;
 use engine::Engine;
 use features::Features;
 use files::Files;
 use http::App;
 use indexes::Indexes;
 use keys::Keys;
+use miroir_import::AtStart;
 use queue::Queue;
 use scheduler::Scheduler;
 use webhooks::Hooks;
@@ -122,12 +122,16 @@ pub fn run(options: Options) -> Result<(), RunError> {
         dump_folder: options.dump_dir.clone(),
     });
     if let Some(path) = options.import_dump {
-        let import = Import {
+        let import = AtStart {
             path,
             ignore_missing: options.ignore_missing_dump,
             ignore_existing: options.ignore_dump_if_db_exists,
         };
-        let imported = runtime.block_on(import.run(app.clone(), options.master_key.clone()));
+        let imported = runtime.block_on(dumps::import(
+            &import,
+            app.clone(),
+            options.master_key.clone(),
+        ));
         if let Err(trouble) = imported {
             scheduler.stop();
             return Err(RunError::Import(trouble.with_advice()));

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use argh::FromArgs;
 
 use crate::config::{Config, LogFormat};
-use crate::import::ImportDump;
 use crate::serve;
+use miroir_import::AtStart;
 
 /// Miroir: RAID for Meilisearch. One address in front of a fleet of small, unmodified Meilisearch nodes.
 #[derive(FromArgs)]
@@ -98,7 +98,7 @@ fn serve_command(arguments: &ServeArguments) -> Result<(), String> {
         return Ok(());
     }
     start_logging("info", config.log_format);
-    let import = arguments.import_dump.clone().map(|path| ImportDump {
+    let import = arguments.import_dump.clone().map(|path| AtStart {
         path,
         ignore_missing: arguments.ignore_missing_dump,
         ignore_existing: arguments.ignore_dump_if_db_exists,

@@ -7,17 +7,15 @@ use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{merge_facet_search, FacetSearch};
 use miroir_net::{Request, Response};
-use miroir_router::RoutingTable;
+use miroir_router::{rewrite_filter, RoutingTable};
 use serde_json::{Map, Value};
 
 use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    bodies, check_filter, degraded, merge_error, merge_order, reserved_field, respond,
-    rewrite_filter, with_shards,
+    bodies, check_filter, degraded, merge_error, merge_order, reserved_field, respond, with_shards,
 };
-use crate::stages::Stages;
 
 /// One copy of each shard is asked; counts are summed.
 pub async fn handle(
@@ -27,7 +25,6 @@ pub async fn handle(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
-    let stages = Stages::begin();
     let body: Option<Map<String, Value>> = json_object(request);
     let understood = body.filter(|_| is_index_uid(uid)).and_then(Asked::of);
     let Some(mut asked) = understood else {
@@ -67,7 +64,6 @@ pub async fn handle(
         query: asked.query.as_deref(),
         order: merge_order(index.settings.facet_order(&asked.name)),
         max_values: index.settings.max_values_per_facet,
-        processing_time_ms: stages.elapsed_ms(),
     };
     let merged = merge_facet_search(&answers, &spec).map_err(merge_error)?;
     Ok(respond(merged, degraded))

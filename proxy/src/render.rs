@@ -3,7 +3,8 @@
 //! A node renders. It needs the document where the request names one, so then a node that holds it is asked; any other
 //! request any node can answer.
 
-use miroir_api::Error;
+use bytes::Bytes;
+use miroir_api::{template_as_written, template_for_nodes, template_is_changed, Error};
 use miroir_auth::Access;
 use miroir_net::{Request, Response};
 use miroir_router::{shard_of, Index, RoutingTable};
@@ -28,10 +29,12 @@ pub async fn handle(
     let body = body.unwrap_or_default();
     let mut named = NAMES.iter().filter_map(|at| body.pointer(at)?.as_str());
     named.try_for_each(|uid| access.check_named(uid))?;
-    let answer = match document(table, &body) {
-        Some((index, id)) => ask_owner(app, table, request, index, id).await?,
+    let owned = document(table, &body);
+    let request = without_ours(request, body.clone());
+    let answer = match owned {
+        Some((index, id)) => ask_owner(app, table, &request, index, id).await?,
         None => {
-            let reply = app.ask_any(table, request, Shown::Whole).await?;
+            let reply = app.ask_any(table, &request, Shown::Whole).await?;
             match reply.refusal() {
                 _ if reply.status == 404 && reply.body.is_empty() => return Ok(None),
                 Some(refusal) => return Err(refusal),
@@ -39,7 +42,35 @@ pub async fn handle(
             }
         }
     };
-    Ok(Some(Response::segments(200, vec![answer])))
+    Ok(Some(Response::segments(
+        200,
+        vec![in_clients_words(answer)],
+    )))
+}
+
+/// The request with a template that does not show the shard field.
+fn without_ours(request: &Request, mut body: Value) -> Request {
+    let mut request = request.clone();
+    if let Some(Value::String(template)) = body.pointer_mut("/template/inline") {
+        *template = template_for_nodes(template);
+        request.body = body.to_string().into();
+    }
+    request
+}
+
+/// The answer repeats the template.
+fn in_clients_words(answer: Bytes) -> Bytes {
+    let mut shown: Value = match serde_json::from_slice(&answer) {
+        Ok(shown) => shown,
+        Err(_) => return answer,
+    };
+    match shown.get_mut("template") {
+        Some(Value::String(template)) if template_is_changed(template) => {
+            *template = template_as_written(template);
+            shown.to_string().into()
+        }
+        _ => answer,
+    }
 }
 
 /// The document that the request names, if its index exists; what else may be wrong with it nodes judge.
@@ -58,7 +89,7 @@ async fn ask_owner(
     request: &Request,
     index: &Index,
     id: &str,
-) -> Result<bytes::Bytes, Error> {
+) -> Result<Bytes, Error> {
     let shard = shard_of(id.as_bytes(), index.layout.shards);
     let wanted = Wanted {
         index,

@@ -32,8 +32,8 @@ pub use query_string::{
 };
 pub use raw::Object;
 pub use request::{
-    check_filter, is_displayed, not_null, paging, rewrite_filter, with_shards, Needed, Part,
-    PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
+    check_filter, is_displayed, not_null, paging, with_shards, Needed, Part, PlannedSearch,
+    SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 pub static SEARCHES: Counter = Counter::new(

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
+use miroir_import::{AtStart, Trouble};
 use miroir_net::client::{PoolConfig, Pools};
 use miroir_net::{bind, Limits};
 use miroir_rt::{Core, Cores, CoresConfig};
 
 use crate::config::Config;
 use crate::core::{App, Shared};
-use crate::import::{self, ImportDump};
+use crate::import;
 
 /// How long requests in flight may take to end at a shutdown; a write may be waiting for a slow node.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ pub struct Serving {
 }
 
 /// Runs until SIGINT or SIGTERM; a dump is imported before clients are let in.
-pub fn run(config: Config, import: Option<ImportDump>) -> Result<(), ServeError> {
+pub fn run(config: Config, import: Option<AtStart>) -> Result<(), ServeError> {
     let listen = config.listen;
     warn_of_short_key(&config);
     let serving = start(config, import)?;
@@ -68,10 +69,15 @@ fn warn_of_short_key(config: &Config) {
     }
 }
 
+fn wanted(import: &AtStart) -> Result<bool, ServeError> {
+    let missing = |trouble: Trouble| ServeError::Import(trouble.to_string());
+    import.is_wanted().map_err(missing)
+}
+
 /// Starts both planes; returns when clients can be served.
-pub fn start(config: Config, import: Option<ImportDump>) -> Result<Serving, ServeError> {
+pub fn start(config: Config, import: Option<AtStart>) -> Result<Serving, ServeError> {
     let import = match import {
-        Some(import) if import.is_wanted()? => Some(import),
+        Some(import) if wanted(&import)? => Some(import),
         _ => None,
     };
     // Taken first and kept by no one else: a port in use must be known before nodes are asked and a store is opened.
@@ -85,7 +91,7 @@ pub fn start(config: Config, import: Option<ImportDump>) -> Result<Serving, Serv
     if let Some(import) = import {
         let listen = import::private_address().map_err(ServeError::Signals)?;
         let cores = start_cores(&shared, 1, listen)?;
-        let imported = import.run(&shared.config, listen);
+        let imported = import::run(&import, &shared.config, listen);
         cores.shutdown(import::DRAIN);
         if let Err(error) = imported {
             running.stop();

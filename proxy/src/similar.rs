@@ -18,7 +18,8 @@ use miroir_auth::Access;
 use miroir_merge::{count_found, id_text, merge_similar, Paging, Similar, Spec};
 use miroir_net::{Request, Response};
 use miroir_router::{
-    shard_of, told_of_filter, Index, ReadTarget, RoutingTable, SearchSettings, Shard,
+    rewrite_filter, shard_of, told_of_filter, Index, ReadTarget, RoutingTable, SearchSettings,
+    Shard,
 };
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,8 @@ use crate::core::{json_object, visible_index, App};
 use crate::scatter::{Ask, Leg, Wanted};
 use crate::search::{
     bodies, check_filter, degraded, filter_parameter, list_parameter, merge_error, not_null,
-    respond, rewrite_filter, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody,
-    DEFAULT_LIMIT, INDEX_HITS_MAX_SINCE,
+    respond, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody, DEFAULT_LIMIT,
+    INDEX_HITS_MAX_SINCE,
 };
 use crate::stages::{understands, Stages};
 

@@ -13,6 +13,10 @@ mod told;
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
+use crate::code::shard_filter;
+use crate::Shard;
 use grammar::{is_word, parse, Condition, Meaning, Operator};
 
 pub use pinned::{Ids, Reach};
@@ -34,6 +38,32 @@ pub fn rewrite_not_equal(filter: &str) -> Cow<'_, str> {
     }
     rewritten.push_str(&filter[copied..]);
     Cow::Owned(rewritten)
+}
+
+/// Joins a filter and shards with AND, as a node's array form does.
+pub fn and_shards(filter: Option<Value>, shards: &[Shard]) -> Value {
+    let shards = Value::String(shard_filter(shards));
+    match filter {
+        None | Some(Value::Null) => shards,
+        Some(Value::Array(mut all)) => {
+            all.push(shards);
+            Value::Array(all)
+        }
+        Some(one) => Value::Array(vec![one, shards]),
+    }
+}
+
+/// `a != b` means nothing on a node that never saw `a`; `NOT a = b` is right on every node (MEILISEARCH B.1).
+pub fn rewrite_filter(filter: &mut Value) {
+    match filter {
+        Value::String(text) => {
+            if let Cow::Owned(rewritten) = rewrite_not_equal(text) {
+                *text = rewritten;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(rewrite_filter),
+        _ => {}
+    }
 }
 
 /// Letters of the longest text that is put before a comparison.

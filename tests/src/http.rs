@@ -111,7 +111,8 @@ impl Target {
         let answer = self.send_json(method, path, body)?;
         let uid = answer.body.get("taskUid").and_then(Value::as_u64);
         match uid {
-            Some(uid) if answer.status == 202 => self.wait_task(uid),
+            // Exports, and what cancels or deletes tasks, are answered 200.
+            Some(uid) if matches!(answer.status, 200 | 202) => self.wait_task(uid),
             _ => Err(format!(
                 "{method} {path} on {}: {} {}",
                 self.name, answer.status, answer.body

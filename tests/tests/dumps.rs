@@ -1,4 +1,4 @@
-//! Moving in and back: dumps of a cluster into one node, of one node into a cluster, and copies over HTTP.
+//! Moving in and back: dumps of a cluster into one node, of one node into a cluster, copies over HTTP, and exports.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -234,6 +234,63 @@ fn a_clusters_dump_goes_into_one_node_and_into_another_cluster() {
     let lone = Lone::start_with(&["--import-dump".as_ref(), path.as_os_str()]);
     assert_same(&before, &content(&lone.target()));
     assert_eq!(keys(&cluster), keys(&lone.target()));
+}
+
+#[test]
+fn a_cluster_is_exported_and_what_waits_can_be_cancelled() {
+    let fleet = Fleet::start(Plan {
+        replication_factor: 2,
+        extra: "allowed_ip_networks: [\"127.0.0.0/8\"]".to_owned(),
+        ..Plan::default()
+    });
+    let cluster = fleet.target("cluster");
+    fill(&cluster);
+    let lone = Lone::start();
+    let there = lone.target();
+    let features = json!({ "containsFilter": true });
+    there
+        .send_json("PATCH", "/experimental-features", &features)
+        .expect("an answer");
+    let mut order = json!({ "url": there.base, "apiKey": there.key, "payloadSize": "4 KiB" });
+    let task = cluster.write("POST", "/export", &order).expect("a task");
+    assert_eq!(task["status"], "succeeded", "{task}");
+    assert_eq!(task["type"], "export");
+    let found =
+        |task: &Value, index: &str| task["details"]["indexes"][index]["matched_documents"].clone();
+    assert_eq!(found(&task, "films"), 305);
+    assert_eq!(found(&task, "empty"), 0);
+    until("the documents to be there", PATIENCE, || {
+        let tasks = there.get("/tasks?statuses=enqueued,processing");
+        tasks.is_ok_and(|tasks| tasks.body["total"] == 0)
+    });
+    assert_same(&content(&cluster), &content(&there));
+
+    order["indexes"] = json!({ "fil*": { "filter": "year != 1950" } });
+    let task = cluster.write("POST", "/export", &order).expect("a task");
+    assert_eq!(found(&task, "films"), 304, "{task}");
+    order["indexes"] = json!({ "films": { "filter": "plot = 1" } });
+    let task = cluster.write("POST", "/export", &order).expect("a task");
+    assert_eq!(task["error"]["code"], "invalid_document_filter", "{task}");
+
+    // Nobody listens there, so the export waits, and the dump behind it.
+    order["url"] = json!("http://127.0.0.1:9");
+    for (path, body) in [("/export", &order), ("/dumps", &Value::Null)] {
+        let asked = cluster.send_json("POST", path, body).expect("an answer");
+        assert!(asked.status < 300, "{}", asked.body);
+    }
+    let cancel = "/tasks/cancel?types=export,dumpCreation";
+    let task = cluster.write("POST", cancel, &Value::Null).expect("a task");
+    assert_eq!(task["details"]["canceledTasks"], 2, "{task}");
+    let canceled = cluster.get("/tasks?statuses=canceled").expect("an answer");
+    for (place, kind) in ["dumpCreation", "export"].into_iter().enumerate() {
+        let shown = &canceled.body["results"][place];
+        assert_eq!(
+            (&shown["type"], &shown["canceledBy"]),
+            (&json!(kind), &task["uid"])
+        );
+    }
+    // Others are carried out as before.
+    dump(&cluster, &fleet.folder().join("dumps"));
 }
 
 #[test]

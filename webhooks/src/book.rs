@@ -52,6 +52,11 @@ impl Webhooks {
         }
     }
 
+    /// All of the clients' webhooks, with their secrets.
+    pub fn registered(&self) -> Registered {
+        self.book.own().clone()
+    }
+
     /// `GET /webhooks`: by uuid.
     pub fn list(&self) -> Value {
         let all = self.book.all();

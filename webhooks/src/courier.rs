@@ -1,8 +1,7 @@
 //! Delivery: one line of waiting payloads a webhook, each worked off by a thread that lives as long as something waits.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use crate::body::Webhook;
 use crate::book::Book;
 use crate::networks::Networks;
+use crate::outgoing::{is_refused, outgoing};
 
 /// How often a delivery is tried.
 pub const ATTEMPTS: u32 = 5;
@@ -47,12 +47,7 @@ pub(crate) struct Courier {
 impl Courier {
     pub(crate) fn new(allowed: Networks) -> Courier {
         Courier {
-            agent: ureq::AgentBuilder::new()
-                .timeout(TIMEOUT)
-                .redirects(0)
-                .resolver(Guard(allowed))
-                .user_agent("Meilisearch")
-                .build(),
+            agent: outgoing(allowed, TIMEOUT),
             lines: Lines::default(),
         }
     }
@@ -164,9 +159,7 @@ fn send(agent: &ureq::Agent, hook: &Webhook, payload: &[u8]) -> Result<(), Faile
         }),
         Err(ureq::Error::Transport(error)) => {
             use ureq::ErrorKind;
-            let denied = std::error::Error::source(&error)
-                .and_then(|source| source.downcast_ref::<io::Error>())
-                .is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied);
+            let denied = is_refused(&error);
             let unusable = matches!(
                 error.kind(),
                 ErrorKind::InvalidUrl | ErrorKind::UnknownScheme
@@ -178,21 +171,6 @@ fn send(agent: &ureq::Agent, hook: &Webhook, payload: &[u8]) -> Result<(), Faile
                 },
                 final_: denied || unusable,
             })
-        }
-    }
-}
-
-/// Resolves names, and lets only addresses through that may be spoken to.
-struct Guard(Networks);
-
-impl ureq::Resolver for Guard {
-    fn resolve(&self, netloc: &str) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses: Vec<SocketAddr> = netloc.to_socket_addrs()?.collect();
-        let any = !addresses.is_empty();
-        addresses.retain(|address| self.0.allows(address.ip()));
-        match any && addresses.is_empty() {
-            true => Err(io::ErrorKind::PermissionDenied.into()),
-            false => Ok(addresses),
         }
     }
 }

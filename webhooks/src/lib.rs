@@ -17,14 +17,17 @@
 //! | `book` | which webhooks there are |
 //! | `courier` | delivery |
 //! | `networks` | which addresses may be spoken to |
+//! | `outgoing` | requests to addresses that clients name, also of exports |
 #![forbid(unsafe_code)]
 
 mod body;
 mod book;
 mod courier;
 mod networks;
+mod outgoing;
 
 pub use body::{Registered, Webhook};
 pub use book::{Change, Webhooks};
 pub use courier::{ATTEMPTS, WAITING_BYTES_MAX};
 pub use networks::{Network, Networks};
+pub use outgoing::{is_refused, outgoing};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use miroir_api::Error;
-use miroir_router::{shard_filter, Layout, Shard};
+use miroir_router::{and_shards, rewrite_filter, told_of_filter, Layout, Shard};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use super::pack::Packer;
 use crate::catalogue::Entry;
 use crate::clock::Nanos;
 use crate::nodes::{NodeClient, NodeRequest};
@@ -28,13 +27,18 @@ const PAGE_BYTES: usize = 4 << 20;
 const ALL: u32 = u32::MAX;
 
 /// An index as it was when the dump began.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub name: String,
     pub node_uid: String,
     pub primary_key: Option<String>,
     pub created_at: Nanos,
     pub updated_at: Nanos,
     layout: Arc<Layout>,
+}
+
+/// Who takes documents in, as nodes list them.
+pub(crate) trait Pages {
+    async fn documents(&mut self, answer: Bytes) -> Result<(), Error>;
 }
 
 #[derive(Deserialize)]
@@ -44,7 +48,7 @@ struct Keys {
 
 impl Source {
     /// Every index that clients see.
-    pub(super) fn all(plane: &Plane) -> Vec<Source> {
+    pub(crate) fn all(plane: &Plane) -> Vec<Source> {
         let source = |entry: &Entry| {
             Some(Source {
                 name: entry.name.clone(),
@@ -60,27 +64,32 @@ impl Source {
     }
 
     /// Whether clients still see it.
-    pub(super) fn is_visible(&self, plane: &Plane) -> bool {
+    pub(crate) fn is_visible(&self, plane: &Plane) -> bool {
         plane
             .catalogue()
             .get(&self.node_uid)
             .is_some_and(|entry| entry.visible.is_some())
     }
 
-    /// Hands all its documents to the packer.
-    pub(super) async fn gather(
+    /// Hands its documents (those that `filter` finds) to `pages`, and says how many there are.
+    pub(crate) async fn gather(
         &self,
         plane: &Plane,
         primary_key: &str,
-        packer: &mut Packer,
-    ) -> Result<(), Error> {
+        filter: Option<&Value>,
+        pages: &mut impl Pages,
+    ) -> Result<u64, Error> {
+        let mut rewritten = filter.cloned();
+        rewritten.iter_mut().for_each(rewrite_filter);
+        let mut found = 0;
         for shard in (0..self.layout.shards).map(Shard) {
             let list = json!({
                 "fields": [primary_key],
                 "limit": ALL,
-                "filter": shard_filter(&[shard]),
+                "filter": and_shards(rewritten.clone(), &[shard]),
             });
-            let listed = self.ask(plane, shard, list).await?;
+            let listed = self.ask(plane, shard, list).await;
+            let listed = listed.map_err(|error| in_words_of(error, filter))?;
             let keys: Keys = serde_json::from_slice(&listed).map_err(unreadable)?;
             let mut ids: &[Value] = &keys
                 .results
@@ -88,6 +97,7 @@ impl Source {
                 .filter_map(|document| key_of(document, primary_key))
                 .cloned()
                 .collect::<Vec<_>>();
+            found += ids.len() as u64;
             let mut page = FIRST_PAGE;
             while !ids.is_empty() {
                 let (now, later) = ids.split_at(page.min(ids.len()));
@@ -96,10 +106,10 @@ impl Source {
                 let documents = self.ask(plane, shard, fetch).await?;
                 let fits = PAGE_BYTES * now.len() / documents.len().max(1);
                 page = fits.clamp(1, PAGE_MAX.min(page * 4));
-                packer.documents(documents).await?;
+                pages.documents(documents).await?;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Asks one copy of the shard after the other.
@@ -149,6 +159,14 @@ fn key_of<'d>(document: &'d Value, primary_key: &str) -> Option<&'d Value> {
         }
     }
     None
+}
+
+/// What a node says of the rewritten filter, said of the client's own.
+fn in_words_of(mut error: Error, filter: Option<&Value>) -> Error {
+    if let Some(filter) = filter {
+        error.message = told_of_filter(&error.message, filter);
+    }
+    error
 }
 
 fn unreadable(error: serde_json::Error) -> Error {

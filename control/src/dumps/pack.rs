@@ -9,9 +9,12 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use miroir_api::{Error, SHARD_FIELD};
 use miroir_dump::{DumpFile, IndexInfo, Metadata};
+use miroir_webhooks::Registered;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+
+use super::gather::Pages;
 
 type Work = dyn FnOnce(&mut DumpFile) -> io::Result<()> + Send;
 
@@ -67,27 +70,22 @@ impl Packer {
         self.order(move |file| file.features(&features)).await
     }
 
-    /// Some of the tasks.
-    pub(super) async fn tasks(&mut self, lines: Vec<Value>) -> Result<(), Error> {
+    pub(super) async fn webhooks(&mut self, webhooks: Registered) -> Result<(), Error> {
+        self.order(move |file| file.webhooks(&webhooks)).await
+    }
+
+    pub(super) async fn network(&mut self, network: Value) -> Result<(), Error> {
+        self.order(move |file| file.network(&network)).await
+    }
+
+    /// Some of the tasks, or of the rules.
+    pub(super) async fn lines(&mut self, lines: Vec<Value>) -> Result<(), Error> {
         self.order(move |file| lines.iter().try_for_each(|line| file.line(line)))
             .await
     }
 
     pub(super) async fn end_tasks(&mut self) -> Result<(), Error> {
         self.order(|file| file.end_tasks()).await
-    }
-
-    /// Documents of the index at hand: a node's answer.
-    pub(super) async fn documents(&mut self, answer: Bytes) -> Result<(), Error> {
-        self.order(move |file| {
-            let page: Page = serde_json::from_slice(&answer)?;
-            for mut document in page.results {
-                restore(&mut document);
-                file.line(&document)?;
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// The documents since the last index are this one's.
@@ -143,6 +141,19 @@ impl Packer {
     }
 }
 
+/// They are of the index at hand.
+impl Pages for Packer {
+    async fn documents(&mut self, answer: Bytes) -> Result<(), Error> {
+        self.order(move |file| {
+            let documents = documents_of(&answer)?;
+            documents
+                .iter()
+                .try_for_each(|document| file.line(document))
+        })
+        .await
+    }
+}
+
 pub(super) fn failed(folder: &Path, error: &io::Error) -> Error {
     let folder = folder.display();
     if error.kind() == io::ErrorKind::StorageFull {
@@ -164,6 +175,13 @@ fn write(file: io::Result<DumpFile>, mut orders: mpsc::Receiver<Order>) -> io::R
             None => return Err(io::Error::other("it was given up")),
         }
     }
+}
+
+/// The documents of a node's list, each as its user wrote it.
+pub(crate) fn documents_of(answer: &[u8]) -> serde_json::Result<Vec<Map<String, Value>>> {
+    let mut page: Page = serde_json::from_slice(answer)?;
+    page.results.iter_mut().for_each(restore);
+    Ok(page.results)
 }
 
 /// A document as its user wrote it: without the shard field, and without vectors where it has none.

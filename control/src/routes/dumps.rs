@@ -1,4 +1,4 @@
-//! `/dumps`, `/snapshots`, and `/_miroir/dumps/import`.
+//! `/dumps`, `/snapshots`, `/export`, and `/_miroir/dumps/import`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub(super) fn router() -> Router<Arc<Plane>> {
     Router::new()
         .route("/dumps", post(create))
         .route("/snapshots", post(snapshot))
+        .route("/export", post(export))
 }
 
 async fn create(State(plane): Shared) -> Answer {
@@ -27,6 +28,12 @@ async fn create(State(plane): Shared) -> Answer {
 
 async fn snapshot(State(plane): Shared) -> Answer {
     accepted(&plane.create_snapshots().await?)
+}
+
+/// 200, not 202, as Meilisearch says.
+async fn export(State(plane): Shared, headers: HeaderMap, bytes: Bytes) -> Answer {
+    let task = plane.export(&body::json(&headers, &bytes)?).await?;
+    Ok(json_response(200, &task))
 }
 
 /// How the import is doing. Guarded with the other routes of `/_miroir/`.

@@ -45,6 +45,19 @@ pub(super) const FOREIGN_KEYS: Switch = Switch {
     action: "setting `foreignKeys` in the index settings",
     feature: miroir_api::features::FOREIGN_KEYS,
 };
+pub(super) const CHATS: Switch = chats("listing the chats");
+pub(super) const CHAT: Switch = chats("displaying a chat");
+pub(super) const CHAT_SETTINGS: Switch = chats("using the /chats/settings route");
+pub(super) const INDEX_CHAT: Switch = chats("setting `chat` in the index settings");
+
+const fn chats(action: &'static str) -> Switch {
+    Switch {
+        key: "chatCompletions",
+        action,
+        feature: miroir_api::features::CHATS,
+    }
+}
+
 const USING_NETWORK: Switch = Switch {
     key: "network",
     action: "Using the /network route",
@@ -58,7 +71,11 @@ const USING_RULES: Switch = Switch {
 };
 
 /// Routes of features that are served; those of the others are refused.
-const SERVED: [&str; 5] = [
+const SERVED: [&str; 9] = [
+    "/chats",
+    "/chats/{workspace}",
+    "/chats/{workspace}/settings",
+    "/indexes/{uid}/settings/chat",
     "/network",
     "/tasks/{uid}/documents",
     "/dynamic-search-rules",

@@ -9,7 +9,7 @@ use axum::Router;
 use bytes::Bytes;
 use miroir_api::Error;
 
-use super::features::FOREIGN_KEYS;
+use super::features::{FOREIGN_KEYS, INDEX_CHAT};
 use super::{accepted, body, ok, Answer, Shared, Who};
 use crate::plane::Plane;
 use crate::settings::{Sub, SUBS};
@@ -76,6 +76,7 @@ async fn reset(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Ans
 /// Older nodes lack the route of this one setting.
 async fn known(plane: &Plane, sub: Option<&'static Sub>) -> Result<(), Error> {
     match sub {
+        Some(sub) if sub.key == "chat" => INDEX_CHAT.require(plane).await,
         Some(sub) if !sub.is_in(plane.lowest_version()) => FOREIGN_KEYS.require(plane).await,
         _ => Ok(()),
     }

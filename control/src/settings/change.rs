@@ -5,7 +5,8 @@ use std::sync::Arc;
 use miroir_api::Error;
 use serde_json::{json, Value};
 
-use super::rewrite::{for_task, rewrite, Asked, Change};
+use super::embedders;
+use super::rewrite::{for_task, rewrite, Asked, Change, Known};
 use super::secrets::sent;
 use super::{for_client, strip_filterable, typed, Sub, UserFaceting, SUBS};
 use crate::catalogue::{Effect, IndexState};
@@ -54,8 +55,12 @@ impl Plane {
             .as_ref()
             .map(|state| state.faceting.clone())
             .unwrap_or_default();
+        let known = Known {
+            names: &keys,
+            embedders: self.known_embedders(&hold, sub, body.as_ref()).await?,
+        };
         let asked = body.map_or(Asked::Reset, Asked::Set);
-        let change = rewrite(&hold.node_uid, sub, asked, &before, &keys)?;
+        let change = rewrite(&hold.node_uid, sub, asked, &before, &known)?;
         if creates && !may_create {
             let error = Error::index_not_found(index);
             return self
@@ -112,6 +117,27 @@ impl Plane {
         Ok(parts)
     }
 
+    /// The embedders that nodes have, where `body` changes them.
+    async fn known_embedders(
+        &self,
+        hold: &Hold,
+        sub: Option<&Sub>,
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let changes = match sub {
+            Some(sub) => sub.key == "embedders",
+            None => body.is_some_and(|body| body.get("embedders").is_some()),
+        };
+        if !changes || hold.planned.is_none() {
+            return Ok(Value::Null);
+        }
+        match self.node_settings(&hold.node_uid, "/embedders").await {
+            // It is being created.
+            Err(error) if error.code == "index_not_found" => Ok(Value::Null),
+            known => known,
+        }
+    }
+
     /// The names of all settings that a node knows.
     async fn setting_names(&self, node_uid: &str) -> Result<Vec<String>, Error> {
         let settings = self.node_settings(node_uid, "").await?;
@@ -147,6 +173,7 @@ impl Plane {
             .await?;
         match sub.key {
             "filterableAttributes" => strip_filterable(&mut value),
+            "embedders" => embedders::for_client(&mut value),
             "faceting" => value["maxValuesPerFacet"] = json!(faceting.user_max()),
             _ => {}
         }

@@ -4,6 +4,7 @@
 //! - `faceting.maxValuesPerFacet` is larger on nodes where facets are sorted by count.
 //! - A reset of everything is sent as a change of every setting to null: a plain DELETE would leave the shard field
 //!   unfilterable for a moment, and searches that need it would fail.
+//! - Templates of embedders do not show the shard field.
 //! - Names that are ours are refused, and so are tokens that would make the shard codes searchable words (DESIGN 6).
 //!
 //! A value of the wrong type is passed on as it is: the node's refusal is the best answer.
@@ -38,23 +39,35 @@ pub(crate) enum Asked {
     Reset,
 }
 
-/// Rewrites a change of `sub` (`None`: of the whole) of `index`. `keys` are the settings that nodes know, needed to reset
-/// the whole; `before` is the user's faceting as planned.
+/// What nodes have.
+#[derive(Default)]
+pub(crate) struct Known<'k> {
+    /// The settings that they know, needed to reset the whole.
+    pub names: &'k [String],
+    /// Their embedders, where these change.
+    pub embedders: Value,
+}
+
+/// Rewrites a change of `sub` (`None`: of the whole) of `index`; `before` is the user's faceting as planned.
 pub(crate) fn rewrite(
     index: &str,
     sub: Option<&Sub>,
     asked: Asked,
     before: &UserFaceting,
-    keys: &[String],
+    known: &Known,
 ) -> Result<Change, Error> {
     let path = format!("/indexes/{index}/settings");
     let mut faceting = before.clone();
     let Some(sub) = sub else {
         let body = match asked {
             Asked::Set(body) => body,
-            Asked::Reset => {
-                Value::Object(keys.iter().map(|key| (key.clone(), Value::Null)).collect())
-            }
+            Asked::Reset => Value::Object(
+                known
+                    .names
+                    .iter()
+                    .map(|key| (key.clone(), Value::Null))
+                    .collect(),
+            ),
         };
         let details = for_task(body.clone());
         let Value::Object(mut map) = body else {
@@ -68,7 +81,7 @@ pub(crate) fn rewrite(
         let sets_filterable = map.contains_key("filterableAttributes");
         for (key, value) in &mut map {
             check(key, value)?;
-            rewrite_value(key, value, &mut faceting);
+            rewrite_value(key, value, &mut faceting, &known.embedders);
         }
         let request = NodeRequest::new(Method::PATCH, path, Some(Value::Object(map)));
         return Ok(Change {
@@ -89,7 +102,7 @@ pub(crate) fn rewrite(
     )])));
     check(sub.key, &value)?;
     let was_reset = value.is_null();
-    rewrite_value(sub.key, &mut value, &mut faceting);
+    rewrite_value(sub.key, &mut value, &mut faceting, &known.embedders);
     let request = match was_reset && value.is_null() {
         true => NodeRequest::new(Method::DELETE, path, None),
         false => NodeRequest::new(sub.verb.clone(), path, Some(value)),
@@ -102,7 +115,7 @@ pub(crate) fn rewrite(
     })
 }
 
-fn rewrite_value(key: &str, value: &mut Value, faceting: &mut UserFaceting) {
+fn rewrite_value(key: &str, value: &mut Value, faceting: &mut UserFaceting, embedders: &Value) {
     match key {
         "filterableAttributes" => match value {
             Value::Null => *value = json!([SHARD_FIELD]),
@@ -110,6 +123,7 @@ fn rewrite_value(key: &str, value: &mut Value, faceting: &mut UserFaceting) {
             _ => {}
         },
         "faceting" => rewrite_faceting(value, faceting),
+        "embedders" => super::embedders::for_nodes(value, embedders),
         _ => {}
     }
 }
@@ -255,7 +269,10 @@ mod tests {
             path.map(|path| sub(path).unwrap()),
             asked,
             before,
-            &keys,
+            &Known {
+                names: &keys,
+                ..Known::default()
+            },
         )
         .unwrap()
     }
@@ -345,7 +362,7 @@ mod tests {
                 sub(path),
                 Asked::Set(value),
                 &UserFaceting::default(),
-                &[],
+                &Known::default(),
             )
             .unwrap_err()
             .code
@@ -397,7 +414,7 @@ mod tests {
                 "filterableAttributes": list,
                 "faceting": {"maxValuesPerFacet": max, "sortFacetValuesBy": {"*": order}},
             });
-            let change = rewrite("x", None, Asked::Set(mine.clone()), &UserFaceting::default(), &[]).unwrap();
+            let change = rewrite("x", None, Asked::Set(mine.clone()), &UserFaceting::default(), &Known::default()).unwrap();
             let sent = change.request.body.unwrap();
             prop_assert_eq!(&sent["filterableAttributes"][0], SHARD_FIELD);
             prop_assert!(sent["faceting"]["maxValuesPerFacet"].as_u64().unwrap() >= max);

@@ -15,10 +15,14 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
-    /// Whether nodes of a version have it.
+    /// Whether nodes of a version have it, whatever is switched on.
     pub(crate) fn is_in(&self, version: Version) -> bool {
         const FOREIGN_KEYS_SINCE: Version = (1, 39, 0);
-        self.key != "foreignKeys" || version >= FOREIGN_KEYS_SINCE
+        match self.key {
+            "chat" => false,
+            "foreignKeys" => version >= FOREIGN_KEYS_SINCE,
+            _ => true,
+        }
     }
 }
 
@@ -39,7 +43,7 @@ const fn patch(path: &'static str, key: &'static str) -> Sub {
 }
 
 /// Every sub-route that is served (MEILISEARCH A.6).
-pub(crate) static SUBS: [Sub; 21] = [
+pub(crate) static SUBS: [Sub; 22] = [
     put("displayed-attributes", "displayedAttributes"),
     put("searchable-attributes", "searchableAttributes"),
     put("filterable-attributes", "filterableAttributes"),
@@ -61,4 +65,5 @@ pub(crate) static SUBS: [Sub; 21] = [
     put("facet-search", "facetSearch"),
     put("prefix-search", "prefixSearch"),
     put("foreign-keys", "foreignKeys"),
+    patch("chat", "chat"),
 ];

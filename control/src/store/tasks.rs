@@ -88,6 +88,7 @@ impl Store {
                 let forgets = std::mem::take(&mut finished.task.effect.forgets);
                 finished.task.details["deletedTasks"] = Value::from(forget(db, &forgets)?);
             }
+            finished.task.effect.export = None;
             let secrets = std::mem::take(&mut finished.task.effect.secrets);
             if let (Status::Succeeded, Some(index)) =
                 (finished.task.status, &finished.task.node_uid)

@@ -47,8 +47,8 @@ pub(crate) fn progress(parts: &[Part]) -> Option<Status> {
 
 /// Merges `parts` of `task`; `now` stands in for times that no node gave.
 pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
-    if task.kind == Kind::DumpCreation {
-        return dump(task, now);
+    if task.kind.is_job() {
+        return job(task, now);
     }
     let started_at = parts.iter().filter_map(|part| part.started_at).min();
     if let Some(status) = progress(parts) {
@@ -105,19 +105,24 @@ pub(crate) fn merge(task: &Task, parts: &[Part], now: Nanos) -> Merged {
     }
 }
 
-/// A dump is made here, not by nodes: it has ended once it has a name, or a reason why not.
-fn dump(task: &Task, now: Nanos) -> Merged {
-    let made = !task.details["dumpUid"].is_null();
-    let status = match (&task.doom, made, task.started_at) {
-        (Some(_), _, _) => Status::Failed,
-        (None, true, _) => Status::Succeeded,
-        (None, false, Some(_)) => Status::Processing,
-        (None, false, None) => Status::Enqueued,
+/// A job has ended once it has an end, a reason why not, or was cancelled.
+fn job(task: &Task, now: Nanos) -> Merged {
+    let status = if task.doom.is_some() {
+        Status::Failed
+    } else if task.finished_at.is_some() {
+        Status::Succeeded
+    } else if task.canceled_by.is_some() {
+        Status::Canceled
+    } else if task.started_at.is_some() {
+        Status::Processing
+    } else {
+        Status::Enqueued
     };
     Merged {
         status,
-        started_at: task.started_at,
-        finished_at: status.is_finished().then_some(now),
+        // As on a node, whatever has ended has begun.
+        started_at: task.started_at.or(status.is_finished().then_some(now)),
+        finished_at: task.finished_at.or(status.is_finished().then_some(now)),
         details: task.details.clone(),
         error: task.doom.clone(),
         missed: Vec::new(),
@@ -270,7 +275,8 @@ fn with_counts(task: &Task, count: impl Fn(&'static str) -> Value) -> Value {
         | Kind::DumpCreation
         | Kind::SnapshotCreation
         | Kind::DsrUpdate
-        | Kind::DsrClear => return task.details.clone(),
+        | Kind::DsrClear
+        | Kind::Export => return task.details.clone(),
         Kind::SettingsUpdate | Kind::IndexCreation | Kind::IndexUpdate | Kind::IndexSwap => {
             return task.details.clone()
         }

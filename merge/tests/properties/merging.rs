@@ -220,7 +220,6 @@ proptest! {
                 query: None,
                 order: FacetOrder::Alpha,
                 max_values: 9,
-                processing_time_ms: 0,
             });
             let _ = strip_document(&bytes);
         }

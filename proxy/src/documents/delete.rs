@@ -8,14 +8,14 @@ use miroir_api::Error;
 use miroir_control::{BeginWrite, Touched, Turn, WriteKind};
 use miroir_merge::id_text;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, write_plan, Index, Layout, RoutingTable, Shard};
+use miroir_router::{rewrite_filter, shard_of, write_plan, Index, Layout, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
 use super::write::{fail, perform, Described, Part};
 use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
-use crate::search::{check_filter, rewrite_filter};
+use crate::search::check_filter;
 
 const KIND: WriteKind = WriteKind::DocumentDeletion;
 

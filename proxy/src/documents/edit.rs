@@ -7,14 +7,14 @@
 use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
 use miroir_control::{Touched, WriteKind};
 use miroir_net::{Request, Response};
-use miroir_router::RoutingTable;
+use miroir_router::{rewrite_filter, RoutingTable};
 use serde_json::{json, Map, Value};
 
 use super::delete::{everywhere, metadata};
 use super::write::Described;
 use crate::core::{json_object, App};
 use crate::judge::Shown;
-use crate::search::{check_filter, reserved_field, rewrite_filter};
+use crate::search::{check_filter, reserved_field};
 
 /// What the client asks for.
 struct Edit {

@@ -13,7 +13,7 @@ use miroir_merge::{
 };
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{shard_of, Index, ReadTarget, RoutingTable, Shard};
+use miroir_router::{rewrite_filter, shard_of, Index, ReadTarget, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +23,7 @@ use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
     check_filter, degraded, filter_parameter, is_displayed, list_parameter, merge_error,
-    reserved_field, rewrite_filter, sort_parameter, with_shards, Object,
+    reserved_field, sort_parameter, with_shards, Object,
 };
 
 /// How a rule that sorts by a place begins, and what a node says that has no documents with one.

@@ -12,7 +12,7 @@ use serde_json::value::{to_raw_value, RawValue};
 use super::hybrid::Hybrid;
 use miroir_api::{Error, SHARD_FIELD};
 use miroir_merge::Paging;
-use miroir_router::{rewrite_not_equal, Index, ReadTarget, SearchSettings, Shard};
+use miroir_router::{and_shards, rewrite_filter, Index, ReadTarget, SearchSettings, Shard};
 
 use super::counting::Counting;
 use super::reserved_field;
@@ -554,31 +554,6 @@ fn revealing_body(body: &SearchBody, reveal: &Reveal, uid: &str, target: &ReadTa
 /// Joins the user's filter and the shards of a target with AND, as a node's array form does.
 pub fn with_shards(filter: Option<serde_json::Value>, target: &ReadTarget) -> serde_json::Value {
     and_shards(filter, &target.shards)
-}
-
-fn and_shards(filter: Option<serde_json::Value>, shards: &[Shard]) -> serde_json::Value {
-    let shards = serde_json::Value::String(miroir_router::shard_filter(shards));
-    match filter {
-        None | Some(serde_json::Value::Null) => shards,
-        Some(serde_json::Value::Array(mut all)) => {
-            all.push(shards);
-            serde_json::Value::Array(all)
-        }
-        Some(one) => serde_json::Value::Array(vec![one, shards]),
-    }
-}
-
-/// `a != b` means nothing on a node that never saw `a`; `NOT a = b` is right on every node (MEILISEARCH B.1).
-pub fn rewrite_filter(filter: &mut serde_json::Value) {
-    match filter {
-        serde_json::Value::String(text) => {
-            if let std::borrow::Cow::Owned(rewritten) = rewrite_not_equal(text) {
-                *text = rewritten;
-            }
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(rewrite_filter),
-        _ => {}
-    }
 }
 
 /// What nodes must not be asked: by the hidden field, because clients may not look at shards; and by documents of other
