@@ -66,7 +66,9 @@ pub(crate) fn for_client(mut settings: Value, faceting: &UserFaceting) -> Value 
     if let Some(max) = settings.pointer_mut("/faceting/maxValuesPerFacet") {
         *max = json!(faceting.user_max());
     }
-    embedders::for_client(&mut settings["embedders"]);
+    if let Some(embedders) = settings.get_mut("embedders") {
+        embedders::for_client(embedders);
+    }
     settings
 }
 
