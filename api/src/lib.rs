@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod edition;
 mod error;
 pub mod features;
 mod scrub;
@@ -13,6 +14,7 @@ mod secret;
 mod size;
 mod template;
 
+pub use edition::{guarded_function, told_of_function};
 pub use error::{Error, ErrorType};
 pub use scrub::without_shard_field;
 pub use secret::hide_secret;

@@ -2,6 +2,7 @@
 
 mod sort_key;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -32,9 +33,23 @@ pub struct DocumentsPage<'a> {
     /// Documents of the joined or merged list that come before the page.
     pub skip: usize,
     /// The nodes were asked to sort, and to tell by which values (`Meili-Proxy-Search`, MEILISEARCH A.4): their lists are
-    /// merged. Otherwise they are put one behind the other.
+    /// merged. Otherwise they are put one behind the other, but for what comes `by_key`.
     pub sorted: bool,
+    pub by_key: ByKey<'a>,
     pub placeless: Placeless<'a>,
+}
+
+/// The first documents of lists without an order of their own are merged by their keys: of the documents in front, the one
+/// with the least key comes first. So documents that were written in the order of their keys come as one node lists them,
+/// which is by when they were first written; and how a list goes on never changes how it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByKey<'a> {
+    /// The member that holds the key.
+    pub key: &'a str,
+    /// So many documents at the beginning of each node's answer.
+    pub first: usize,
+    /// The client did not ask for the key, so it is taken out.
+    pub cut: bool,
 }
 
 /// A node that holds no document with a place refuses to sort by one, and was asked without: its documents are nowhere.
@@ -91,7 +106,12 @@ pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Me
         .map(|(node, bytes)| {
             let nowhere = page.placeless.answers.contains(&node);
             let nowhere = nowhere.then_some(page.placeless.rules);
-            List::read(bytes, node, page.sorted && answers.len() > 1, nowhere)
+            let mut list = List::read(bytes, node, page.sorted && answers.len() > 1, nowhere)?;
+            if answers.len() > 1 {
+                list.read_ids(bytes, &page.by_key)
+                    .map_err(|error| unreadable(node, error))?;
+            }
+            Ok(list)
         })
         .collect::<Result<_, _>>()?;
     let total = lists
@@ -99,7 +119,15 @@ pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Me
         .fold(0u64, |sum, list| sum.saturating_add(list.total));
     let mut reply = Reply::default();
     reply.text(b"{\"results\":[");
-    let cuts = if page.sorted { &SORTED_CUTS } else { &CUTS };
+    let with_key = [SHARD_FIELD, page.by_key.key];
+    let cuts = match page.by_key.cut {
+        true => &Cuts {
+            members: &with_key,
+            ..CUTS
+        },
+        false if page.sorted => &SORTED_CUTS,
+        false => &CUTS,
+    };
     let mut ranges = Ranges::new();
     let places = in_order(&lists).skip(page.skip).take(page.limit);
     for (place, (node, document)) in places.enumerate() {
@@ -131,6 +159,18 @@ struct Document<'a> {
     span: Range<usize>,
     /// What it is sorted by; empty where the lists are only joined.
     key: SortKey<'a>,
+    id: Id<'a>,
+}
+
+/// By what a document of a list without an order is merged.
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Id<'a> {
+    /// Also of texts that are numbers.
+    Number(i128),
+    Text(Cow<'a, str>),
+    /// None that counts: it comes behind all that have one.
+    #[default]
+    Last,
 }
 
 impl<'a> List<'a> {
@@ -147,7 +187,8 @@ impl<'a> List<'a> {
             }
             let span = scanner.value()?;
             let key = SortKey::default();
-            documents.push(Document { span, key });
+            let id = Id::Last;
+            documents.push(Document { span, key, id });
             Ok(())
         })?;
         for document in documents.iter_mut().filter(|_| keys) {
@@ -161,6 +202,32 @@ impl<'a> List<'a> {
         }
         Ok(List { total, documents })
     }
+
+    /// Reads the keys of the documents that are merged by them.
+    fn read_ids(&mut self, bytes: &'a Bytes, by_key: &ByKey) -> Result<(), Malformed> {
+        for document in self.documents.iter_mut().take(by_key.first) {
+            Scanner::within(bytes, document.span.clone()).object(|scanner, name, _| {
+                if !name.is(by_key.key) {
+                    return scanner.value().map(|_| ());
+                }
+                document.id = read_id(scanner)?;
+                Ok::<(), Malformed>(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn read_id<'a>(scanner: &mut Scanner<'a>) -> Result<Id<'a>, Malformed> {
+    if scanner.peek() != Some(b'"') {
+        let span = scanner.value()?;
+        let text = std::str::from_utf8(scanner.slice(span)).unwrap_or_default();
+        return Ok(text.parse().map_or(Id::Last, Id::Number));
+    }
+    Ok(match scanner.string()?.decode() {
+        Some(text) => text.parse().map_or(Id::Text(text), Id::Number),
+        None => Id::Last,
+    })
 }
 
 /// The documents of all lists, each with its node: the one of the fronts that sorts first, of equal ones that of the first
@@ -171,7 +238,7 @@ fn in_order<'l, 'a>(lists: &'l [List<'a>]) -> impl Iterator<Item = (usize, &'l D
         let front = |node: &usize| lists[*node].documents.get(fronts[*node]);
         let (node, document) = (0..lists.len())
             .filter_map(|node| Some((node, front(&node)?)))
-            .min_by(|(_, a), (_, b)| a.key.compare(&b.key))?;
+            .min_by(|(_, a), (_, b)| a.key.compare(&b.key).then_with(|| a.id.cmp(&b.id)))?;
         fronts[node] += 1;
         Some((node, document))
     })
@@ -289,6 +356,49 @@ mod tests {
             skip,
             ..DocumentsPage::default()
         }
+    }
+
+    #[test]
+    fn lists_without_an_order_are_merged_by_key() {
+        let list = |keys: &[&str]| {
+            let documents: Vec<String> = keys
+                .iter()
+                .map(|key| format!(r#"{{"id":{key},"a":1}}"#))
+                .collect();
+            let documents = documents.join(",");
+            Bytes::from(format!(
+                r#"{{"results":[{documents}],"offset":0,"limit":9,"total":9}}"#
+            ))
+        };
+        let answers = [list(&["3", "\"10\"", "1"]), list(&["2", "4", "\"b\"", "5"])];
+        let merged = |first, cut, skip| {
+            let by_key = ByKey {
+                key: "id",
+                first,
+                cut,
+            };
+            let page = DocumentsPage {
+                by_key,
+                ..joined(0, 9, skip)
+            };
+            let body = merge_documents(&answers, &page).unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            body["results"].clone()
+        };
+        let ids = |first, skip| -> Vec<String> {
+            let results = merged(first, false, skip);
+            results
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| it["id"].to_string())
+                .collect()
+        };
+        assert_eq!(ids(9, 0), ["2", "3", "4", "\"10\"", "1", "\"b\"", "5"]);
+        // Behind the first of each, one list after the other.
+        assert_eq!(ids(1, 0), ["2", "3", "\"10\"", "1", "4", "\"b\"", "5"]);
+        assert_eq!(ids(9, 5), ["\"b\"", "5"]);
+        assert_eq!(merged(9, true, 6), serde_json::json!([{ "a": 1 }]));
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod split;
 mod weighted;
 
 pub use documents::{
-    merge_documents, scan_documents, strip_document, DocumentsPage, Page, Placeless,
+    merge_documents, scan_documents, strip_document, ByKey, DocumentsPage, Page, Placeless,
 };
 pub use error::MergeError;
 pub use facet_search::{merge_facet_search, FacetSearch};

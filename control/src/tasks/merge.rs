@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use miroir_api::told_of_function;
 use miroir_router::{told_of_filter, Shard};
 use serde_json::{json, Value};
 
@@ -186,6 +187,9 @@ fn first_error(task: &Task, parts: &[Part]) -> Option<Value> {
     if let Some(Value::String(message)) = error.get_mut("message") {
         *message = task.in_clients_words(message);
         *message = told_of_filter(message, &original_filter(task));
+        if task.kind == Kind::DocumentEdition {
+            *message = told_of_function(message);
+        }
     }
     Some(error)
 }

@@ -4,10 +4,10 @@
 //! the field is taken out before the client's function begins, and put back after it: the function neither sees nor loses
 //! it. What would leave the script before its end is refused.
 
-use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
+use miroir_api::{guarded_function, Error, RESERVED_PREFIX};
 use miroir_control::{Touched, WriteKind};
 use miroir_net::{Request, Response};
-use miroir_router::{rewrite_filter, RoutingTable};
+use miroir_router::{rewrite_filter, shard_filter, RoutingTable};
 use serde_json::{json, Map, Value};
 
 use super::delete::{everywhere, metadata};
@@ -63,7 +63,7 @@ pub async fn handle(
     if let Some(filter) = &mut filter {
         rewrite_filter(filter);
     }
-    let mut body = json!({ "function": guarded(&edit.function) });
+    let mut body = json!({ "function": guarded_function(&edit.function) });
     for (name, value) in [("filter", filter), ("context", context)] {
         if let Some(value) = value {
             body[name] = value;
@@ -71,11 +71,37 @@ pub async fn handle(
     }
     let body = body.to_string().into_bytes();
     let kind = WriteKind::DocumentEdition;
-    everywhere(app, table, uid, kind, described, |index| {
+    let sent = everywhere(app, table, uid, kind, described, |index| {
         let path = index.node_path("/documents/edit");
         app.ask("POST", &path, Some(body.clone()), false)
-    })
-    .await
+    });
+    match sent.await {
+        Err(error) if error.code == "bad_request" => {
+            Err(unparsable(app, table, request, &edit.function, error).await)
+        }
+        sent => sent,
+    }
+}
+
+/// The refusal of a function that is no Rhai, in the words for the client's own: a node judges it with a filter that finds
+/// nothing, so that it runs on no document whatever it is.
+async fn unparsable(
+    app: &App,
+    table: &RoutingTable,
+    request: &Request,
+    function: &str,
+    error: Error,
+) -> Error {
+    let nothing = shard_filter(&[]);
+    let asked = json!({ "function": function, "filter": nothing });
+    let alone = Request {
+        body: asked.to_string().into(),
+        ..request.clone()
+    };
+    match app.judge(table, &alone, Shown::Whole).await {
+        Ok(Some(refusal)) => refusal,
+        _ => error,
+    }
 }
 
 /// `None`: every node refuses it.
@@ -100,15 +126,6 @@ fn parse(mut body: Map<String, Value>) -> Option<Edit> {
         context,
         function,
     })
-}
-
-/// The client's function between the two halves of ours, which are Rhai as it is. A line of its own for the second half:
-/// the function may end in a comment.
-fn guarded(function: &str) -> String {
-    let kept = format!("{RESERVED_PREFIX}kept");
-    format!(
-        "let {kept} = doc.remove(\"{SHARD_FIELD}\"); {function}\n; if type_of(doc) == \"map\" {{ doc.{SHARD_FIELD} = {kept}; }}"
-    )
 }
 
 /// Whether one of the words stands in it that end a script. In a text or a comment they do not, and are refused as well.

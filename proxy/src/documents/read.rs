@@ -1,7 +1,8 @@
 //! Reading documents: one by its id, or lists over all shards.
 //!
-//! Without `sort` a list's order is by the owners of the shards, then the node's own order: each page takes up where the
-//! last ended, as long as the same copies answer. With `sort` the nodes say by which values, and their lists are merged.
+//! Without `sort` the first [`BY_KEY`] documents of every node are merged by their keys, each node's own order kept, and the
+//! rest follows node by node: each page takes up where the last ended, as long as the same copies answer. With `sort` the
+//! nodes say by which values, and their lists are merged.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error, SHARD_FIELD};
 use miroir_merge::{
-    id_text, merge_documents, scan_documents, strip_document, DocumentsPage, Placeless,
+    id_text, merge_documents, scan_documents, strip_document, ByKey, DocumentsPage, Placeless,
 };
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
@@ -29,6 +30,10 @@ use crate::search::{
 /// How a rule that sorts by a place begins, and what a node says that has no documents with one.
 const PLACE_RULE: &str = "_geoPoint(";
 const PLACELESS: &str = "invalid_document_sort";
+
+/// So many documents of each node stand at the beginning of a list without `sort`, by key. Pages among them are asked for
+/// from the beginning, so more would cost more.
+const BY_KEY: usize = 1000;
 
 /// Meilisearch's default page of documents.
 const DEFAULT_LIMIT: usize = 20;
@@ -189,6 +194,8 @@ pub async fn by_ids(
         index,
         shards: pinned::by_ids(index, Some(&ids), None),
         sorted: false,
+        key: None,
+        adds_key: false,
         fetch: Fetch {
             fields: displayed
                 .map(|fields| fields.into_iter().chain([primary_key.clone()]).collect()),
@@ -238,12 +245,19 @@ async fn page(
         fetch.offset.unwrap_or(0),
         fetch.limit.unwrap_or(DEFAULT_LIMIT),
     );
+    let sorted = fetch.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+    // A key that is a path is no member of its own.
+    let key = index.primary_key.as_deref();
+    let key = key.filter(|key| !sorted && !key.contains('.'));
+    let adds_key = key.is_some_and(|key| add_field(&mut fetch.fields, key));
     let list = List {
         app,
         table,
         index,
         shards: pinned::by_ids(index, fetch.ids.as_deref(), fetch.filter.as_ref()),
-        sorted: fetch.sort.as_ref().is_some_and(|sort| !sort.is_empty()),
+        sorted,
+        key,
+        adds_key,
         fetch,
     };
     let answers = list.answers(offset, limit).await?;
@@ -252,6 +266,11 @@ async fn page(
         limit,
         skip: answers.skip,
         sorted: list.sorted,
+        by_key: ByKey {
+            key: list.key.unwrap_or_default(),
+            first: answers.by_key,
+            cut: list.adds_key,
+        },
         placeless: Placeless {
             answers: &answers.placeless,
             rules: &list.place_rules(),
@@ -264,6 +283,18 @@ async fn page(
     ))
 }
 
+/// Adds a field to those that are asked for, and says whether it was not among them.
+fn add_field(fields: &mut Option<Vec<String>>, key: &str) -> bool {
+    let asked = |name: &String| name == "*" || name == key;
+    match fields {
+        Some(fields) if !fields.iter().any(asked) => {
+            fields.push(key.to_owned());
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Documents of one index that are listed over its shards.
 struct List<'a> {
     app: &'a App,
@@ -272,6 +303,10 @@ struct List<'a> {
     /// Only these can hold what is listed.
     shards: Option<Vec<Shard>>,
     sorted: bool,
+    /// The member by which lists without an order are merged; nodes are asked for it on behalf of the merge where the client
+    /// did not (`adds_key`).
+    key: Option<&'a str>,
+    adds_key: bool,
     fetch: Fetch,
 }
 
@@ -281,6 +316,8 @@ struct Answers {
     bodies: Vec<Bytes>,
     /// So many of their documents come before the page.
     skip: usize,
+    /// So many of the first documents of each are merged by key.
+    by_key: usize,
     /// Those of nodes that were asked without rules that sort by a place.
     placeless: Vec<usize>,
 }
@@ -290,7 +327,7 @@ impl Answers {
         Answers {
             bodies: answers.into_iter().map(|(_, body)| body).collect(),
             skip,
-            placeless: Vec::new(),
+            ..Answers::default()
         }
     }
 }
@@ -310,13 +347,30 @@ impl List<'_> {
                 answers => Ok(Answers::of(answers?, offset)),
             };
         }
-        // Each node may fill the page alone. Deep in a list without an order that would be much, and the totals say which
-        // nodes the page lies on.
-        if offset == 0 {
-            return Ok(Answers::of(self.gather(|_| (0, reach)).await?, 0));
+        let first = if self.key.is_some() { BY_KEY } else { 0 };
+        // Each node may fill the page alone.
+        if offset == 0 || reach <= first {
+            return self.from_the_beginning(reach, offset, first).await;
         }
+        // Deep in a list without an order that would be much, and the totals say which nodes the page lies on.
         let counted = self.gather(|_| (0, 0)).await?;
-        let windows = windows(&totals(&counted)?, offset, limit);
+        let totals = totals(&counted)?;
+        let merged: usize = totals.iter().map(|total| first.min(*total)).sum();
+        let rest: Vec<usize> = totals
+            .iter()
+            .map(|total| total - first.min(*total))
+            .collect();
+        let windows = match offset.checked_sub(merged) {
+            Some(behind) => windows(&rest, behind, limit)
+                .into_iter()
+                .map(|(start, take)| (first + start, take))
+                .collect::<Vec<_>>(),
+            // It begins among those that are merged, so these are asked for whole.
+            None => windows(&rest, 0, reach.saturating_sub(merged))
+                .into_iter()
+                .map(|(_, take)| (0, first + take))
+                .collect(),
+        };
         let known: Vec<(ReadTarget, (usize, usize))> = counted
             .into_iter()
             .zip(windows)
@@ -332,11 +386,28 @@ impl List<'_> {
                 }
             })
             .await?;
-        if !elsewhere.get() {
-            return Ok(Answers::of(answers, 0));
+        if elsewhere.get() {
+            // A copy failed in between, so that others answered for its shards: the windows do not fit any more.
+            return self.from_the_beginning(reach, offset, first).await;
         }
-        // A copy failed in between, so that others answered for its shards: the windows do not fit any more.
-        Ok(Answers::of(self.gather(|_| (0, reach)).await?, offset))
+        let among = offset < merged;
+        Ok(Answers {
+            by_key: if among { first } else { 0 },
+            ..Answers::of(answers, if among { offset } else { 0 })
+        })
+    }
+
+    async fn from_the_beginning(
+        &self,
+        reach: usize,
+        offset: usize,
+        first: usize,
+    ) -> Result<Answers, Error> {
+        let answers = self.gather(|_| (0, reach)).await?;
+        Ok(Answers {
+            by_key: first,
+            ..Answers::of(answers, offset)
+        })
     }
 
     /// Where rules that sort by a place stand in `sort`.
@@ -391,6 +462,8 @@ impl List<'_> {
             index: self.index,
             shards,
             sorted,
+            key: None,
+            adds_key: false,
             fetch,
         }
     }
