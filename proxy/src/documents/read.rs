@@ -350,7 +350,7 @@ impl List<'_> {
         let first = if self.key.is_some() { BY_KEY } else { 0 };
         // Each node may fill the page alone.
         if offset == 0 || reach <= first {
-            return self.from_the_beginning(reach, offset, first).await;
+            return self.up_to(reach, offset, first).await;
         }
         // Deep in a list without an order that would be much, and the totals say which nodes the page lies on.
         let counted = self.gather(|_| (0, 0)).await?;
@@ -388,7 +388,7 @@ impl List<'_> {
             .await?;
         if elsewhere.get() {
             // A copy failed in between, so that others answered for its shards: the windows do not fit any more.
-            return self.from_the_beginning(reach, offset, first).await;
+            return self.up_to(reach, offset, first).await;
         }
         let among = offset < merged;
         Ok(Answers {
@@ -397,7 +397,7 @@ impl List<'_> {
         })
     }
 
-    async fn from_the_beginning(
+    async fn up_to(
         &self,
         reach: usize,
         offset: usize,
