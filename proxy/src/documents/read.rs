@@ -397,12 +397,7 @@ impl List<'_> {
         })
     }
 
-    async fn up_to(
-        &self,
-        reach: usize,
-        offset: usize,
-        first: usize,
-    ) -> Result<Answers, Error> {
+    async fn up_to(&self, reach: usize, offset: usize, first: usize) -> Result<Answers, Error> {
         let answers = self.gather(|_| (0, reach)).await?;
         Ok(Answers {
             by_key: first,
