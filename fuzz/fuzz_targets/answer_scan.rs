@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use miroir_merge::{
     merge_documents, merge_facet_search, merge_search, scan_documents, strip_document,
-    DocumentsPage, FacetOrder, FacetSearch, Merged, Paging, Spec,
+    ByKey, DocumentsPage, FacetOrder, FacetSearch, Merged, Paging, Spec,
 };
 use serde::de::IgnoredAny;
 
@@ -63,6 +63,11 @@ fuzz_target!(|input: &[u8]| {
         limit: take,
         skip,
         sorted: flag(1),
+        by_key: ByKey {
+            key: "id",
+            first: take,
+            cut: flag(4),
+        },
         ..DocumentsPage::default()
     };
     if let Ok(merged) = merge_documents(&answers, &page) {
@@ -76,7 +81,6 @@ fuzz_target!(|input: &[u8]| {
             FacetOrder::Alpha
         },
         max_values: take,
-        processing_time_ms: 1,
     };
     if let Ok(merged) = merge_facet_search(&answers, &facet) {
         valid(&merged);
