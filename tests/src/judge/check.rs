@@ -120,7 +120,7 @@ impl<'a> Compared<'a> {
     }
 
     /// The attribute that lets each of its values through only once.
-    fn distinct_of(&self, search: &'a Value) -> Option<&'a str> {
+    pub fn distinct_of(&self, search: &'a Value) -> Option<&'a str> {
         let own = self.settings.get("distinctAttribute");
         search["distinct"].as_str().or(own.and_then(Value::as_str))
     }

@@ -64,6 +64,12 @@ impl Compared<'_> {
     }
 
     fn finds_more(&self, search: &Value) -> bool {
+        let counted_otherwise = ["hybrid", "rankingScoreThreshold"]
+            .iter()
+            .any(|name| !search[*name].is_null());
+        if counted_otherwise || goes_by_frequency(search) || self.distinct_of(search).is_some() {
+            return false;
+        }
         let body = with(
             search,
             json!({"limit": ALL, "showRankingScoreDetails": true}),
