@@ -109,7 +109,7 @@ pub const KNOWN: &[Known] = &[
         applies: |settings, ask| !settings.contains_key("faceting") && any_search(ask, |s| s["facets"].is_array()),
         ignoring: &["facetDistribution", "results.*.facetDistribution"],
         ties_from: None,
-        holds: |compared| compared.pairs().all(|(a, b)| full_lists(a) == full_lists(b) && full_lists(a) > 0),
+        holds: |compared| compared.pairs().all(|(a, b)| full_lists(a) == full_lists(b)) && compared.pairs().any(|(a, _)| full_lists(a) > 0),
     },
     Known {
         what: "which typos of a word are marked in `_formatted` and `_matchesPosition`",
