@@ -169,6 +169,7 @@ impl Arguments {
                 .ok()
                 .and_then(|name| crate::config::driver(&name).ok())
                 .unwrap_or(miroir_rt::DriverChoice::Auto),
+            limits: crate::config::CoreLimits::default(),
             body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
             reads: Default::default(),
