@@ -12,6 +12,7 @@ pub mod features;
 mod scrub;
 mod secret;
 mod size;
+mod socket;
 mod template;
 
 pub use edition::{guarded_function, told_of_function};
@@ -19,6 +20,7 @@ pub use error::{Error, ErrorType};
 pub use scrub::without_shard_field;
 pub use secret::hide_secret;
 pub use size::{appropriate_size, binary_size, parse_size};
+pub use socket::{check_unix_socket, unix_socket};
 pub use template::{
     template_as_written, template_for_nodes, template_is_changed, DEFAULT_TEMPLATE,
 };

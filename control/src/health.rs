@@ -11,9 +11,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use miroir_api::unix_socket;
 use miroir_router::{Health, HealthRules, NodeState};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout, Instant};
 
 use crate::bootstrap;
@@ -137,10 +138,18 @@ impl Watch {
     }
 }
 
+/// A connection to a node.
+async fn line(address: &str) -> std::io::Result<Box<dyn AsyncRead + Send + Unpin>> {
+    Ok(match unix_socket(address) {
+        Some(path) => Box::new(UnixStream::connect(path).await?),
+        None => Box::new(TcpStream::connect(address).await?),
+    })
+}
+
 /// Resolves when a connection that we hold open to the node ends before its time.
 async fn broken_line(address: &str) {
     loop {
-        let Ok(Ok(mut held)) = timeout(PERIOD, TcpStream::connect(address)).await else {
+        let Ok(Ok(mut held)) = timeout(PERIOD, line(address)).await else {
             // The checks tell more.
             sleep(PERIOD).await;
             continue;

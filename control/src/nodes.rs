@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use miroir_api::Error;
+use miroir_api::{unix_socket, Error};
 use miroir_router::{Counted, Node, NodeIdx, NodeState};
 use reqwest::Method;
 use serde_json::Value;
@@ -31,6 +31,8 @@ pub(crate) struct NodeClient {
     pub idx: NodeIdx,
     pub node: Arc<Node>,
     http: reqwest::Client,
+    /// Of a node with an address `unix:/path`.
+    socket: Option<reqwest::Client>,
     key: Option<String>,
     about: Mutex<Option<(Version, Value)>>,
     /// Whether it was removed from the cluster, or is reached at another address from now on.
@@ -72,13 +74,24 @@ pub(crate) type Accepted = (NodeIdx, u32);
 
 /// The HTTP client for all nodes of a fleet.
 pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    client_builder().build()
+}
+
+/// The HTTP client of a node with a socket of its own.
+fn socket_client(path: &str) -> Option<reqwest::Client> {
+    let built = client_builder().unix_socket(path).build();
+    built
+        .inspect_err(|error| tracing::error!(path, %error, "no client for a node's socket"))
+        .ok()
+}
+
+fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         // The fleet is ours: a proxy from the environment must not stand between.
         .no_proxy()
-        .build()
 }
 
 impl NodeClient {
@@ -88,10 +101,12 @@ impl NodeClient {
         http: reqwest::Client,
         key: Option<String>,
     ) -> Self {
+        let socket = unix_socket(&node.address).and_then(socket_client);
         NodeClient {
             idx,
             node,
             http,
+            socket,
             key,
             about: Mutex::new(None),
             retired: watch::Sender::new(false),
@@ -219,8 +234,13 @@ impl NodeClient {
     }
 
     fn call(&self, method: Method, path: &str, limit: Duration) -> reqwest::RequestBuilder {
-        let url = format!("http://{}{path}", self.node.address);
-        let call = self.http.request(method, url).timeout(limit);
+        let (http, host) = match &self.socket {
+            Some(socket) => (socket, "localhost"),
+            None => (&self.http, self.node.address.as_str()),
+        };
+        let call = http
+            .request(method, format!("http://{host}{path}"))
+            .timeout(limit);
         match &self.key {
             Some(key) => call.bearer_auth(key),
             None => call,

@@ -71,7 +71,7 @@ pub struct NodesAdd {
     /// the node's id, for ever
     #[argh(positional)]
     pub id: String,
-    /// http://host:port
+    /// http://host:port, or unix:/path on Miroir's machine
     #[argh(positional)]
     pub address: String,
     /// the replica group (default 0)
@@ -134,7 +134,7 @@ pub struct NodesReplace {
     /// the id of the new one
     #[argh(positional)]
     pub by: String,
-    /// http://host:port of the new one
+    /// http://host:port, or unix:/path on Miroir's machine, of the new one
     #[argh(positional)]
     pub address: String,
     /// do not ask

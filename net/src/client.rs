@@ -11,6 +11,7 @@
 mod backoff;
 mod exchange;
 mod pool;
+mod stream;
 
 use std::fmt;
 use std::rc::Rc;

@@ -34,11 +34,13 @@ mod webhooks;
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use miroir_api::{check_unix_socket, unix_socket};
 use tokio::signal::unix::{signal, SignalKind};
 
 use engine::Engine;
@@ -164,16 +166,47 @@ fn follow(parent: i32) -> Result<(), RunError> {
     }
 }
 
-fn listen(address: &str) -> Result<TcpListener, RunError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+/// Where clients come in.
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// `address`: `host:port`, or `unix:/path` for clients on the same machine.
+fn listen(address: &str) -> Result<Listening, RunError> {
+    let bind = || match unix_socket(address) {
+        Some(path) => {
+            check_unix_socket(path)
+                .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("it {why}")))?;
+            let listener = bind_socket(path)?;
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Unix(listener))
+        }
+        None => {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Tcp(listener))
+        }
     };
     bind().map_err(|source| RunError::Listen {
         address: address.to_owned(),
         source,
     })
+}
+
+/// A node that was killed leaves its socket behind, which nobody answers at.
+fn bind_socket(path: &str) -> io::Result<UnixListener> {
+    let deserted = || {
+        let reached = UnixStream::connect(path);
+        reached.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && deserted() => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
 }
 
 /// What a folder holds, and the lock on it.
@@ -228,11 +261,26 @@ fn open(options: &Options) -> Result<Opened, RunError> {
     })
 }
 
-async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
+/// Serves until it is told to stop.
+async fn serve(listening: Listening, app: Arc<App>) -> io::Result<()> {
+    match listening {
+        Listening::Tcp(listener) => {
+            serve_on(tokio::net::TcpListener::from_std(listener)?, app).await
+        }
+        Listening::Unix(listener) => {
+            serve_on(tokio::net::UnixListener::from_std(listener)?, app).await
+        }
+    }
+}
+
+async fn serve_on<L>(listener: L, app: Arc<App>) -> io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut draining = stopped.clone();
     let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(async move {
         // An error means that the sender is gone: a stop as well.

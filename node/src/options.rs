@@ -10,7 +10,7 @@ use miroir_webhooks::Network;
 #[derive(Clone, FromArgs)]
 #[argh(subcommand, name = "node")]
 pub struct Options {
-    /// where to listen (MEILI_HTTP_ADDR, else localhost:7700)
+    /// where to listen: host:port or unix:/path (MEILI_HTTP_ADDR, else localhost:7700)
     #[argh(
         option,
         default = "env(\"MEILI_HTTP_ADDR\").unwrap_or_else(|| \"localhost:7700\".to_owned())"

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use miroir_api::{check_unix_socket, unix_socket};
 use miroir_router::{Layout, LayoutNode, LayoutSpec, Policy};
 use miroir_rt::DriverChoice;
 use miroir_webhooks::Networks;
@@ -65,7 +66,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct NodeAddress {
     pub id: String,
-    /// `host:port`.
+    /// `host:port` or `unix:/path`.
     pub address: String,
     pub replica_group: u16,
     /// Relative to the other nodes of its group; from 0.
@@ -417,9 +418,13 @@ pub fn driver(name: &str) -> Result<DriverChoice, ConfigError> {
 fn host_port(id: &str, address: &str) -> Result<String, ConfigError> {
     let bad = |why: &str| {
         ConfigError::Invalid(format!(
-            "the address `{address}` of node `{id}` {why}; write it as \"http://host:7701\""
+            "the address `{address}` of node `{id}` {why}; write it as \"http://host:7701\", or as \"unix:/path\" on the same machine"
         ))
     };
+    if let Some(path) = unix_socket(address) {
+        check_unix_socket(path).map_err(bad)?;
+        return Ok(address.to_owned());
+    }
     if address.starts_with("https://") {
         return Err(bad("uses TLS, which is not there yet"));
     }
@@ -654,6 +659,7 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
             ("nodes: []\n", "no nodes"),
             ("nodes: [{id: a, address: \"127.0.0.1:1\"}]\n", "http://"),
             ("nodes: [{id: a, address: \"https://x\"}]\n", "TLS"),
+            ("nodes: [{id: a, address: \"unix:x\"}]\n", "from the root"),
             ("nodes: [{id: a, address: \"http://x:y\"}]\n", "port"),
             ("nodes: [{id: a, address: \"http://x\"}]\ntask_store: {backend: redis}\n", "sqlite"),
             ("nodes: [{id: a, address: \"http://x\"}]\nserver: {driver: kqueue}\n", "epoll"),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use miroir_api::unix_socket;
 use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
 use miroir_import::{AtStart, Trouble};
 use miroir_net::client::{PoolConfig, Pools};
@@ -186,7 +187,10 @@ fn control_config(config: &Config) -> ControlConfig {
             .iter()
             .map(|node| NodeConfig {
                 id: node.id.clone(),
-                address: format!("http://{}", node.address),
+                address: match unix_socket(&node.address) {
+                    Some(_) => node.address.clone(),
+                    None => format!("http://{}", node.address),
+                },
                 replica_group: node.replica_group,
                 weight: node.weight,
                 zone: node.zone.clone(),

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::http::{until, Target};
 use crate::process::{command, Process, Signal};
 use crate::relay::Relay;
+use crate::unix::{self, UnixRelay};
 
 /// What clients send, to a proxy and to a lone node alike.
 pub const MASTER_KEY: &str = "test-master-key-0123456789";
@@ -51,6 +52,8 @@ pub struct Node {
     dir: PathBuf,
     /// Further arguments.
     extra: Vec<OsString>,
+    /// With `MIROIR_UNIX=1`, once it was started.
+    socket: Option<UnixRelay>,
     process: Option<Process>,
 }
 
@@ -62,6 +65,7 @@ impl Node {
             key: key.to_string(),
             dir: dir.to_path_buf(),
             extra: Vec::new(),
+            socket: None,
             process: None,
         }
     }
@@ -69,6 +73,10 @@ impl Node {
     /// Starts the process and waits until it answers.
     pub fn start(&mut self) {
         std::fs::create_dir_all(&self.dir).expect("a folder for the node");
+        if unix::wanted() && self.socket.is_none() {
+            let path = self.dir.join("socket");
+            self.socket = Some(UnixRelay::start(path, self.port).expect("a socket"));
+        }
         self.process = Some(
             Process::start(
                 &format!("node {}", self.port),
@@ -87,6 +95,11 @@ impl Node {
             );
             target.healthy()
         });
+    }
+
+    /// With `MIROIR_UNIX=1`: where proxies reach it. Tests reach it at its port all the same.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(UnixRelay::path)
     }
 
     /// SIGKILL.
@@ -312,9 +325,15 @@ impl Fleet {
     fn write_config(&self) {
         let mut nodes = String::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            let port = self.relays.get(i).map_or(node.port, |r| r.address().port());
+            let address = match (self.relays.get(i), node.socket()) {
+                (Some(relay), _) => format!("http://{}", relay.address()),
+                (None, Some(socket)) => format!("unix:{}", socket.display()),
+                (None, None) => format!("http://127.0.0.1:{}", node.port),
+            };
             let group = i as u16 % self.plan.replica_groups;
-            nodes += &format!("  - id: \"meili-{i}\"\n    address: \"http://127.0.0.1:{port}\"\n    replica_group: {group}\n");
+            nodes += &format!(
+                "  - id: \"meili-{i}\"\n    address: \"{address}\"\n    replica_group: {group}\n"
+            );
         }
         let Plan {
             shards,

@@ -34,4 +34,5 @@ pub mod scenario;
 pub mod shrink;
 pub mod storm;
 pub mod token;
+pub mod unix;
 pub mod volatile;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use miroir_router::{Layout, Node, NodeIdx};
 
+use miroir_api::{check_unix_socket, unix_socket};
+
 use crate::config::{ControlConfig, NodeConfig, StartError};
 use crate::fleet::Fleet;
 use crate::nodes::{http_client, NodeClient};
@@ -154,7 +156,7 @@ pub(super) fn fleet(
     }))
 }
 
-/// A node as the cores see it, not up yet. `address` is `http://host:port`.
+/// A node as the cores see it, not up yet. `address` is `http://host:port` or `unix:/path`.
 pub(crate) fn routing_node(id: &str, address: &str, group: u16) -> Result<Arc<Node>, StartError> {
     Ok(Arc::new(Node::new(
         id.to_owned(),
@@ -163,15 +165,19 @@ pub(crate) fn routing_node(id: &str, address: &str, group: u16) -> Result<Arc<No
     )))
 }
 
-/// `http://host:port` as `host:port`.
+/// `http://host:port` as `host:port`; `unix:/path` as it is.
 fn host_port(id: &str, address: &str) -> Result<String, StartError> {
     let fault = |why: &str| StartError::one(format!("node `{id}`: address `{address}` {why}"));
+    if let Some(path) = unix_socket(address) {
+        check_unix_socket(path).map_err(fault)?;
+        return Ok(address.to_owned());
+    }
     let Some(rest) = address.strip_prefix("http://") else {
         let https = address.starts_with("https://");
         return Err(fault(if https {
             "uses TLS, which is not there yet; use http://"
         } else {
-            "must begin with http://"
+            "must begin with http:// (or be unix:/path, on the same machine)"
         }));
     };
     let host = rest.trim_end_matches('/');

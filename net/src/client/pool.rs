@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use miroir_api::unix_socket;
 use miroir_metrics::Counter;
 use miroir_rt::{sleep, sleep_until, spawn_background, Instant};
-use monoio::net::TcpStream;
+use monoio::net::{TcpStream, UnixStream};
 use nix::sys::socket::{recv, MsgFlags};
 use tokio::sync::{oneshot, OwnedSemaphorePermit, Semaphore};
 
 use super::backoff::Backoff;
 use super::exchange::{exchange, Failure, ReplyLimits};
+use super::stream::Stream;
 use super::{ClientError, ErrorKind, OutRequest, Reply};
 use crate::wire::Wire;
 
@@ -107,7 +109,7 @@ impl Pools {
         Pools { inner }
     }
 
-    /// Sends a request to `address` (`host:port`) and returns its whole answer, whatever its status.
+    /// Sends a request to `address` (`host:port`, or `unix:/path`) and returns its whole answer, whatever its status.
     ///
     /// # Errors
     /// [`ClientError`] when there is no complete answer within `deadline`, connecting and waiting included.
@@ -260,7 +262,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-type Connection = Wire<TcpStream>;
+type Connection = Wire<Stream>;
 
 struct Idle {
     connection: Connection,
@@ -313,11 +315,16 @@ impl Pool {
             body_bytes_max: self.config.body_bytes_max,
         };
         let (reply, reusable) =
-            exchange(&mut connection, &self.address, request, until, limits).await?;
+            exchange(&mut connection, self.host(), request, until, limits).await?;
         if reusable {
             self.give_back(connection);
         }
         Ok(reply)
+    }
+
+    /// As the node is called in requests.
+    fn host(&self) -> &str {
+        unix_socket(&self.address).map_or(&self.address, |_| "localhost")
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, ClientError> {
@@ -401,7 +408,7 @@ impl Pool {
                 pool.backoff.borrow_mut().succeeded();
                 CONNECTS.add(1);
                 pool.count(|stats| stats.connects += 1);
-                let _ = connection.stream.set_nodelay(true);
+                let _ = connection.stream.set_nodelay();
             }
             if let Err(Ok(unwanted)) = done.send(connected) {
                 pool.give_back(unwanted);
@@ -428,6 +435,10 @@ impl Pool {
     }
 
     async fn open(&self) -> std::io::Result<Connection> {
+        if let Some(path) = unix_socket(&self.address) {
+            let stream = UnixStream::connect(path).await?;
+            return Ok(Wire::new(Stream::Unix(stream)));
+        }
         let known = self.resolved.borrow().clone();
         let candidates = if known.is_empty() {
             resolve(&self.address).await?
@@ -440,7 +451,7 @@ impl Pool {
                 Ok(stream) => {
                     // Keep what worked; a name is looked up again once it no longer does.
                     *self.resolved.borrow_mut() = vec![candidate];
-                    return Ok(Wire::new(stream));
+                    return Ok(Wire::new(Stream::Tcp(stream)));
                 }
                 Err(error) => last = error,
             }
