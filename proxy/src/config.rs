@@ -39,7 +39,7 @@ pub struct Config {
     pub dumps_path: Option<PathBuf>,
     /// URL and `Authorization` header of the webhook that clients cannot change.
     pub task_webhook: Option<(String, Option<String>)>,
-    /// Networks that webhooks may be in besides the public internet.
+    /// Networks that webhooks and exports may go to besides the public internet.
     pub allowed_ip_networks: Networks,
     pub listen: SocketAddr,
     /// Reactors, one a core; 0 = every core.
