@@ -32,19 +32,88 @@ pub(crate) fn cut_object(
     cuts: &Cuts,
     out: &mut Ranges,
 ) -> Result<(), Malformed> {
-    cut_known(scanner, cuts, None, out)
-}
-
-/// The same where it is known already where one of the members lies, so that it need not be read once more.
-pub(crate) fn cut_known(
-    scanner: &mut Scanner,
-    cuts: &Cuts,
-    known: Option<Range<usize>>,
-    out: &mut Ranges,
-) -> Result<(), Malformed> {
-    Cutter { cuts, known, out }
+    Cutter { cuts, out }
         .object(scanner, cuts.paths, Level::Document)
         .map(|_| ())
+}
+
+/// Where the members of a hit lie that its node added to the document, noted while the hit was read: with these alone cut out of
+/// it, it need not be read again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Added {
+    members: SmallVec<[Member; 4]>,
+    /// There are members that repeat names of others, or names with escapes.
+    nested: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    /// Its place in [`Added::NAMES`].
+    name: usize,
+    /// Where the member before it ends, or the brace.
+    before: usize,
+    end: usize,
+    /// Where the member behind it begins; its own end where there is none.
+    next: usize,
+}
+
+impl Added {
+    const NAMES: [&'static str; 4] = [
+        miroir_api::SHARD_FIELD,
+        "_rankingScore",
+        "_rankingScoreDetails",
+        "_federation",
+    ];
+
+    /// The next member begins at `start`.
+    #[inline]
+    pub fn follow(&mut self, start: usize) {
+        if let Some(last) = self.members.last_mut().filter(|last| last.next == last.end) {
+            last.next = start;
+        }
+    }
+
+    /// A member was read: `before` and `end` are where the one before it and it end.
+    #[inline]
+    pub fn note(&mut self, name: Text, before: usize, end: usize) {
+        if name.escaped {
+            self.nested = true;
+        } else if name.raw.first() == Some(&b'_') {
+            let known = Self::NAMES.iter().position(|known| name.is(known));
+            if let Some(name) = known {
+                let next = end;
+                self.members.push(Member {
+                    name,
+                    before,
+                    end,
+                    next,
+                });
+            }
+            self.nested |= matches!(name.raw, b"_formatted" | b"_matchesPosition");
+        }
+    }
+
+    /// Lists what remains of the hit; false where that takes reading it.
+    pub fn cut(&self, hit: Range<usize>, cuts: &Cuts, out: &mut Ranges) -> bool {
+        if self.nested || !cuts.paths.is_empty() {
+            return false;
+        }
+        let (mut from, mut last, mut kept) = (hit.start, hit.start + 1, false);
+        for member in &self.members {
+            if !cuts.members.contains(&Self::NAMES[member.name]) {
+                continue;
+            }
+            kept |= member.before > last;
+            if from < member.before {
+                out.push(from..member.before);
+            }
+            // A comma stays with the member behind it, unless that one becomes the first.
+            from = if kept { member.end } else { member.next };
+            last = member.end;
+        }
+        out.push(from..hit.end);
+        true
+    }
 }
 
 /// Arrays directly within arrays that a path is followed through. Objects need no such limit: each uses up a name of the path.
@@ -64,8 +133,6 @@ enum Level {
 
 struct Cutter<'a, 'o> {
     cuts: &'a Cuts<'a>,
-    /// The span of a value that was read before.
-    known: Option<Range<usize>>,
     out: &'o mut Ranges,
 }
 
@@ -96,12 +163,7 @@ impl Cutter<'_, '_> {
         scanner.object(|scanner, key, start| {
             let before = self.mark();
             if self.is_cut(key, paths, level) {
-                match &self.known {
-                    Some(known) if known.start == scanner.pos() => scanner.go_to(known.end),
-                    _ => {
-                        scanner.value()?;
-                    }
-                }
+                scanner.value()?;
                 list.cut += 1;
             } else {
                 list.lead(self.out, start);

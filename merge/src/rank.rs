@@ -100,8 +100,16 @@ impl<'a> RankKey<'a> {
         span: Range<usize>,
         values: Option<&[Value<'a>]>,
     ) -> Result<Self, RankError> {
+        let mut key = Self::scan(&mut Scanner::within(bytes, span))?;
+        if let Some(values) = values {
+            key.reveal(values)?;
+        }
+        Ok(key)
+    }
+
+    /// Reads the `_rankingScoreDetails` object at which the scanner stands, as it is shown.
+    pub fn scan(scanner: &mut Scanner<'a>) -> Result<Self, RankError> {
         let mut steps: SmallVec<[(u64, Step<'a>); 6]> = SmallVec::new();
-        let mut scanner = Scanner::within(bytes, span);
         scanner.object(|scanner, name, _| {
             if scanner.peek() != Some(b'{') {
                 return Err(RankError::Malformed);
@@ -112,15 +120,11 @@ impl<'a> RankKey<'a> {
         if !steps.is_sorted_by_key(|(order, _)| *order) {
             steps.sort_by_key(|(order, _)| *order);
         }
-        let mut key = RankKey { steps };
-        if let Some(values) = values {
-            key.reveal(values)?;
-        }
-        Ok(key)
+        Ok(RankKey { steps })
     }
 
-    /// Puts in what the details hide. The k-th value that is no ratio belongs to the k-th rule that gives none.
-    fn reveal(&mut self, values: &[Value<'a>]) -> Result<(), RankError> {
+    /// Puts in what the details hide; `values` are the hit's `weightedScoreValues`. The k-th value that is no ratio belongs to the k-th rule that gives none.
+    pub fn reveal(&mut self, values: &[Value<'a>]) -> Result<(), RankError> {
         if !self.steps.iter().any(|(_, step)| *step == Step::Hidden) {
             return Ok(());
         }

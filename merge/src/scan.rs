@@ -234,7 +234,23 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes behind the closing quote of the string whose opening quote has been passed.
+    #[inline(always)]
     fn string_rest(&mut self) -> Ended {
+        // Most strings are names or words: their first eight bytes hold the end.
+        let rest = self.bytes.get(self.pos..).unwrap_or_default();
+        if let Some(word) = rest.first_chunk::<8>() {
+            let special = special_bytes(u64::from_le_bytes(*word));
+            let plain = special.trailing_zeros() as usize / 8;
+            if special != 0 && word[plain] == b'"' {
+                self.pos += plain + 1;
+                return Ended::Plain;
+            }
+        }
+        self.long_string_rest()
+    }
+
+    #[inline(never)]
+    fn long_string_rest(&mut self) -> Ended {
         let mut ended = Ended::Plain;
         loop {
             self.pos = plain_end(self.bytes, self.pos);
@@ -465,6 +481,15 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// Where the run of bytes that mean themselves in a string ends: at a quote, a backslash, a control character or the end.
 #[inline(always)]
 fn plain_end(bytes: &[u8], mut pos: usize) -> usize {
+    let rest = bytes.get(pos..).unwrap_or_default();
+    // What is written like this becomes a few vector instructions.
+    let ends = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\');
+    for chunk in rest.as_chunks::<32>().0 {
+        if chunk.iter().fold(false, |any, byte| any | ends(byte)) {
+            break;
+        }
+        pos += 32;
+    }
     for chunk in bytes.get(pos..).unwrap_or_default().as_chunks::<8>().0 {
         let special = special_bytes(u64::from_le_bytes(*chunk));
         if special != 0 {
@@ -472,10 +497,7 @@ fn plain_end(bytes: &[u8], mut pos: usize) -> usize {
         }
         pos += 8;
     }
-    while bytes
-        .get(pos)
-        .is_some_and(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\')
-    {
+    while bytes.get(pos).is_some_and(|byte| !ends(byte)) {
         pos += 1;
     }
     pos

@@ -20,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::cut::{cut_known, Cuts, Ranges};
+use crate::cut::{cut_object, Added, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
@@ -317,7 +317,7 @@ fn merge_hits<'s>(
         }
         passed += 1;
         if passed > window.skip {
-            writer.write(bytes, node, hit.span, hit.details)?;
+            writer.write(bytes, node, hit.span, &hit.added)?;
         }
     }
     let full = writer.written == window.take;
@@ -366,13 +366,13 @@ impl<'s, 'r> HitWriter<'s, 'r> {
         }
     }
 
-    /// `details`: where its ranking details lie, if that is known.
+    /// `added`: what is known of the members that its node added.
     fn write(
         &mut self,
         bytes: &Bytes,
         node: usize,
         hit: Range<usize>,
-        details: Option<Range<usize>>,
+        added: &Added,
     ) -> Result<(), MergeError> {
         let cuts = Cuts {
             members: &self.members,
@@ -381,9 +381,10 @@ impl<'s, 'r> HitWriter<'s, 'r> {
             hit: true,
         };
         self.ranges.clear();
-        let mut scanner = Scanner::within(bytes, hit);
-        cut_known(&mut scanner, &cuts, details, &mut self.ranges)
-            .map_err(|error| answer::unreadable(node, error))?;
+        if !added.cut(hit.clone(), &cuts, &mut self.ranges) {
+            cut_object(&mut Scanner::within(bytes, hit), &cuts, &mut self.ranges)
+                .map_err(|error| answer::unreadable(node, error))?;
+        }
         if self.written > 0 {
             self.reply.text(b",");
         }

@@ -16,12 +16,14 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
 use crate::gather::Gather;
 
-/// Bytes that a fresh read buffer holds: what an idle connection costs.
-pub(crate) const READ_BYTES: usize = 8 * 1024;
+/// Bytes that a fresh read buffer holds: what an idle connection costs. Most requests fit.
+pub(crate) const READ_BYTES: usize = 4 * 1024;
 /// The most that one read asks for.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Up to here it is cheaper to copy the pieces together than to describe them to the kernel.
 const COPY_BYTES_MAX: usize = 8 * 1024;
+/// An idle connection keeps no buffer larger than this.
+const IDLE_BYTES_MAX: usize = 16 * 1024;
 
 /// Why reading or writing ended.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Wire<S> {
     pub stream: S,
     /// What was read and not yet used.
     pub buffer: BytesMut,
+    /// Bytes of the last message, where the next is likely to be as long.
+    pub last_bytes: usize,
 }
 
 impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
@@ -44,6 +48,7 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
         Wire {
             stream,
             buffer: BytesMut::new(),
+            last_bytes: 0,
         }
     }
 
@@ -57,7 +62,8 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
     ) -> Result<(), Stop> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let filled = buffer.len();
-        if buffer.capacity() - filled < room.min(READ_BYTES) || buffer.capacity() == filled {
+        let left = buffer.capacity() - filled;
+        if left < room.min(READ_BYTES) || (filled == 0 && left < room.min(READ_BYTES_MAX)) {
             buffer.reserve(room.clamp(READ_BYTES, READ_BYTES_MAX));
         }
         let end = buffer.capacity();
@@ -123,7 +129,7 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
 
     /// Gives memory back that a large message needed and an idle connection does not.
     pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_BYTES {
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES_MAX {
             self.buffer = BytesMut::new();
         }
     }

@@ -2,7 +2,9 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use crate::cut::Added;
 use crate::federated::answer::read_facets;
+use crate::rank::{RankError, RankKey};
 use crate::scan::{Malformed, Scanner, Text};
 use crate::MergeError;
 
@@ -37,11 +39,14 @@ pub(super) struct Hits {
 #[derive(Clone, Debug)]
 pub(super) struct Hit {
     pub span: Range<usize>,
-    /// The object `_rankingScoreDetails`; not looked for when the hits are not ranked.
-    pub details: Option<Range<usize>>,
     /// The object `_federation`, in which nodes say on the side what they hide; looked for where they were asked to.
     pub federation: Option<Range<usize>>,
+    /// Where the members lie that nodes add to documents.
+    pub added: Added,
 }
+
+/// What a hit's key is read from, and so the key, where hits were asked for it.
+type Ranked<'a> = (Hit, RankKey<'a>);
 
 /// What hits must carry besides the document.
 #[derive(Clone, Copy, Debug)]
@@ -162,20 +167,22 @@ impl Hits {
         }
     }
 
-    /// Finds the next hit and what it carries.
-    pub fn next(
+    /// Finds the next hit and what it carries, and reads what ranks it: a hit is read through once.
+    pub fn next<'a>(
         &mut self,
-        bytes: &[u8],
+        bytes: &'a [u8],
         node: usize,
         carried: Carried,
-    ) -> Result<Option<Hit>, MergeError> {
+    ) -> Result<Option<Ranked<'a>>, MergeError> {
         let mut scanner = Scanner::within(bytes, self.left.clone());
+        let mut key = None;
         let hit = self
-            .read(&mut scanner, carried)
+            .read(&mut scanner, carried, &mut key)
             .map_err(|error| unreadable(node, error))?;
+        let key = key.transpose().map_err(|error| error.at_node(node))?;
         if let Some(hit) = &hit {
             let lacks = |what| Err(MergeError::bad(node, format!("a hit has no `{what}`")));
-            if carried.details && hit.details.is_none() {
+            if carried.details && key.is_none() {
                 return lacks("_rankingScoreDetails");
             }
             if carried.federation && hit.federation.is_none() {
@@ -184,10 +191,15 @@ impl Hits {
         }
         self.left.start = scanner.pos();
         self.started = true;
-        Ok(hit)
+        Ok(hit.map(|hit| (hit, key.unwrap_or_default())))
     }
 
-    fn read(&self, scanner: &mut Scanner, carried: Carried) -> Result<Option<Hit>, Malformed> {
+    fn read<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        carried: Carried,
+        key: &mut Option<Result<RankKey<'a>, RankError>>,
+    ) -> Result<Option<Hit>, Malformed> {
         match scanner.peek() {
             None => return Ok(None),
             Some(b',') if self.started => scanner.go_to(scanner.pos() + 1),
@@ -197,29 +209,34 @@ impl Hits {
         if scanner.peek() != Some(b'{') {
             return scanner.malformed();
         }
-        let (mut details, mut federation) = (None, None);
-        if !carried.details && !carried.federation {
-            let span = scanner.value()?;
-            return Ok(Some(Hit {
-                span,
-                details,
-                federation,
-            }));
-        }
         let start = scanner.pos();
-        scanner.object(|scanner, key, _| {
-            let value = scanner.value()?;
-            match key.raw {
-                b"_rankingScoreDetails" if carried.details => details = Some(value),
-                b"_federation" if carried.federation => federation = Some(value),
-                _ => {}
+        let (mut federation, mut added) = (None, Added::default());
+        let mut before = start + 1;
+        scanner.object(|scanner, name, at| {
+            added.follow(at);
+            let value = scanner.pos();
+            if carried.details && name.raw == b"_rankingScoreDetails" {
+                let read = RankKey::scan(scanner);
+                if read.is_err() {
+                    // Told as what it is, not as JSON that is none.
+                    scanner.go_to(value);
+                    scanner.value()?;
+                }
+                *key = Some(read);
+            } else {
+                let value = scanner.value()?;
+                if carried.federation && name.raw == b"_federation" {
+                    federation = Some(value);
+                }
             }
+            added.note(name, before, scanner.pos());
+            before = scanner.pos();
             Ok::<(), Malformed>(())
         })?;
         Ok(Some(Hit {
             span: start..scanner.pos(),
-            details,
             federation,
+            added,
         }))
     }
 }

@@ -18,6 +18,7 @@ use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
 use super::queue::{Head, Queue};
 use super::{finish, scan, sum, HitWriter, Spec, Window};
+use crate::cut::Added;
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::{Malformed, Scanner};
@@ -63,7 +64,7 @@ pub fn merge_hybrid(
     let mut semantic_hits = 0;
     for hit in mixture.hits.iter().skip(window.skip).take(window.take) {
         semantic_hits += u64::from(hit.semantic);
-        writer.write(hit.bytes, hit.node, hit.span.clone(), None)?;
+        writer.write(hit.bytes, hit.node, hit.span.clone(), &hit.added)?;
     }
     // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
     let counted = if mixture.words_suffice {
@@ -116,6 +117,7 @@ pub(crate) struct MixedHit<'a> {
     /// The answer's place in its list.
     pub node: usize,
     pub span: Range<usize>,
+    added: Added,
     /// Found by its meaning.
     pub semantic: bool,
 }
@@ -170,6 +172,7 @@ struct Mixable<'a> {
     bytes: &'a Bytes,
     node: usize,
     span: Range<usize>,
+    added: Added,
     /// Fields that the hit does not show.
     extra: Option<Range<usize>>,
     key: RankKey<'a>,
@@ -184,6 +187,7 @@ impl<'a> Mixable<'a> {
             bytes: self.bytes,
             node: self.node,
             span: self.span.clone(),
+            added: self.added.clone(),
             semantic: self.semantic,
         }
     }
@@ -243,6 +247,7 @@ impl<'a> Found<'a> {
                 bytes,
                 node,
                 span,
+                added: hit.added,
                 extra,
                 key,
                 semantic,

@@ -79,21 +79,16 @@ impl<'a> Queue<'a> {
 
     fn put(&mut self, node: usize) -> Result<(), MergeError> {
         let bytes = &self.answers[node];
-        let Some(hit) = self.lists[node].next(bytes, node, self.carried)? else {
+        let Some((hit, mut key)) = self.lists[node].next(bytes, node, self.carried)? else {
             return Ok(());
         };
         let (values, extra) = match &hit.federation {
             Some(span) => read_aside(bytes, span.clone()).map_err(|error| error.at_node(node))?,
             None => Default::default(),
         };
-        let mut key = match &hit.details {
-            Some(details) => {
-                let values = (!self.carried.hides).then_some(&values[..]);
-                RankKey::read(bytes, details.clone(), values)
-                    .map_err(|error| error.at_node(node))?
-            }
-            None => RankKey::default(),
-        };
+        if !self.carried.hides {
+            key.reveal(&values).map_err(|error| error.at_node(node))?;
+        }
         if let Some(marks) = self.marks {
             key.insert_words(marks.steps_before, marks.missing[node]);
         }

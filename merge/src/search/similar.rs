@@ -80,7 +80,7 @@ pub fn merge_similar(
             candidates = passed as u64 - 1;
             break;
         }
-        writer.write(bytes, node, hit.span, hit.details)?;
+        writer.write(bytes, node, hit.span, &hit.added)?;
     }
     reply.text(b"],\"id\":");
     reply.string(similar.id);

@@ -22,6 +22,10 @@ pub(crate) static RECEIVED: Counter = Counter::new(
 
 /// Interim answers (1xx) that may precede the real one.
 const INTERIM_MAX: usize = 8;
+/// What a head is taken to have.
+const HEAD_BYTES: usize = 512;
+/// The most that is made ready for an answer because the last one was long.
+const ROOM_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that a read asks for when nobody knows how many will come.
 const BODY_READ_BYTES: usize = 64 * 1024;
 
@@ -88,6 +92,7 @@ pub(crate) async fn exchange<S: AsyncReadRent + AsyncWriteRent>(
     let (body, reusable) = read_body(wire, &head, until, limits).await?;
     let reusable = reusable && head.keep_alive && !unfinished && wire.buffer.is_empty();
     RECEIVED.add(body.len());
+    wire.last_bytes = HEAD_BYTES + body.len();
     wire.shrink();
     Ok((
         Reply {
@@ -158,7 +163,9 @@ async fn read_head<S: AsyncReadRent + AsyncWriteRent>(
             {
                 break end;
             }
-            match wire.fill(READ_BYTES, until, None).await {
+            // Most answers then come with one read, into a buffer that is not moved.
+            let room = READ_BYTES.max(wire.last_bytes + wire.last_bytes / 4);
+            match wire.fill(room.min(ROOM_BYTES_MAX), until, None).await {
                 Ok(()) => answered = true,
                 Err(Stop::Deadline | Stop::Shutdown) => {
                     return Err(Failure::new(
