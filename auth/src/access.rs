@@ -93,7 +93,7 @@ impl Access {
     /// Joins what a tenant token demands of searches in the index to a search's own `filter`: both must hold
     /// (`meilisearch/src/search/mod.rs`, `fuse_filters`).
     pub fn restrict(&self, index: &str, filter: &mut Option<Value>) {
-        let Some(demanded) = self.rules.as_ref().and_then(|rules| rules.filter(index)) else {
+        let Some(demanded) = self.demanded(index) else {
             return;
         };
         let list = |filter: Value| match filter {
@@ -109,6 +109,11 @@ impl Access {
                 Value::Array(all)
             }
         });
+    }
+
+    /// The same, alone: two requests to which it says the same may see the same of the index.
+    pub fn demanded(&self, index: &str) -> Option<&Value> {
+        self.rules.as_ref().and_then(|rules| rules.filter(index))
     }
 
     /// The key's patterns, for a message.

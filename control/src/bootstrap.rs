@@ -36,7 +36,7 @@ use crate::settings::{read_back, typed, ReadBack};
 use crate::store::{Store, StoreError};
 use crate::webhooks::Hooks;
 
-pub(crate) use check::{check_node, node_indexes, VERSION_MIN};
+pub(crate) use check::{check_node, node_indexes};
 use check::{check_nodes, refuse_foreign_indexes};
 pub(crate) use federation::learn_federation;
 pub(crate) use members::routing_node;

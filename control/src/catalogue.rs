@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use miroir_api::Error;
 use miroir_movement::Layouts;
-use miroir_router::{Ids, Index, Layout, SearchSettings};
+use miroir_router::{Changes, Ids, Index, Layout, SearchSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
@@ -129,6 +129,7 @@ pub(crate) struct Entry {
     pub planned: Option<IndexState>,
     pub settings: Arc<SearchSettings>,
     pub settings_version: u64,
+    pub changes: Changes,
     /// Whether an id with upper-case letters may ever have been written (see [`Ids`]).
     pub upper_case_ids: bool,
     /// Accepted tasks that have not ended.
@@ -150,6 +151,7 @@ impl Entry {
             planned: None,
             settings: Arc::new(SearchSettings::default()),
             settings_version: 0,
+            changes: Changes::default(),
             upper_case_ids: false,
             in_flight: BTreeSet::new(),
             turns: 0,
@@ -238,6 +240,7 @@ impl Entry {
             layout: self.layouts.shown(),
             settings: Arc::clone(&self.settings),
             settings_version: self.settings_version,
+            changes: self.changes.clone(),
         }))
     }
 }

@@ -263,6 +263,13 @@ async fn end(
     if replanned || task.effect.is_barrier() {
         plane.publish(&catalogue);
     }
+    // Answers that were begun before must not be given to those who hear of it.
+    let everywhere = task.kind.changes_rules() || task.node_uid.is_none();
+    for entry in catalogue.iter() {
+        if everywhere || task.indexes().any(|index| index == entry.node_uid) {
+            entry.changes.note();
+        }
+    }
     let done = task.uid;
     let flights = Arc::clone(&plane.flights);
     if let Some(flight) = flights.lock().get_mut(&done) {

@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use miroir_router::Version;
+
 use crate::scrub::scrub;
 use crate::settings::no_node;
 
@@ -22,9 +24,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For questions that a healthy node answers at once.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Major, minor, patch.
-pub(crate) type Version = (u32, u32, u32);
 
 /// One node of the fleet with a way to speak to it.
 pub(crate) struct NodeClient {
@@ -147,13 +146,12 @@ impl NodeClient {
             .clone()
     }
 
-    /// The version alone: searches ask for it.
     pub(crate) fn version(&self) -> Option<Version> {
-        let about = self.about.lock().unwrap_or_else(PoisonError::into_inner);
-        about.as_ref().map(|(version, _)| *version)
+        self.node.version()
     }
 
     pub(crate) fn set_about(&self, version: Version, body: Value) {
+        self.node.set_version(version);
         *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, body));
     }
 

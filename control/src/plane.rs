@@ -126,7 +126,7 @@ impl Plane {
             .iter()
             .filter_map(|client| client.version())
             .min()
-            .unwrap_or(crate::bootstrap::VERSION_MIN)
+            .unwrap_or(miroir_router::VERSION_MIN)
     }
 }
 

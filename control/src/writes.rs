@@ -442,6 +442,7 @@ fn index_for(uid: &str, node_uid: &str, entry: Option<&Entry>, layout: &Arc<Layo
             .map(|entry| Arc::clone(&entry.settings))
             .unwrap_or_default(),
         settings_version: entry.map_or(0, |entry| entry.settings_version),
+        changes: entry.map(|entry| entry.changes.clone()).unwrap_or_default(),
     }
 }
 

@@ -139,6 +139,11 @@ impl Gauge {
     pub fn level(&self) -> u64 {
         self.level.level()
     }
+
+    /// Changes by so much, up or down.
+    pub fn change(&self, by: isize) {
+        self.level.add(0, by as u64);
+    }
 }
 
 impl Metric for Gauge {

@@ -55,6 +55,10 @@ pub struct Config {
     pub unavailable_shards: UnavailableShards,
     /// What may override the choice of copies that searches are answered from.
     pub reads: Policy,
+    /// Identical searches that wait at the same time are asked once.
+    pub coalescing: bool,
+    /// Bytes of answers that each core keeps to give them again; 0: none.
+    pub result_cache_bytes: usize,
     /// How often each node is asked whether it is there, and how long it may take to say so.
     pub health_interval: Duration,
     pub health_timeout: Duration,
@@ -151,6 +155,8 @@ struct File {
 struct FileReads {
     hedging: Option<bool>,
     avoid_slow_nodes: Option<bool>,
+    coalescing: Option<bool>,
+    result_cache_size: Option<Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -364,7 +370,7 @@ impl File {
             limits: self.limits.decide(),
             body_bytes_max: match self.server.http_payload_size_limit {
                 None => DEFAULT_BODY_BYTES_MAX,
-                Some(value) => byte_count(&value)?,
+                Some(value) => byte_count("server.http_payload_size_limit", &value)?,
             },
             unavailable_shards: self
                 .unavailable_shard_policy
@@ -372,6 +378,11 @@ impl File {
             reads: Policy {
                 hedging: self.reads.hedging.unwrap_or(true),
                 avoid_slow_nodes: self.reads.avoid_slow_nodes.unwrap_or(true),
+            },
+            coalescing: self.reads.coalescing.unwrap_or(true),
+            result_cache_bytes: match self.reads.result_cache_size {
+                None => 0,
+                Some(value) => byte_count("reads.result_cache_size", &value)?,
             },
             health_interval: health_time("interval_ms", self.health.interval_ms)?,
             health_timeout: health_time("timeout_ms", self.health.timeout_ms)?,
@@ -449,10 +460,10 @@ fn host_port(id: &str, address: &str) -> Result<String, ConfigError> {
 }
 
 /// `104857600`, `"100MB"`, `"100 MiB"`: as Meilisearch's option of the same name, in decimal and binary units.
-fn byte_count(value: &Value) -> Result<usize, ConfigError> {
+fn byte_count(key: &str, value: &Value) -> Result<usize, ConfigError> {
     let bad = || {
         ConfigError::Invalid(format!(
-            "server.http_payload_size_limit is `{value}`; write bytes as a number, or as \"100MB\" or \"100MiB\""
+            "{key} is `{value}`; write bytes as a number, or as \"100MB\" or \"100MiB\""
         ))
     };
     if let Some(bytes) = value.as_u64() {

@@ -19,6 +19,7 @@ use crate::auth::{admit, Gate};
 use crate::config::Config;
 use crate::noted::Noted;
 use crate::routes::{classify, Route};
+use crate::shared_answers::SharedAnswers;
 use crate::shed::Shedder;
 use crate::{cors, documents, facet_search, metrics, multi_search, render, search, similar};
 
@@ -38,6 +39,7 @@ pub struct App {
     pub replicas: RefCell<Replicas>,
     pub began: Instant,
     pub node_key: Option<Rc<str>>,
+    pub shared_answers: SharedAnswers,
 }
 
 impl App {
@@ -46,6 +48,8 @@ impl App {
         let node_key = shared.config.node_master_key.as_deref().map(Rc::from);
         let replicas = RefCell::new(Replicas::new(shared.config.reads));
         let shedder = Shedder::new(shared.config.limits);
+        let shared_answers =
+            SharedAnswers::new(shared.config.coalescing, shared.config.result_cache_bytes);
         App {
             shared,
             reader,
@@ -54,6 +58,7 @@ impl App {
             replicas,
             began: Instant::now(),
             node_key,
+            shared_answers,
         }
     }
 

@@ -25,6 +25,7 @@ mod scatter;
 mod scrub;
 mod search;
 mod serve;
+mod shared_answers;
 mod shed;
 mod similar;
 mod stages;

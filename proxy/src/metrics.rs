@@ -8,10 +8,10 @@ use miroir_metrics::{Metric, Page};
 use miroir_net::{Request, Response};
 
 use crate::core::App;
-use crate::{noted, scatter, search, shed};
+use crate::{noted, scatter, search, shared_answers, shed};
 
 /// What this crate counts, in the order in which it is shown.
-const METRICS: [&dyn Metric; 22] = [
+const METRICS: [&dyn Metric; 26] = [
     &noted::REQUESTS,
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
@@ -19,6 +19,10 @@ const METRICS: [&dyn Metric; 22] = [
     &search::REVEALING_SEARCHES,
     &search::HYBRID_SEARCHES,
     &search::FREQUENCY_SEARCHES,
+    &shared_answers::COALESCED,
+    &shared_answers::HITS,
+    &shared_answers::MISSES,
+    &shared_answers::KEPT,
     &scatter::LEGS,
     &scatter::NODE_REQUESTS,
     &scatter::NODE_FAILURES,

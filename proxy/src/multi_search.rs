@@ -84,7 +84,7 @@ async fn search_all(
             status: 400,
             ..error
         });
-        match index.and_then(|index| Search::prepare(app, table, index, body)) {
+        match index.and_then(|index| Search::prepare(table, index, body)) {
             Ok(search) => searches.push(search),
             Err(error) => {
                 refused = Some((position, error));

@@ -92,6 +92,7 @@ mod tests {
             layout: Arc::new(Layout::plan(&spec, None).unwrap()),
             settings: Arc::default(),
             settings_version: 0,
+            changes: Default::default(),
         }
     }
 

@@ -94,7 +94,7 @@ pub struct Leg<'a> {
 /// How a leg asks a target.
 pub enum Ask<'a> {
     /// The body of a `POST /indexes/{uid}/search`. Legs of this kind share a request where they ask the same node.
-    Search(Build<'a, Vec<u8>>),
+    Search(BuildSearch<'a>),
     /// A request of its own.
     Request(Build<'a, OutRequest>),
     /// All legs of this kind ask a node by one request, which the first of them builds from the legs (by position) and what
@@ -102,6 +102,8 @@ pub enum Ask<'a> {
     Together(BuildTogether<'a>),
 }
 
+/// The flag says that this target's answer will be the leg's only one.
+type BuildSearch<'a> = Box<dyn Fn(&ReadTarget, bool) -> Vec<u8> + 'a>;
 type Build<'a, T> = Box<dyn Fn(&ReadTarget) -> T + 'a>;
 type BuildTogether<'a> = Box<dyn Fn(&[(usize, &ReadTarget)]) -> OutRequest + 'a>;
 
@@ -149,7 +151,11 @@ impl App {
             if asked.is_empty() {
                 break;
             }
-            let parcels = parcels(self, legs, &asked);
+            // In a later round there may be answers already.
+            let first = !retries;
+            let alone =
+                |leg: usize| first && asked.iter().filter(|(of, _)| *of == leg).count() == 1;
+            let parcels = parcels(self, legs, &asked, &alone);
             NODE_REQUESTS.add(parcels.len());
             if std::mem::replace(&mut retries, true) {
                 RETRIES.add(parcels.len());

@@ -7,11 +7,12 @@ use miroir_merge::{merge_hybrid, merge_levels, merge_search, MergeError, Merged,
 use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{Index, RoutingTable, Shard};
+use miroir_router::{Index, RoutingTable, Shard, Version};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
 use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
+use crate::shared_answers::Question;
 use crate::stages::{understands, Stages};
 
 mod counting;
@@ -69,6 +70,20 @@ pub async fn handle(
     request: &Request,
     uid: &str,
 ) -> Result<Response, Error> {
+    let answer = || answer(app, table, access, request, uid);
+    match Question::of(app, table, access, request, uid) {
+        Some(question) => app.shared_answers.get(question, answer).await,
+        None => answer().await,
+    }
+}
+
+async fn answer(
+    app: &App,
+    table: &RoutingTable,
+    access: &Access,
+    request: &Request,
+    uid: &str,
+) -> Result<Response, Error> {
     let mut stages = Stages::begin();
     let body = if request.method.as_str() == "GET" {
         query_string::parse(request.query())
@@ -83,7 +98,7 @@ pub async fn handle(
             .await);
     };
     access.restrict(uid, &mut body.filter);
-    let search = Search::prepare(app, table, visible_index(table, uid)?, body)?;
+    let search = Search::prepare(table, visible_index(table, uid)?, body)?;
     let mut searches = [search];
     let answers = run(app, table, &mut searches, &mut stages).await;
     let mut answers = match answers {
@@ -104,6 +119,8 @@ pub struct Search<'t> {
     rules: bool,
     /// Only these can hold a hit.
     shards: Option<Vec<Shard>>,
+    /// The lowest of the nodes' versions.
+    version: Version,
 }
 
 /// What a search goes by: each node is asked once, or for both halves of a hybrid search, or for each set of words that may be missing.
@@ -162,7 +179,6 @@ pub async fn run(
 impl<'t> Search<'t> {
     /// Plans what nodes are asked. Errors: what a client may not ask, 501 for what cannot be answered exactly yet.
     pub fn prepare(
-        app: &App,
         table: &RoutingTable,
         index: &'t Index,
         mut body: SearchBody,
@@ -176,7 +192,8 @@ impl<'t> Search<'t> {
             // They tell which hits are pinned.
             body.show_ranking_score_details = Some(true);
         }
-        let (mut planned, by) = match body.kind(app.shared.control.node_version()) {
+        let version = table.lowest_version();
+        let (mut planned, by) = match body.kind(version) {
             Kind::Words => match frequency::plan(table, index, &body) {
                 Some((planned, frequency)) => Ok((planned, By::Frequency(Box::new(frequency)))),
                 None => body
@@ -203,6 +220,7 @@ impl<'t> Search<'t> {
             show_performance,
             rules,
             shards,
+            version,
         })
     }
 
@@ -250,7 +268,7 @@ impl<'t> Search<'t> {
             .chain(
                 self.counting()
                     .into_iter()
-                    .flat_map(move |counting| counting.asks(caps_totals(app))),
+                    .flat_map(move |counting| counting.asks(caps_totals(self.version))),
             )
             .map(move |ask| Leg {
                 wanted: Wanted {
@@ -300,16 +318,18 @@ impl<'t> Search<'t> {
         let counts = self
             .counting()
             .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings));
-        let star = planned.facet_star && orders_all_facets_alike(app);
+        let star = planned.facet_star && orders_all_facets_alike(self.version);
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
-        let request_uid = sends_request_uid(app).then(|| uuid::Uuid::now_v7().to_string());
+        let request_uid = sends_request_uid(self.version).then(|| uuid::Uuid::now_v7().to_string());
         let mut spec = Spec {
             paging: planned.paging,
             max_total_hits: settings.max_total_hits,
-            cap_totals: caps_totals(app),
+            cap_totals: caps_totals(self.version),
             show_score: planned.show_score,
             show_details: planned.show_details,
-            ranked: planned.ranked,
+            // One list is in order as it is.
+            ranked: planned.ranked
+                && !(planned.alone && answers.iter().all(|of_leg| of_leg.len() < 2)),
             federated: planned.reveal.is_some(),
             semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),
@@ -448,17 +468,17 @@ pub fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder
 }
 
 /// Up to 1.46 a node cut `estimatedTotalHits` at `maxTotalHits` (MEILISEARCH B.0).
-fn caps_totals(app: &App) -> bool {
-    app.shared.control.node_version() < (1, 47, 0)
+fn caps_totals(version: Version) -> bool {
+    version < (1, 47, 0)
 }
 
 /// Up to 1.49 a node that was asked for `*` ordered all facets as those without an order of their own.
-fn orders_all_facets_alike(app: &App) -> bool {
-    app.shared.control.node_version() < (1, 50, 0)
+fn orders_all_facets_alike(version: Version) -> bool {
+    version < (1, 50, 0)
 }
 
-pub fn sends_request_uid(app: &App) -> bool {
-    app.shared.control.node_version() >= REQUEST_UID_SINCE
+pub fn sends_request_uid(version: Version) -> bool {
+    version >= REQUEST_UID_SINCE
 }
 
 /// The first version whose search answers carry `requestUid`.

@@ -333,7 +333,7 @@ impl<'a> Search<'a> {
                 let ask = if self.reaches_past_max() && self.federated_reaches_further() {
                     planned.ask_past_max(self.reach(), self.app, self.index)
                 } else {
-                    Ask::Search(Box::new(|target| planned.body_for(target)))
+                    Ask::Search(Box::new(|target, _| planned.body_for(target)))
                 };
                 self.leg(&self.others, ask)
             })

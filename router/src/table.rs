@@ -1,7 +1,7 @@
 //! What a request needs to know about the fleet and its indexes: an immutable table, published whole.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use miroir_auth::Keyring;
@@ -30,6 +30,12 @@ pub struct RoutingTable {
     pub search_rules: bool,
 }
 
+/// Of Meilisearch: major, minor, patch.
+pub type Version = (u32, u32, u32);
+
+/// The oldest node that is supported: documents can be fetched by their ids since then, which repairs need.
+pub const VERSION_MIN: Version = (1, 14, 0);
+
 /// A Meilisearch process that holds shards.
 #[derive(Debug)]
 pub struct Node {
@@ -42,6 +48,8 @@ pub struct Node {
     pub state: SharedState,
     /// Whether it speaks Meilisearch's protocol between nodes, as of the last time it was admitted.
     pub federates: AtomicBool,
+    /// Its version as of then, packed; 0 before it was reached.
+    version: AtomicU64,
     /// Tells when it lost what it had.
     pub tasks: TaskCount,
 }
@@ -55,6 +63,7 @@ impl Node {
             group,
             state: SharedState::default(),
             federates: AtomicBool::new(false),
+            version: AtomicU64::new(0),
             tasks: TaskCount::default(),
         }
     }
@@ -74,6 +83,20 @@ impl Node {
         self.federates.load(Ordering::Relaxed)
     }
 
+    /// Its version, once it was reached.
+    pub fn version(&self) -> Option<Version> {
+        let packed = self.version.load(Ordering::Relaxed);
+        let part = |shift: u32| (packed >> shift) as u32 & 0xf_ffff;
+        (packed != 0).then(|| (part(40), part(20), part(0)))
+    }
+
+    /// Records its version, of which each part has at most 20 bits. To be called before the node is said to be up.
+    pub fn set_version(&self, (major, minor, patch): Version) {
+        let [major, minor, patch] = [major, minor, patch].map(|part| u64::from(part.min(0xf_ffff)));
+        self.version
+            .store(major << 40 | minor << 20 | patch, Ordering::Relaxed);
+    }
+
     /// Records whether it does. To be called before the node is said to be up.
     pub fn set_federates(&self, federates: bool) {
         self.federates.store(federates, Ordering::Relaxed);
@@ -81,6 +104,12 @@ impl Node {
 }
 
 impl RoutingTable {
+    /// The lowest version of the nodes that were reached so far; the lowest that is supported before any was.
+    pub fn lowest_version(&self) -> Version {
+        let known = self.nodes.iter().filter_map(|node| node.version());
+        known.min().unwrap_or(VERSION_MIN)
+    }
+
     /// An index that was found in an older table, as it is now; `None`: it is gone.
     pub fn again(&self, index: &Index) -> Option<&Arc<Index>> {
         let same = |found: &&Arc<Index>| found.node_uid == index.node_uid;
@@ -112,6 +141,26 @@ pub struct Index {
     pub settings: Arc<SearchSettings>,
     /// Grows with each settings change that every node has confirmed.
     pub settings_version: u64,
+    pub changes: Changes,
+}
+
+/// Counts what changes an index's documents. All tables of the index share one count, so that a write needs no new table.
+///
+/// An answer that was begun at one count may be given to whoever asks while that count and the table still hold: the count
+/// goes up before a task that may change answers is reported as ended.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    /// So far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// To be called when every node has run a task, and before anybody is told.
+    pub fn note(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Index {

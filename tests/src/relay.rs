@@ -86,6 +86,12 @@ impl Relay {
         let seen = self.shared.seen.lock().unwrap_or_else(|e| e.into_inner());
         seen.windows(bytes.len()).any(|w| w == bytes)
     }
+
+    /// How often they did.
+    pub fn count(&self, bytes: &[u8]) -> usize {
+        let seen = self.shared.seen.lock().unwrap_or_else(|e| e.into_inner());
+        seen.windows(bytes.len()).filter(|w| *w == bytes).count()
+    }
 }
 
 impl Drop for Relay {

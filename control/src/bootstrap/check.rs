@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use miroir_router::NodeState;
+use miroir_router::{NodeState, VERSION_MIN};
 use serde_json::Value;
 use tokio::time::{sleep, Instant};
 
 use crate::config::StartError;
-use crate::nodes::{parse_version, NodeClient, Version, PROBE_TIMEOUT};
+use crate::nodes::{parse_version, NodeClient, PROBE_TIMEOUT};
 
-/// The oldest node that is supported: documents can be fetched by their ids since then, which repairs need.
-pub(crate) const VERSION_MIN: Version = (1, 14, 0);
 /// How long a node may take to come up beside us.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -44,6 +44,8 @@ pub const KNOWN: &[&str] = &[
     "reads",
     "reads.hedging",
     "reads.avoid_slow_nodes",
+    "reads.coalescing",
+    "reads.result_cache_size",
     "health",
     "health.interval_ms",
     "health.timeout_ms",

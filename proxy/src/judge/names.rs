@@ -114,6 +114,7 @@ mod tests {
                 layout: layout.clone(),
                 settings: Default::default(),
                 settings_version: 0,
+                changes: Default::default(),
             };
             (index.uid.clone(), Arc::new(index))
         };

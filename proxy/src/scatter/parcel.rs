@@ -40,8 +40,13 @@ pub(super) enum Outcome {
     Held,
 }
 
-/// Packs a round: `asked` are legs (by their positions) with their targets.
-pub(super) fn parcels(app: &App, legs: &[Leg], asked: &[(usize, ReadTarget)]) -> Vec<Parcel> {
+/// Packs a round: `asked` are legs (by their positions) with their targets; `alone`: those that get one answer only.
+pub(super) fn parcels(
+    app: &App,
+    legs: &[Leg],
+    asked: &[(usize, ReadTarget)],
+    alone: &dyn Fn(usize) -> bool,
+) -> Vec<Parcel> {
     let mut parcels: Vec<Parcel> = Vec::with_capacity(asked.len());
     let (mut shared, mut together) = (Vec::new(), Vec::new());
     for (place, (leg, target)) in asked.iter().enumerate() {
@@ -64,7 +69,7 @@ pub(super) fn parcels(app: &App, legs: &[Leg], asked: &[(usize, ReadTarget)]) ->
     parcels.extend(
         shared
             .into_iter()
-            .map(|(node, places)| search_parcel(app, legs, asked, node, places)),
+            .map(|(node, places)| search_parcel(app, legs, asked, alone, node, places)),
     );
     parcels
 }
@@ -107,14 +112,15 @@ fn search_parcel(
     app: &App,
     legs: &[Leg],
     asked: &[(usize, ReadTarget)],
+    alone: &dyn Fn(usize) -> bool,
     node: NodeIdx,
     places: SmallVec<[usize; 4]>,
 ) -> Parcel {
     let query = |place: usize| {
-        let (leg, target) = &asked[place];
-        let leg = &legs[*leg];
+        let (position, target) = &asked[place];
+        let leg = &legs[*position];
         let body = match &leg.ask {
-            Ask::Search(build) => build(target),
+            Ask::Search(build) => build(target, alone(*position)),
             Ask::Request(_) | Ask::Together(_) => Vec::new(),
         };
         (leg.wanted.index, body)

@@ -197,7 +197,7 @@ impl Round<'_> {
             }
             asked.extend(plan.targets.into_iter().map(|target| (*position, target)));
         }
-        let parcels = parcels(self.app, self.legs, &asked);
+        let parcels = parcels(self.app, self.legs, &asked, &|_| false);
         Some(Backup { asked, parcels })
     }
 

@@ -81,7 +81,7 @@ impl Counting {
                 if by_facet {
                     body.facets = body.with_facet(SHARD_FIELD);
                 }
-                Ask::Search(Box::new(move |target: &ReadTarget| {
+                Ask::Search(Box::new(move |target: &ReadTarget, _| {
                     bytes_for(&body, target)
                 }))
             })

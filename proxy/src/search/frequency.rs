@@ -104,7 +104,7 @@ pub async fn decide(app: &App, table: &RoutingTable, searches: &mut [Search<'_>]
                     only: None,
                     seed,
                 },
-                ask: Ask::Search(Box::new(move |target| bytes_for(question, target))),
+                ask: Ask::Search(Box::new(move |target, _| bytes_for(question, target))),
             })
         })
         .collect();
@@ -133,7 +133,7 @@ impl Frequency {
     fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<SearchBody> {
         let body = &planned.node_body;
         // Nodes that cut totals tell them by a facet.
-        let facets = super::caps_totals(app)
+        let facets = super::caps_totals(app.newest().lowest_version())
             .then(|| to_raw_value(&[SHARD_FIELD]).ok())
             .flatten();
         let query = &planned.query;

@@ -101,6 +101,8 @@ pub struct PlannedSearch {
     pub show_score: bool,
     pub show_details: bool,
     pub ranked: bool,
+    /// A node that answers alone is asked for no details: its list needs no merging.
+    pub alone: bool,
     pub distinct: Option<String>,
     /// Fields that were asked for on behalf of the merge only.
     pub strip_fields: Vec<String>,
@@ -152,6 +154,8 @@ impl SearchBody {
         let facet_star = self.has_facet_star();
         let counting = Counting::of(&self, distinct.as_deref(), paging, settings);
         let strip_formatted = !strip_fields.iter().any(|field| self.formats(field));
+        let alone =
+            ranked && !show_details && distinct.is_none() && counting.is_none() && reveal.is_none();
         Ok(PlannedSearch {
             node_body: self,
             paging,
@@ -159,6 +163,7 @@ impl SearchBody {
             show_score,
             show_details: show_details && ranked,
             ranked,
+            alone,
             distinct,
             strip_fields,
             strip_formatted,
@@ -411,7 +416,19 @@ impl PlannedSearch {
 
     /// How nodes are asked.
     pub fn ask<'a>(&'a self, app: &'a App, index: &'a Index) -> Ask<'a> {
-        self.ask_as(&self.node_body, app, index)
+        if !self.alone {
+            return self.ask_as(&self.node_body, app, index);
+        }
+        Ask::Search(Box::new(|target, alone| {
+            if !alone {
+                return bytes_for(&self.node_body, target);
+            }
+            let undetailed = SearchBody {
+                show_ranking_score_details: None,
+                ..self.node_body.clone()
+            };
+            bytes_for(&undetailed, target)
+        }))
     }
 
     /// How nodes are asked another search in the same form.
@@ -422,7 +439,7 @@ impl PlannedSearch {
         index: &'a Index,
     ) -> Ask<'a> {
         match &self.reveal {
-            None => Ask::Search(Box::new(|target| bytes_for(body, target))),
+            None => Ask::Search(Box::new(|target, _| bytes_for(body, target))),
             Some(reveal) => Ask::Request(Box::new(move |target| {
                 let body = revealing_body(body, reveal, &index.node_uid, target);
                 let (name, value) = miroir_api::PROXY_SEARCH_HEADER;

@@ -117,7 +117,7 @@ impl Search<'_> {
                 strip_formatted: if search.strip_formatted { strip } else { &[] },
             })
             .collect();
-        let request_uid = sends_request_uid(self.app).then(|| uuid::Uuid::now_v7().to_string());
+        let request_uid = sends_request_uid(version).then(|| uuid::Uuid::now_v7().to_string());
         merge(&FederatedSpec {
             paging: self.federation.paging(),
             indexes: &indexes,
