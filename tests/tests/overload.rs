@@ -20,7 +20,8 @@ fn fleet(replication_factor: u8, extra: &str) -> (Fleet, Target) {
         replication_factor,
         relayed: true,
         extra: format!(
-            "health: {{ timeout_ms: 20000 }}\nunavailable_shard_policy: partial\n{extra}"
+            "health: {{ timeout_ms: 20000 }}\nunavailable_shard_policy: partial\n\
+             reads: {{ coalescing: false }}\n{extra}"
         ),
         ..Plan::default()
     });
