@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use miroir_router::{CopyState, LayoutNode, NodeIdx, Shard};
+use miroir_router::{CopyState, LayoutNode, LayoutSpec, NodeIdx, Shard};
 
 use crate::node::Node;
+use crate::proxy::Proxy;
 use crate::runtime::{Time, OUTSIDE};
-use crate::store::NodeRow;
+use crate::store::{NodeRow, Store};
 use crate::world::World;
 
 const NODES_MAX: usize = 10;
@@ -44,7 +45,7 @@ impl World {
                     node.slowness = if on { 150 } else { 10 }
                 }),
                 13..15 => self.crash(),
-                _ => self.change_fleet().await,
+                _ => self.change_fleet(),
             }
         }
     }
@@ -173,113 +174,79 @@ impl World {
         }
     }
 
-    /// What an operator does: add, drain, remove, replace, another replication factor, another group.
-    async fn change_fleet(self: &Rc<Self>) {
+    /// What an operator does: add, drain, replace, another replication factor, another group, remove. The node list and the
+    /// layout that is planned for it are one transaction, as in the program (`Store::change_layouts` of the control plane).
+    fn change_fleet(self: &Rc<Self>) {
         let Some(proxy) = self.proxy.borrow().clone() else {
             return;
         };
-        let before = self.store.borrow().clone();
-        let count = before.nodes.len();
-        let at = self.random.within(0..count as u64) as usize;
-        let groups = u64::from(before.replica_groups);
-        match self.random.within(0..10) {
-            0..3 => {
-                let group = self.random.within(0..groups) as u16;
-                self.add_node(group);
-            }
-            3..5 => self.set_weight(at, 0),
-            5 => self.set_weight(at, 1),
-            6 => {
+        let nodes = self.nodes.borrow().len();
+        let at = self.random.within(0..nodes as u64) as usize;
+        let groups = self.store.borrow().replica_groups;
+        let group = self.random.within(0..u64::from(groups)) as u16;
+        let replication_factor = self.random.within(1..4) as u8;
+        let change: Box<dyn FnOnce(&mut LayoutSpec)> = match self.random.within(0..10) {
+            0..3 => Box::new(move |spec| add_node(spec, group)),
+            3..5 => Box::new(move |spec| spec.nodes[at].weight = 0),
+            5 if self.nodes.borrow()[at].gone => return,
+            5 => Box::new(move |spec| spec.nodes[at].weight = 1),
+            6 => Box::new(move |spec| {
                 // Replaced: a new node takes its place, whether the old one still runs or not.
-                self.add_node(before.nodes[at].node.group);
-                self.set_weight(at, 0);
-            }
-            7 => self.store.borrow_mut().replication_factor = self.random.within(1..4) as u8,
-            8 if groups == 1 => {
-                for _ in 0..before.replication_factor {
-                    self.add_node(1);
+                add_node(spec, spec.nodes[at].group);
+                spec.nodes[at].weight = 0;
+            }),
+            7 => Box::new(move |spec| spec.replication_factor = replication_factor),
+            8 if groups == 1 => Box::new(|spec| {
+                for _ in 0..spec.replication_factor {
+                    add_node(spec, 1);
                 }
-                self.store.borrow_mut().replica_groups = 2;
-            }
-            8 => {
-                let mut store = self.store.borrow_mut();
-                store.replica_groups = 1;
-                for row in store.nodes.iter_mut().filter(|row| row.node.group == 1) {
-                    row.node.group = 0;
-                    row.node.weight = 0;
+                spec.replica_groups = 2;
+            }),
+            8 => Box::new(|spec| {
+                spec.replica_groups = 1;
+                for node in spec.nodes.iter_mut().filter(|node| node.group == 1) {
+                    node.group = 0;
+                    node.weight = 0;
                 }
-            }
-            _ => {
-                self.remove(at);
-                return;
-            }
-        }
-        let planned = miroir_router::Layout::plan(&self.spec(), Some(&before.layout()));
-        if planned.is_err() {
-            self.undo(before);
-            return;
-        }
-        for at in count..self.store.borrow().nodes.len() {
-            proxy.watch(NodeIdx(at as u16));
-        }
-        self.plans.set(self.plans.get() + 1);
-        let planning = Rc::clone(&proxy);
+            }),
+            _ => return self.remove(&proxy, at),
+        };
+        let world = Rc::clone(self);
         self.runtime.spawn(proxy.process, async move {
-            if let Err(error) = planning.plan().await {
-                planning.world.trace(|| format!("not planned: {error}"));
+            match proxy.change_fleet(change).await {
+                Ok(()) => world.plans.set(world.plans.get() + 1),
+                Err(error) => world.trace(|| format!("not planned: {error}")),
             }
         });
     }
 
-    /// The change cannot be planned: the node list is as it was.
-    fn undo(&self, before: crate::store::Store) {
-        let mut store = self.store.borrow_mut();
-        let count = before.nodes.len();
-        store.replication_factor = before.replication_factor;
-        store.replica_groups = before.replica_groups;
-        for (row, old) in store.nodes.iter_mut().zip(before.nodes) {
-            row.node = old.node;
-        }
-        for row in store.nodes.iter_mut().skip(count) {
-            row.node.weight = 0;
-        }
-    }
-
-    fn add_node(&self, group: u16) {
-        let mut store = self.store.borrow_mut();
-        if store.nodes.len() >= NODES_MAX {
-            return;
-        }
-        let created = Some(self.random.next());
-        let id = format!("n{}", store.nodes.len());
-        store.nodes.push(NodeRow {
-            node: LayoutNode {
-                id,
-                group,
-                weight: 1,
-                zone: None,
-            },
-            gone: false,
-            created,
-            last_uid: 0,
-        });
-        self.nodes.borrow_mut().push(Node::new(created));
-        self.processes.borrow_mut().push(0);
-        self.wipes.borrow_mut().push(0);
-    }
-
-    fn set_weight(&self, at: usize, weight: u32) {
-        let row = &mut self.store.borrow_mut().nodes[at];
-        if !row.gone {
-            row.node.weight = weight;
+    /// A node list is durable: the nodes that are new in it exist.
+    pub fn fleet_stored(&self, store: &mut Store, spec: LayoutSpec) {
+        store.replication_factor = spec.replication_factor;
+        store.replica_groups = spec.replica_groups;
+        for (at, node) in spec.nodes.into_iter().enumerate() {
+            if let Some(row) = store.nodes.get_mut(at) {
+                row.node = node;
+                continue;
+            }
+            let created = Some(self.random.next());
+            store.nodes.push(NodeRow {
+                node,
+                gone: false,
+                created,
+                last_uid: 0,
+            });
+            self.nodes.borrow_mut().push(Node::new(created));
+            self.processes.borrow_mut().push(0);
+            self.wipes.borrow_mut().push(0);
         }
     }
 
     /// Takes a drained node away for good, once it holds nothing, or sooner if nothing is lost by it.
-    fn remove(&self, at: usize) {
+    fn remove(&self, proxy: &Proxy, at: usize) {
         let idx = NodeIdx(at as u16);
         let drained = self.store.borrow().nodes[at].node.weight == 0;
-        if !drained || !self.can_be_lost(at) {
+        if !drained || proxy.is_relayouting() || !self.can_be_lost(at) {
             return;
         }
         self.trace(|| format!("node {idx} removed"));
@@ -290,5 +257,16 @@ impl World {
         nodes[at].alive = false;
         self.processes.borrow_mut()[at] += 1;
         self.wipes.borrow_mut()[at] += 1;
+    }
+}
+
+fn add_node(spec: &mut LayoutSpec, group: u16) {
+    if spec.nodes.len() < NODES_MAX {
+        spec.nodes.push(LayoutNode {
+            id: format!("n{}", spec.nodes.len()),
+            group,
+            weight: 1,
+            zone: None,
+        });
     }
 }

@@ -12,7 +12,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use miroir_movement::{Fill, Layouts, Mark, NodeState, Transition};
-use miroir_router::{CopyState, Layout, NodeIdx, Shard, TaskCount};
+use miroir_router::{CopyState, Layout, LayoutSpec, NodeIdx, Shard, TaskCount};
 
 use crate::lane::Lane;
 use crate::runtime::{Process, Time};
@@ -169,9 +169,14 @@ impl Proxy {
         let _one_at_a_time = self.relayout.take(true).await;
         let published = Arc::clone(&self.layouts.borrow().published);
         let next = Arc::new(make(&published)?);
-        if next == published {
-            return Ok(());
+        if next != published {
+            self.replace_layout(next, |_| ()).await;
         }
+        Ok(())
+    }
+
+    /// Stages a layout, stores it with what else is to be stored, and shows it. The caller holds `relayout`.
+    async fn replace_layout(&self, next: Arc<Layout>, also: impl FnOnce(&mut Store) + 'static) {
         self.world.trace(|| format!("layout {}", shown(&next)));
         self.layouts.borrow_mut().stage(Arc::clone(&next));
         let counted: Vec<Option<u32>> = {
@@ -185,11 +190,11 @@ impl Proxy {
             }
             store.body = next;
             store.marks.clear();
+            also(store);
         })
         .await;
         self.layouts.borrow_mut().show();
         self.publish();
-        Ok(())
     }
 
     async fn make(
@@ -245,13 +250,30 @@ impl Proxy {
         Arc::clone(&self.layouts.borrow().published)
     }
 
-    /// Plans a layout anew from the node list in the store, which has been changed.
-    pub async fn plan(&self) -> Result<(), String> {
-        let spec = self.world.spec();
-        self.change(|previous| {
-            Layout::plan(&spec, Some(previous)).map_err(|error| error.to_string())
-        })
-        .await
+    /// Changes the node list, and the layout with it.
+    ///
+    /// # Errors
+    /// Such a fleet cannot hold its copies.
+    pub async fn change_fleet(
+        self: &Rc<Self>,
+        change: impl FnOnce(&mut LayoutSpec),
+    ) -> Result<(), String> {
+        let _one_at_a_time = self.relayout.take(true).await;
+        let published = self.layout();
+        let mut spec = self.world.spec();
+        change(&mut spec);
+        let next = Layout::plan(&spec, Some(&published)).map_err(|error| error.to_string())?;
+        let world = Rc::clone(&self.world);
+        let (known, nodes) = (published.nodes.len(), next.nodes.len());
+        let stored = move |store: &mut Store| world.fleet_stored(store, spec);
+        self.replace_layout(Arc::new(next), stored).await;
+        (known..nodes).for_each(|node| self.watch(NodeIdx(node as u16)));
+        Ok(())
+    }
+
+    /// Whether a change of layouts is on its way.
+    pub fn is_relayouting(&self) -> bool {
+        !self.relayout.is_free()
     }
 
     /// Sends a task; false beside its number: the node counts anew.
