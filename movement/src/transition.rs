@@ -138,6 +138,27 @@ impl Transition {
         }
     }
 
+    /// Of shards of which no copy serves, these copies count from now on, whatever they missed. Only who knows that nothing
+    /// better will come back may ask for it.
+    pub fn trust(layout: &Layout, copies: &[(Shard, NodeIdx)]) -> Transition {
+        let is_unserved = |shard: Shard| {
+            let mut copies = layout.copies_of(shard).iter();
+            !copies.any(|copy| copy.state.serves())
+        };
+        let is_there = |shard: Shard, node: NodeIdx| {
+            let mut copies = layout.copies_of(shard).iter();
+            copies.any(|copy| copy.node == node)
+        };
+        let trusted = copies
+            .iter()
+            .filter(|(shard, node)| is_unserved(*shard) && is_there(*shard, *node));
+        Transition {
+            moves: trusted
+                .map(|(shard, node)| (*shard, *node, Some(CopyState::InSync)))
+                .collect(),
+        }
+    }
+
     /// Copies that were deleted from their node, and are still left over.
     pub fn deleted(layout: &Layout, node: NodeIdx, shards: &[Shard]) -> Transition {
         let still = |shard: &&Shard| {

@@ -29,7 +29,8 @@ pub enum Work {
     Transition(Transition),
     /// Copies that are to be filled, to be carried out by [`crate::Fill`].
     Fill(Job),
-    /// Documents of copies that are left over. To be carried out in this order: wait until no request works on a table
+    /// Documents of copies that are left over, of shards that others serve: what is left over of a lost shard may be the
+    /// best that there is of it ([`Transition::trust`]). To be carried out in this order: wait until no request works on a table
     /// older than the one published now; delete the documents of these shards from the node (by the shard field); wait
     /// until the node has applied that; make [`Transition::deleted`] of the layout of that moment true. No fill of these
     /// copies may begin before a deletion that was begun has ended.
@@ -51,6 +52,10 @@ pub fn work(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState, shards_max: u
         return vec![Work::Transition(due)];
     }
     let usable = |node: NodeIdx| state(node) == NodeState::Usable;
+    let served = |shard: Shard| {
+        let mut copies = layout.copies_of(shard).iter();
+        copies.any(|copy| copy.state.serves() && usable(copy.node))
+    };
     let mut fills: BTreeMap<(NodeIdx, NodeIdx), Vec<Shard>> = BTreeMap::new();
     let mut left_over: BTreeMap<NodeIdx, Vec<Shard>> = BTreeMap::new();
     let mut stuck: BTreeMap<NodeIdx, Vec<Shard>> = BTreeMap::new();
@@ -60,7 +65,7 @@ pub fn work(layout: &Layout, state: impl Fn(NodeIdx) -> NodeState, shards_max: u
             .iter()
             .filter(|copy| usable(copy.node))
         {
-            if copy.state == CopyState::LeftOver {
+            if copy.state == CopyState::LeftOver && served(shard) {
                 left_over.entry(copy.node).or_default().push(shard);
             }
             if !copy.state.needs_filling() {

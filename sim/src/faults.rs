@@ -1,14 +1,17 @@
 //! What goes wrong, and who changes the fleet meanwhile.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use miroir_router::{CopyState, LayoutNode, LayoutSpec, NodeIdx, Shard};
+use miroir_router::{CopyState, Layout, LayoutNode, LayoutSpec, NodeIdx, Shard};
 
+use crate::document::{shard, Id};
+use crate::invariants::value_of;
 use crate::node::Node;
 use crate::proxy::Proxy;
 use crate::runtime::{Time, OUTSIDE};
 use crate::store::{NodeRow, Store};
-use crate::world::World;
+use crate::world::{World, DOCUMENTS};
 
 const NODES_MAX: usize = 10;
 
@@ -29,7 +32,7 @@ impl World {
             if !self.storm.get() {
                 return;
             }
-            if self.is_fragile() {
+            if self.is_fragile() && !self.careless {
                 continue;
             }
             let count = self.nodes.borrow().len() as u64;
@@ -80,11 +83,101 @@ impl World {
         proxy.lane.is_free() && proxy.layout() == layout && mine.into_iter().all(other)
     }
 
+    /// A node is about to lose what it has. A document of which no other copy is complete may be anything from now on: no
+    /// other that serves on a node with its data has it as this one, or a write of it is being made, which the other may
+    /// turn out to have missed.
+    fn note_loss(&self, at: usize) {
+        let mut layouts = vec![self.store.borrow().layout()];
+        if let Some(proxy) = &*self.proxy.borrow() {
+            layouts.push(proxy.layout());
+        }
+        let nodes = self.nodes.borrow();
+        let serves = |at: usize, shard: Shard| {
+            let serves = |layout: &Arc<Layout>| {
+                let mut copies = layout.copies_of(shard).iter();
+                copies.any(|copy| usize::from(copy.node.0) == at && copy.state.serves())
+            };
+            layouts.iter().filter(|layout| serves(layout)).count()
+        };
+        let documents: Vec<_> = nodes
+            .iter()
+            .map(|node| node.eventually(self.shards))
+            .collect();
+        for id in 0..DOCUMENTS {
+            let shard = shard(id, self.shards);
+            let served_elsewhere = |other: &usize| {
+                *other != at && !nodes[*other].unnoticed && serves(*other, shard) == layouts.len()
+            };
+            if serves(at, shard) == 0 && (0..nodes.len()).any(|other| served_elsewhere(&other)) {
+                continue;
+            }
+            let is_complete = |other: &usize| {
+                served_elsewhere(other)
+                    && value_of(&documents[*other], id) == value_of(&documents[at], id)
+            };
+            let mut history = self.history.borrow_mut();
+            if history.is_open(id) || !(0..nodes.len()).any(|other| is_complete(&other)) {
+                history.lose(id);
+                self.lost.borrow_mut().insert(shard);
+            }
+        }
+    }
+
+    /// What an operator does about shards that no copy serves, once every node is back: the best copy that is left counts.
+    pub fn give_up_lost(self: &Rc<Self>) {
+        let Some(proxy) = self.proxy.borrow().clone() else {
+            return;
+        };
+        if self.runtime.now() < self.calm_since.get() + 2_000 || proxy.is_relayouting() {
+            return;
+        }
+        let layout = proxy.layout();
+        let best = |shard: Shard| {
+            let copies = layout.copies_of(shard).iter();
+            let there = copies.filter(|copy| !self.nodes.borrow()[usize::from(copy.node.0)].gone);
+            let best = there.max_by_key(|copy| self.goodness(copy.node, shard));
+            best.map(|copy| (shard, copy.node))
+        };
+        let unserved = |shard: &Shard| {
+            let mut copies = layout.copies_of(*shard).iter();
+            !copies.any(|copy| copy.state.serves())
+        };
+        let copies: Vec<_> = layout
+            .all_shards()
+            .filter(unserved)
+            .filter_map(best)
+            .collect();
+        if !copies.is_empty() {
+            self.trace(|| format!("given up: {copies:?} count from now on"));
+            let world = Rc::clone(self);
+            self.runtime.spawn(proxy.process, async move {
+                if let Err(error) = proxy.trust(copies).await {
+                    world.trace(|| format!("not given up: {error}"));
+                }
+            });
+        }
+    }
+
+    /// How many documents of a shard are on a node as they may be.
+    fn goodness(&self, node: NodeIdx, of: Shard) -> usize {
+        let documents = self.nodes.borrow()[usize::from(node.0)].eventually(self.shards);
+        let history = self.history.borrow();
+        let is_good = |id: &Id| {
+            let possible = history.possible_now(*id);
+            possible.is_some_and(|possible| possible.contains(&value_of(&documents, *id)))
+        };
+        let ids = (0..DOCUMENTS).filter(|id| shard(*id, self.shards) == of);
+        ids.filter(is_good).count()
+    }
+
     /// kill -9 of a node, perhaps with the loss of its disk or a return to an old one; it is started again later.
     fn kill(self: &Rc<Self>, at: usize, loss: Loss) {
         let mut loss = loss;
-        if loss != Loss::Nothing && !self.can_be_lost(at) {
+        if loss != Loss::Nothing && !self.careless && !self.can_be_lost(at) {
             loss = Loss::Nothing;
+        }
+        if loss != Loss::Nothing && self.nodes.borrow()[at].alive {
+            self.note_loss(at);
         }
         {
             let mut nodes = self.nodes.borrow_mut();

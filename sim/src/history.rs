@@ -23,6 +23,8 @@ struct Record {
     acknowledged: bool,
     /// When the client was told that it has been applied.
     done: Option<Time>,
+    /// The client knows as much as it ever will.
+    told: bool,
     /// Requests that may still arrive somewhere.
     in_flight: usize,
 }
@@ -32,6 +34,8 @@ enum Entry {
     Write(usize),
     /// At this time every serving copy had this value and nothing else was on its way.
     Settled(Value, Time),
+    /// The last complete copy was lost: the document may be anything until it is settled.
+    Lost,
 }
 
 /// What a document may be after each of its entries, unacknowledged writes included; None: anything.
@@ -50,6 +54,7 @@ impl History {
             write,
             acknowledged: false,
             done: None,
+            told: false,
             in_flight: 0,
         });
         self.writes.len() - 1
@@ -70,6 +75,17 @@ impl History {
             self.accepted(number, id as Id);
         }
         self.writes[number].acknowledged = true;
+    }
+
+    /// The write has ended for its client, with an answer or without.
+    pub fn told(&mut self, number: usize) {
+        self.writes[number].told = true;
+    }
+
+    /// Whether a write of the document is being made.
+    pub fn is_open(&self, id: Id) -> bool {
+        let mut writes = self.writes.iter();
+        writes.any(|record| !record.told && record.write.change_of(id).is_some())
     }
 
     pub fn done(&mut self, number: usize, now: Time) {
@@ -101,10 +117,11 @@ impl History {
         let mut since = self.since_settled(id).iter().peekable();
         let record = |entry: &Entry| match entry {
             Entry::Write(number) => Some(&self.writes[*number]),
-            Entry::Settled(..) => None,
+            Entry::Settled(..) | Entry::Lost => None,
         };
         let mut undecided = false;
         let still = since.all(|entry| {
+            undecided |= *entry == Entry::Lost;
             let Some(record) = record(entry) else {
                 return true;
             };
@@ -127,6 +144,11 @@ impl History {
         self.documents[usize::from(id)].push(Entry::Settled(value, now));
     }
 
+    /// The last complete copy of the document is gone.
+    pub fn lose(&mut self, id: Id) {
+        self.documents[usize::from(id)].push(Entry::Lost);
+    }
+
     /// What a search may find that began at `begun` and ends now; None: anything.
     pub fn possible_since(&self, id: Id, begun: Time) -> Possible {
         let entries = &self.documents[usize::from(id)];
@@ -136,6 +158,7 @@ impl History {
                 record.acknowledged && record.done.is_some_and(|done| done < begun)
             }
             Entry::Settled(_, at) => *at < begun,
+            Entry::Lost => false,
         };
         let floor = entries
             .iter()
@@ -157,6 +180,7 @@ impl History {
     fn possible(&self, id: Id) -> Vec<Possible> {
         let entries = &self.documents[usize::from(id)];
         let mut maybe: Vec<Change> = Vec::new();
+        let mut lost = false;
         // A value with the undecided writes that have taken effect in it.
         let mut states: BTreeSet<(Value, u8)> = BTreeSet::from([(None, 0)]);
         let values =
@@ -164,7 +188,9 @@ impl History {
         let mut all = vec![values(&states)];
         for entry in entries {
             match entry {
+                Entry::Lost => lost = true,
                 Entry::Settled(value, _) => {
+                    lost = false;
                     maybe.clear();
                     states = BTreeSet::from([(*value, 0)]);
                 }
@@ -186,7 +212,7 @@ impl History {
                     }
                 }
             }
-            all.push(if maybe.len() <= MAYBE_MAX {
+            all.push(if maybe.len() <= MAYBE_MAX && !lost {
                 values(&states)
             } else {
                 None
@@ -199,6 +225,7 @@ impl History {
     pub fn describe(&self, id: Id) -> String {
         let entry = |entry: &Entry| match entry {
             Entry::Settled(value, at) => format!("  settled at {at} as {value:?}"),
+            Entry::Lost => "  its last complete copy was lost".to_owned(),
             Entry::Write(number) => {
                 let record = &self.writes[*number];
                 let fate = match (record.acknowledged, record.done) {

@@ -3,13 +3,14 @@
 //! 1. No acknowledged write is lost, and no deleted document comes back: what a search finds of a document is what it may
 //!    be according to [`crate::history`], as of the last write that the client was told to be applied, or later.
 //! 2. No document is served twice.
-//! 3. No shard is without a copy that serves; and once faults have ended, a search finds every shard.
+//! 3. No shard is without a copy that serves while a complete one exists; and once faults have ended, and lost shards were
+//!    given up, a search finds every shard.
 //! 4. Once faults have ended, copies converge: every copy is in sync and where the plan wants it, copies of a shard are
 //!    equal, and no node keeps documents of shards that it has no copy of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use miroir_router::{CopyState, Layout, NodeIdx};
+use miroir_router::{CopyState, Layout, NodeIdx, Shard};
 
 use crate::document::{shard, Documents, Fields, Id, Value};
 use crate::history::History;
@@ -23,7 +24,7 @@ pub fn found(
     shards: u16,
     begun: Time,
     hits: &[(Id, Fields)],
-    missing: &[miroir_router::Shard],
+    missing: &[Shard],
 ) -> Result<(), String> {
     let mut found: BTreeMap<Id, Fields> = BTreeMap::new();
     for (id, fields) in hits {
@@ -45,9 +46,9 @@ pub fn found(
     Ok(())
 }
 
-/// 3, for each layout that is published.
-pub fn published(layout: &Layout) -> Result<(), String> {
-    let mut shards = layout.all_shards();
+/// 3, for each layout that is published; `lost`: shards of which no complete copy was left at some time.
+pub fn published(layout: &Layout, lost: &BTreeSet<Shard>) -> Result<(), String> {
+    let mut shards = layout.all_shards().filter(|shard| !lost.contains(shard));
     let unserved = shards.find(|shard| {
         let mut copies = layout.copies_of(*shard).iter();
         !copies.any(|copy| copy.state.serves())
@@ -58,7 +59,7 @@ pub fn published(layout: &Layout) -> Result<(), String> {
 }
 
 /// 3, once faults have ended.
-pub fn complete(missing: &[miroir_router::Shard]) -> Result<(), String> {
+pub fn complete(missing: &[Shard]) -> Result<(), String> {
     match missing.is_empty() {
         true => Ok(()),
         false => Err(format!(

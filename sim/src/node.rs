@@ -57,7 +57,7 @@ pub enum Answer {
 }
 
 /// What is on a node's disk.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Node {
     pub alive: bool,
     pub paused: bool,
@@ -194,6 +194,15 @@ impl Node {
                     .retain(|id, _| !cleared.contains(&shard(*id, shards)));
             }
         }
+    }
+
+    /// The documents once every task is applied.
+    pub fn eventually(&self, shards: u16) -> Documents {
+        let mut node = self.clone();
+        while !node.queue.is_empty() {
+            node.apply_next(shards, 0);
+        }
+        node.documents
     }
 
     fn put(&mut self, id: Id, value: Option<Fields>) {

@@ -271,6 +271,17 @@ impl Proxy {
         Ok(())
     }
 
+    /// An operator gives up what these copies lack.
+    pub async fn trust(self: &Rc<Self>, copies: Vec<(Shard, NodeIdx)>) -> Result<(), String> {
+        let _one_at_a_time = self.relayout.take(true).await;
+        let trusted = Transition::trust(&self.layout(), &copies).apply(&self.layout());
+        // A copy that was leaving may be the one: the plan is made anew.
+        let next =
+            Layout::plan(&self.world.spec(), Some(&trusted)).map_err(|error| error.to_string())?;
+        self.replace_layout(Arc::new(next), |_| ()).await;
+        Ok(())
+    }
+
     /// Whether a change of layouts is on its way.
     pub fn is_relayouting(&self) -> bool {
         !self.relayout.is_free()

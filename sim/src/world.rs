@@ -1,6 +1,7 @@
 //! The world: what there is, who does what in it, and one run from the first write to the last look.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::runtime::{oneshot, Process, Runtime, Time, OUTSIDE};
 use crate::store::{NodeRow, Store};
 
 /// How many different documents there are.
-const DOCUMENTS: Id = 14;
+pub const DOCUMENTS: Id = 14;
 
 /// When a fleet that nothing disturbs any more must have come to rest.
 const REST_MAX: Time = 40_000;
@@ -94,6 +95,10 @@ pub struct World {
     pub proxy: RefCell<Option<Rc<Proxy>>>,
     /// How many proxies there have been.
     pub generation: Cell<u64>,
+    /// Nodes lose data at any time, not only where they can be spared.
+    pub careless: bool,
+    /// Shards whose last complete copy was lost, perhaps of some documents only.
+    pub lost: RefCell<BTreeSet<Shard>>,
     /// Faults happen.
     pub storm: Cell<bool>,
     /// Since when nothing fails any more.
@@ -190,6 +195,8 @@ impl World {
             store_busy: Cell::new(0),
             proxy: RefCell::new(None),
             generation: Cell::new(0),
+            careless: random.chance(300),
+            lost: RefCell::default(),
             storm: Cell::new(true),
             calm_since: Cell::new(Time::MAX),
             loss: random.pick(&[0, 3, 15]).unwrap_or_default(),
@@ -225,6 +232,7 @@ impl World {
         while rests < 3 {
             self.runtime.sleep(50).await;
             rests = if self.is_at_rest() { rests + 1 } else { 0 };
+            self.give_up_lost();
             if self.runtime.now() > deadline {
                 let layout = self.store.borrow().layout();
                 self.check(Err(format!(
@@ -280,6 +288,7 @@ impl World {
         let write = self.draw_write();
         let number = self.history.borrow_mut().begin(write.clone());
         let Some(proxy) = self.proxy.borrow().clone() else {
+            self.history.borrow_mut().told(number);
             return;
         };
         let (sender, receiver) = oneshot();
@@ -289,6 +298,7 @@ impl World {
             sender.send(told);
         });
         let told: Option<Told> = receiver.await;
+        self.history.borrow_mut().told(number);
         self.trace(|| format!("write {number}: client was told {told:?}"));
     }
 
@@ -351,8 +361,13 @@ impl World {
             &found.missing,
         ));
         let calm_since = self.calm_since.get();
+        let rests_on_loss = self.clients.get() > 0 || self.runtime.now() < calm_since + 3_000;
         if begun > calm_since.saturating_add(400) {
-            self.check(invariants::complete(&found.missing));
+            // Until an operator gives them up, nobody answers for shards that were lost.
+            let lost = self.lost.borrow();
+            let searched = |shard: &&Shard| !(rests_on_loss && lost.contains(shard));
+            let missing: Vec<Shard> = found.missing.iter().filter(searched).copied().collect();
+            self.check(invariants::complete(&missing));
         }
     }
 
@@ -430,7 +445,7 @@ impl World {
 
     /// Of 1,000 requests and of 1,000 answers, so many are lost now.
     pub fn loss(&self) -> u64 {
-        if self.storm.get() && !self.is_fragile() {
+        if self.storm.get() && (self.careless || !self.is_fragile()) {
             self.loss
         } else {
             0
@@ -496,7 +511,15 @@ impl World {
 
     /// Called with each layout that requests see from now on.
     pub fn published(&self, layout: &Layout) {
-        self.check(invariants::published(layout));
+        self.check(invariants::published(layout, &self.lost.borrow()));
+        // What still serves has lost its data, and will be found out.
+        let nodes = self.nodes.borrow();
+        let holds = |node: NodeIdx| !nodes[usize::from(node.0)].unnoticed;
+        let lost = layout.all_shards().filter(|shard| {
+            let mut copies = layout.copies_of(*shard).iter();
+            !copies.any(|copy| copy.state.serves() && holds(copy.node))
+        });
+        self.lost.borrow_mut().extend(lost);
     }
 
     /// What the node list in the store asks for.

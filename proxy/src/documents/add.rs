@@ -15,13 +15,11 @@ use miroir_merge::{
 };
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
-use miroir_router::{
-    shard_code, shard_of, write_plan, Index, Layout, NodeIdx, RoutingTable, Shard,
-};
+use miroir_router::{shard_code, shard_of, Index, Layout, NodeIdx, RoutingTable, Shard};
 use serde_json::json;
 use smallvec::SmallVec;
 
-use super::write::{fail, perform, Described, Part};
+use super::write::{fail, perform, targets, Described, Part};
 use crate::core::{media_type, App};
 use crate::judge::{static_method, Shown};
 
@@ -126,7 +124,7 @@ pub async fn handle(
                 method: static_method(&request.method),
                 ..OutRequest::post_json(path.clone(), vec![body], false)
                     .bearer(app.node_key.clone())
-            });
+            })?;
             perform(app, table, turn, parts, described).await
         }
         Err(SplitError::Malformed(error)) => Err(error),
@@ -354,7 +352,7 @@ impl Placed {
     }
 
     /// One request a node. An empty payload goes to the copies of the first shard, so that its task is a real one.
-    fn into_parts(self, build: impl Fn(Bytes) -> OutRequest) -> Vec<Part> {
+    fn into_parts(self, build: impl Fn(Bytes) -> OutRequest) -> Result<Vec<Part>, Error> {
         let touched = if self.touched.is_empty() {
             vec![Shard(0)]
         } else {
@@ -366,7 +364,7 @@ impl Placed {
             .into_iter()
             .map(|sink| Some(sink.body))
             .collect();
-        write_plan(&self.layout, &touched)
+        let parts = targets(&self.layout, &touched)?
             .into_iter()
             .map(|target| {
                 let sink = self.nodes.iter().position(|node| *node == target.node);
@@ -378,6 +376,7 @@ impl Placed {
                     request: build(body.map_or(Bytes::from_static(b"[]"), Bytes::from)),
                 }
             })
-            .collect()
+            .collect();
+        Ok(parts)
     }
 }

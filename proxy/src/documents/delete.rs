@@ -8,11 +8,11 @@ use miroir_api::Error;
 use miroir_control::{BeginWrite, Touched, Turn, WriteKind};
 use miroir_merge::id_text;
 use miroir_net::{Request, Response};
-use miroir_router::{rewrite_filter, shard_of, write_plan, Index, Layout, RoutingTable, Shard};
+use miroir_router::{rewrite_filter, shard_of, Index, Layout, RoutingTable, Shard};
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde_json::{json, Value};
 
-use super::write::{fail, perform, Described, Part};
+use super::write::{fail, perform, targets, Described, Part};
 use crate::core::{is_json, json_object, App};
 use crate::judge::Shown;
 use crate::search::check_filter;
@@ -39,7 +39,7 @@ pub async fn one(
     ));
     let shard = shard_of(id.as_bytes(), turn.index.layout.shards);
     described.touched = Touched::Keys(BTreeSet::from([(shard, id.to_owned())]));
-    let parts = write_plan(&turn.index.layout, &[shard])
+    let parts = targets(&turn.index.layout, &[shard])?
         .into_iter()
         .map(|target| Part {
             target,
@@ -72,7 +72,7 @@ pub async fn batch(
         let keys = placed.iter().map(|(shard, key, _)| (*shard, key.clone()));
         described.touched = Touched::Keys(keys.collect());
     }
-    let parts = batch_parts(app, &turn.index, &placed);
+    let parts = batch_parts(app, &turn.index, &placed)?;
     perform(app, table, turn, parts, described).await
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn everywhere(
         return fail(app, turn, error, described).await;
     }
     let shards: Vec<Shard> = (0..turn.index.layout.shards).map(Shard).collect();
-    let parts = write_plan(&turn.index.layout, &shards)
+    let parts = targets(&turn.index.layout, &shards)?
         .into_iter()
         .map(|target| Part {
             target,
@@ -153,14 +153,18 @@ fn place(layout: &Layout, ids: Vec<Value>) -> Vec<(Shard, String, Value)> {
     ids.into_iter().map(place).collect()
 }
 
-fn batch_parts(app: &App, index: &Index, placed: &[(Shard, String, Value)]) -> Vec<Part> {
+fn batch_parts(
+    app: &App,
+    index: &Index,
+    placed: &[(Shard, String, Value)],
+) -> Result<Vec<Part>, Error> {
     let path = index.node_path("/documents/delete-batch");
     let mut shards: Vec<Shard> = placed.iter().map(|(shard, ..)| *shard).collect();
     if shards.is_empty() {
         // So that its task is a real one.
         shards.push(Shard(0));
     }
-    write_plan(&index.layout, &shards)
+    let parts = targets(&index.layout, &shards)?
         .into_iter()
         .map(|target| {
             let ids: Vec<&Value> = placed
@@ -175,7 +179,8 @@ fn batch_parts(app: &App, index: &Index, placed: &[(Shard, String, Value)]) -> V
                 request: app.ask("POST", &path, Some(body), false),
             }
         })
-        .collect()
+        .collect();
+    Ok(parts)
 }
 
 async fn begin(app: &App, uid: &str, kind: WriteKind) -> Result<Turn, Error> {

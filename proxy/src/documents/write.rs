@@ -15,11 +15,12 @@ use miroir_control::{NodePart, Outcome, Touched, Turn};
 use miroir_net::client::{ClientError, ErrorKind, Lease, OutRequest, Reply};
 use miroir_net::Response;
 use miroir_router::{
-    diverged, judge, Fate, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget,
+    diverged, judge, write_plan, Fate, Layout, NodeIdx, RoutingTable, Shard, Verdict, WriteTarget,
 };
 use miroir_rt::{sleep, Instant};
 use serde::Deserialize;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::core::App;
 use crate::scatter::shard_list;
@@ -44,6 +45,24 @@ pub struct Described {
     pub custom_metadata: Option<String>,
     /// The documents that it changes.
     pub touched: Touched,
+}
+
+/// Who gets a write of these shards.
+///
+/// # Errors
+/// 503: of some shard no copy takes writes.
+pub fn targets(layout: &Layout, shards: &[Shard]) -> Result<SmallVec<[WriteTarget; 8]>, Error> {
+    write_plan(layout, shards).map_err(|shards| {
+        Error::system(
+            503,
+            "miroir_no_quorum",
+            format!(
+                "The write was not accepted: no copy of the shards {} is left that takes writes. Nothing was stored. Bring \
+                 back the nodes that had them, or give up what only they had: `miroir-ctl nodes trust --help`.",
+                shard_list(&shards)
+            ),
+        )
+    })
 }
 
 /// Sends the parts, commits the task and answers 202; the turn ends with it.

@@ -14,10 +14,29 @@ pub struct WriteTarget {
 }
 
 /// Every copy of the shards that takes writes, grouped by node; nodes ascend.
-pub fn write_plan(layout: &Layout, shards: &[Shard]) -> SmallVec<[WriteTarget; 8]> {
+///
+/// # Errors
+/// Shards, ascending, of which no copy takes writes: those that had them are lost, those to come have nothing to be filled
+/// from. Such a write must be refused: it would be stored nowhere.
+pub fn write_plan(
+    layout: &Layout,
+    shards: &[Shard],
+) -> Result<SmallVec<[WriteTarget; 8]>, Vec<Shard>> {
     let mut shards: SmallVec<[Shard; 16]> = SmallVec::from_slice(shards);
     shards.sort_unstable();
     shards.dedup();
+    let takes_writes = |shard: &Shard| {
+        let mut copies = layout.copies_of(*shard).iter();
+        copies.any(|copy| copy.state.takes_writes())
+    };
+    let unwritable: Vec<Shard> = shards
+        .iter()
+        .copied()
+        .filter(|shard| !takes_writes(shard))
+        .collect();
+    if !unwritable.is_empty() {
+        return Err(unwritable);
+    }
     let mut targets: SmallVec<[WriteTarget; 8]> = SmallVec::new();
     for shard in shards {
         for copy in layout
@@ -35,7 +54,7 @@ pub fn write_plan(layout: &Layout, shards: &[Shard]) -> SmallVec<[WriteTarget; 8
         }
     }
     targets.sort_by_key(|target| target.node);
-    targets
+    Ok(targets)
 }
 
 /// Whether a write counts as stored.
@@ -48,7 +67,7 @@ pub enum Verdict {
     NoQuorum { shards: Vec<Shard> },
 }
 
-/// Judges a write that was sent to `targets`; `took` says of each, in the same order, whether it accepted (no answer
+/// Judges a write that was sent to `targets` ([`write_plan`], which has each of its shards); `took` says of each, in the same order, whether it accepted (no answer
 /// counts as no).
 ///
 /// A shard has its quorum when, in at least one group, floor(RF/2)+1 copies took the write. Only copies that serve are

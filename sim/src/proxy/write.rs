@@ -53,7 +53,9 @@ impl Proxy {
                 .collect(),
             Write::Everywhere(_) => layout.all_shards().collect(),
         };
-        let targets = write_plan(&layout, &shards);
+        let Ok(targets) = write_plan(&layout, &shards) else {
+            return Told::Refused;
+        };
         let reachable: Vec<bool> = targets
             .iter()
             .map(|target| self.world.reachable(target.node))
