@@ -122,8 +122,7 @@ pub(crate) async fn bootstrap(config: &ControlConfig) -> Result<Plane, StartErro
         cluster_id,
         admin_key: config.effective_admin_key(),
         driver: config.driver.clone(),
-        health_interval: config.health_interval,
-        health_timeout: config.health_timeout,
+        health: config.health,
         catalogue: std::sync::Mutex::new(catalogue),
         keys,
         dumps: Dumps::new(

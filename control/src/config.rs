@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use miroir_router::HealthRules;
+
 /// Everything that [`crate::start`] needs. It holds secrets, so it has no `Debug`.
 #[derive(Clone)]
 pub struct ControlConfig {
@@ -27,9 +29,8 @@ pub struct ControlConfig {
     pub own_address: String,
     /// The largest body that clients may send, in bytes.
     pub body_bytes_max: usize,
-    /// How often each node is asked whether it is there, and how long it may take to say so.
-    pub health_interval: Duration,
-    pub health_timeout: Duration,
+    /// How nodes are asked whether they are there.
+    pub health: HealthRules,
     /// How often all copies are compared; zero: never.
     pub anti_entropy_interval: Duration,
     /// The URL of a webhook that clients cannot change, and the value of its `Authorization` header.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miroir_api::unix_socket;
-use miroir_router::{Health, HealthRules, NodeState};
+use miroir_router::{Health, NodeState};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout, Instant};
@@ -36,11 +36,7 @@ const HOLD: Duration = Duration::from_secs(3);
 pub(crate) async fn watch(plane: Arc<Plane>, client: Arc<NodeClient>) {
     let begun = Instant::now();
     let mut watch = Watch {
-        health: Health::new(
-            HealthRules::default(),
-            client.node.state.load(),
-            Duration::ZERO,
-        ),
+        health: Health::new(plane.health, client.node.state.load(), Duration::ZERO),
         refused: None,
         plane,
         client: Arc::clone(&client),
@@ -54,7 +50,7 @@ pub(crate) async fn watch(plane: Arc<Plane>, client: Arc<NodeClient>) {
             watch.suspect();
         }
         let doubted = watch.doubts(begun.elapsed());
-        let due = checked.is_none_or(|at| at.elapsed() >= watch.plane.health_interval);
+        let due = checked.is_none_or(|at| at.elapsed() >= watch.plane.health.interval);
         if due || broken || doubted || watch.health.state() != NodeState::Up {
             watch.check(begun).await;
             checked = Some(Instant::now());
@@ -95,7 +91,7 @@ impl Watch {
     async fn check(&mut self, begun: Instant) {
         let before = self.client.node.state.load();
         let mut why = None;
-        let mut state = match self.client.probe(self.plane.health_timeout).await {
+        let mut state = match self.client.probe(self.plane.health.timeout).await {
             Ok(()) => self.health.passed(begun.elapsed()),
             Err(error) => {
                 why = Some(error.to_string());

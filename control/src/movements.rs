@@ -66,7 +66,6 @@ struct State {
     failures: HashMap<Place, Failure>,
     /// When a node last left a write's outcome open.
     unsure: HashMap<NodeIdx, Instant>,
-    waiting: Vec<WaitingView>,
     report: Option<Report>,
 }
 
@@ -84,6 +83,15 @@ struct Running {
 enum Piece {
     Fill(Fill),
     Delete(Vec<Shard>),
+}
+
+impl Piece {
+    fn shards(&self) -> &[Shard] {
+        match self {
+            Piece::Fill(fill) => &fill.job().shards,
+            Piece::Delete(shards) => shards,
+        }
+    }
 }
 
 struct Failure {
@@ -126,7 +134,7 @@ pub(crate) struct RunningView {
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
-    /// `fill`, `delete`, or `stuck`: no copy to fill from serves on a node that is up.
+    /// `fill`, `delete` (perhaps once successors are filled), or `stuck`: no copy to fill from serves on a node that is up.
     pub kind: &'static str,
     pub index: String,
     pub shards: Vec<Shard>,
@@ -242,6 +250,7 @@ impl Plane {
                 .map_or(uid, |entry| &entry.name)
                 .to_owned()
         };
+        let waiting = self.waiting();
         let state = self.movements.lock();
         let running = state.running.values().map(|running| {
             let (kind, shards, source, phase) = match &running.piece {
@@ -283,9 +292,54 @@ impl Plane {
             documents_per_second: self.movements.pace.limit(),
             documents_moved: self.movements.moved.load(Ordering::Relaxed),
             running: running.collect(),
-            waiting: state.waiting.clone(),
+            waiting,
             failures: failures.collect(),
         }
+    }
+
+    /// What the layouts ask for and nobody works on yet. Not [`work`], which says what can be done at this moment: also what
+    /// waits for a node, or for something else to be done first.
+    fn waiting(&self) -> Vec<WaitingView> {
+        let mut waiting = Vec::new();
+        for (node_uid, name, layout) in layouts(self) {
+            let stuck = |shard: Shard| {
+                let mut copies = layout.copies_of(shard).iter();
+                let usable = |node: NodeIdx| node_state(self, node) == NodeState::Usable;
+                !copies.any(|copy| copy.state.serves() && usable(copy.node))
+            };
+            let mut pieces: BTreeMap<(NodeIdx, &'static str), Vec<Shard>> = BTreeMap::new();
+            for shard in layout.all_shards() {
+                for copy in layout.copies_of(shard) {
+                    let kind = match copy.state {
+                        CopyState::InSync => continue,
+                        CopyState::Leaving | CopyState::LeftOver => "delete",
+                        CopyState::Joining | CopyState::OutOfSync if stuck(shard) => "stuck",
+                        CopyState::Joining | CopyState::OutOfSync => "fill",
+                    };
+                    pieces.entry((copy.node, kind)).or_default().push(shard);
+                }
+            }
+            let state = self.movements.lock();
+            for ((node, kind), mut shards) in pieces {
+                let place = (node_uid.clone(), node);
+                let at_work = state
+                    .running
+                    .values()
+                    .filter(|running| running.place == place);
+                let taken: Vec<Shard> = at_work
+                    .flat_map(|running| running.piece.shards().to_vec())
+                    .collect();
+                shards.retain(|shard| !taken.contains(shard));
+                let target = self.node(node).filter(|_| !shards.is_empty());
+                waiting.extend(target.map(|target| WaitingView {
+                    kind,
+                    index: name.clone(),
+                    shards,
+                    target: target.id().to_owned(),
+                }));
+            }
+        }
+        waiting
     }
 
     /// Changes the layout of one index, durably and then in the published table; an empty transition changes nothing.
@@ -333,24 +387,8 @@ pub(crate) async fn run(plane: Arc<Plane>) {
 
 /// One look at every layout.
 async fn look(plane: &Arc<Plane>) {
-    let layouts: Vec<(String, String, Arc<Layout>)> = {
-        let catalogue = plane.catalogue();
-        let settled =
-            |entry: &&crate::catalogue::Entry| entry.visible.is_some() && entry.planned.is_some();
-        let entries = catalogue.iter().filter(settled);
-        entries
-            .map(|entry| {
-                (
-                    entry.node_uid.clone(),
-                    entry.name.clone(),
-                    Arc::clone(&entry.layouts.published),
-                )
-            })
-            .collect()
-    };
     let mut by_turn: Vec<(usize, String, Work)> = Vec::new();
-    let mut waiting = Vec::new();
-    for (node_uid, name, layout) in layouts {
+    for (node_uid, name, layout) in layouts(plane) {
         for (turn, piece) in work(&layout, |node| node_state(plane, node), SHARDS_MAX)
             .into_iter()
             .enumerate()
@@ -361,11 +399,9 @@ async fn look(plane: &Arc<Plane>) {
                 }
                 continue;
             }
-            waiting.extend(waiting_view(plane, &name, &piece));
             by_turn.push((turn, node_uid.clone(), piece));
         }
     }
-    plane.movements.lock().waiting = waiting;
     // The first piece of each index, then the second of each.
     by_turn.sort_by_key(|(turn, ..)| *turn);
     for (_, node_uid, piece) in by_turn {
@@ -401,19 +437,17 @@ async fn retire(plane: &Arc<Plane>, node_uid: &str) -> Result<(), String> {
     plane.transit(node_uid, |layout| Ok(due(layout))).await
 }
 
-fn waiting_view(plane: &Plane, index: &str, piece: &Work) -> Option<WaitingView> {
-    let (kind, node, shards) = match piece {
-        Work::Fill(job) => ("fill", job.target, &job.shards),
-        Work::Delete { node, shards } => ("delete", *node, shards),
-        Work::Stuck { node, shards } => ("stuck", *node, shards),
-        Work::Transition(_) => return None,
+/// Of each index that is to be looked at: the nodes' name, the clients', where it lies.
+fn layouts(plane: &Plane) -> Vec<(String, String, Arc<Layout>)> {
+    let catalogue = plane.catalogue();
+    let settled =
+        |entry: &&crate::catalogue::Entry| entry.visible.is_some() && entry.planned.is_some();
+    let entries = catalogue.iter().filter(settled);
+    let layout = |entry: &crate::catalogue::Entry| {
+        let layout = Arc::clone(&entry.layouts.published);
+        (entry.node_uid.clone(), entry.name.clone(), layout)
     };
-    Some(WaitingView {
-        kind,
-        index: index.to_owned(),
-        shards: shards.clone(),
-        target: plane.node(node)?.id().to_owned(),
-    })
+    entries.map(layout).collect()
 }
 
 fn node_state(plane: &Plane, node: NodeIdx) -> NodeState {

@@ -1,11 +1,10 @@
 //! What all parts of the control plane share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use miroir_api::EMBEDDED;
 use miroir_auth::Keyring;
-use miroir_router::{Layout, NodeIdx, Publisher, RoutingTable};
+use miroir_router::{HealthRules, Layout, NodeIdx, Publisher, RoutingTable};
 use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
@@ -38,9 +37,7 @@ pub(crate) struct Plane {
     pub cluster_id: String,
     pub admin_key: Option<String>,
     pub driver: String,
-    /// Between checks of a node that is up, and for the answer to one.
-    pub health_interval: Duration,
-    pub health_timeout: Duration,
+    pub health: HealthRules,
     pub catalogue: Mutex<Catalogue>,
     pub keys: Keys,
     pub dumps: Dumps,

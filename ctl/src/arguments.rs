@@ -41,7 +41,7 @@ pub enum Command {
 #[argh(subcommand, name = "status")]
 pub struct Status {}
 
-/// List the nodes; add, drain, remove or replace one.
+/// List the nodes; add, drain, remove, replace or trust one.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "nodes")]
 pub struct Nodes {
@@ -57,6 +57,7 @@ pub enum NodesCommand {
     Drain(NodesDrain),
     Remove(NodesRemove),
     Replace(NodesReplace),
+    Trust(NodesTrust),
 }
 
 /// Every node, and how many copies of shards it has.
@@ -141,6 +142,21 @@ pub struct NodesReplace {
     #[argh(switch)]
     pub yes: bool,
     /// only show what would move
+    #[argh(switch)]
+    pub dry_run: bool,
+}
+
+/// Give up lost shards: where no copy serves any more, what this node has counts from now on, even nothing.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "trust")]
+pub struct NodesTrust {
+    /// the node's id
+    #[argh(positional)]
+    pub id: String,
+    /// do not ask
+    #[argh(switch)]
+    pub yes: bool,
+    /// only show which shards would be given up
     #[argh(switch)]
     pub dry_run: bool,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miroir_api::{check_unix_socket, unix_socket};
-use miroir_router::{Layout, LayoutNode, LayoutSpec, Policy};
+use miroir_router::{HealthRules, Layout, LayoutNode, LayoutSpec, Policy};
 use miroir_rt::DriverChoice;
 use miroir_webhooks::Networks;
 use serde::Deserialize;
@@ -59,9 +59,8 @@ pub struct Config {
     pub coalescing: bool,
     /// Bytes of answers that each core keeps to give them again; 0: none.
     pub result_cache_bytes: usize,
-    /// How often each node is asked whether it is there, and how long it may take to say so.
-    pub health_interval: Duration,
-    pub health_timeout: Duration,
+    /// How nodes are asked whether they are there, and how many answers decide.
+    pub health: HealthRules,
     /// How often all copies are compared; zero: never.
     pub anti_entropy_interval: Duration,
 }
@@ -164,6 +163,43 @@ struct FileReads {
 struct FileHealth {
     interval_ms: Option<u64>,
     timeout_ms: Option<u64>,
+    failures_to_fall: Option<u32>,
+    successes_to_rise: Option<u32>,
+}
+
+impl FileHealth {
+    /// Shorter times load the nodes for nothing, longer ones leave a dead node unseen; so do more checks.
+    fn resolve(&self) -> Result<HealthRules, ConfigError> {
+        let time = |key: &str, millis: Option<u64>, usual| match millis {
+            None => Ok(usual),
+            Some(millis @ 100..=60_000) => Ok(Duration::from_millis(millis)),
+            Some(millis) => Err(ConfigError::Invalid(format!(
+                "health.{key} is {millis}; write milliseconds from 100 to 60000"
+            ))),
+        };
+        let checks = |key: &str, checks: Option<u32>, usual| match checks {
+            None => Ok(usual),
+            Some(checks @ 1..=100) => Ok(checks),
+            Some(checks) => Err(ConfigError::Invalid(format!(
+                "health.{key} is {checks}; write a number of checks in a row, from 1 to 100"
+            ))),
+        };
+        let usual = HealthRules::default();
+        Ok(HealthRules {
+            interval: time("interval_ms", self.interval_ms, usual.interval)?,
+            timeout: time("timeout_ms", self.timeout_ms, usual.timeout)?,
+            failures_to_fall: checks(
+                "failures_to_fall",
+                self.failures_to_fall,
+                usual.failures_to_fall,
+            )?,
+            successes_to_rise: checks(
+                "successes_to_rise",
+                self.successes_to_rise,
+                usual.successes_to_rise,
+            )?,
+        })
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -384,8 +420,7 @@ impl File {
                 None => 0,
                 Some(value) => byte_count("reads.result_cache_size", &value)?,
             },
-            health_interval: health_time("interval_ms", self.health.interval_ms)?,
-            health_timeout: health_time("timeout_ms", self.health.timeout_ms)?,
+            health: self.health.resolve()?,
             anti_entropy_interval: match self.anti_entropy.interval {
                 None => DEFAULT_ANTI_ENTROPY_INTERVAL,
                 Some(value) => interval(&value)?,
@@ -402,16 +437,6 @@ fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
     let all: Result<_, String> = texts.iter().map(|text| text.parse()).collect();
     all.map(Networks)
         .map_err(|why| ConfigError::Invalid(format!("allowed_ip_networks: {why}")))
-}
-
-/// A time of the checks of nodes. Shorter ones load the nodes for nothing, longer ones leave a dead node unseen.
-fn health_time(key: &str, millis: Option<u64>) -> Result<Duration, ConfigError> {
-    match millis.unwrap_or(HEALTH_MS) {
-        millis @ 100..=60_000 => Ok(Duration::from_millis(millis)),
-        millis => Err(ConfigError::Invalid(format!(
-            "health.{key} is {millis}; write milliseconds from 100 to 60000"
-        ))),
-    }
 }
 
 /// Reads `auto`, `io_uring` or `epoll`.
@@ -512,8 +537,6 @@ fn interval(value: &Value) -> Result<Duration, ConfigError> {
 }
 
 const DEFAULT_ANTI_ENTROPY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// `health.interval_ms` and `health.timeout_ms` where they are not given.
-pub const HEALTH_MS: u64 = 1000;
 /// `log.slow_search_ms` where it is not given.
 pub const SLOW_SEARCH_MS: u64 = 1000;
 
@@ -587,11 +610,25 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
     #[test]
     fn checks_of_nodes_can_be_set() {
         let usual = parse(FULL, &[]).unwrap();
-        assert_eq!(usual.health_interval, Duration::from_secs(1));
-        let file = format!("{FULL}\nhealth: {{ interval_ms: 500 }}");
+        assert_eq!(usual.health.interval, Duration::from_secs(1));
+        assert_eq!(
+            (
+                usual.health.failures_to_fall,
+                usual.health.successes_to_rise
+            ),
+            (2, 2)
+        );
+        let file = format!("{FULL}\nhealth: {{ interval_ms: 500, failures_to_fall: 3 }}");
         let set = parse(&file, &[("MIROIR_HEALTH_TIMEOUT_MS", "2000")]).unwrap();
-        assert_eq!(set.health_interval, Duration::from_millis(500));
-        assert_eq!(set.health_timeout, Duration::from_secs(2));
+        assert_eq!(set.health.interval, Duration::from_millis(500));
+        assert_eq!(set.health.timeout, Duration::from_secs(2));
+        assert_eq!(
+            (set.health.failures_to_fall, set.health.successes_to_rise),
+            (3, 2)
+        );
+        let never = format!("{FULL}\nhealth: {{ successes_to_rise: 0 }}");
+        let error = parse(&never, &[]).map(|_| ()).unwrap_err();
+        assert!(error.contains("health.successes_to_rise"), "{error}");
         for text in ["0", "99", "60001", "fast"] {
             let file = format!("{FULL}\nhealth: {{ interval_ms: {text} }}");
             let error = parse(&file, &[]).map(|_| ()).unwrap_err();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use argh::FromArgs;
 use miroir_webhooks::Networks;
 
-use crate::config::{Config, LogFormat, NodeAddress, UnavailableShards, HEALTH_MS, SLOW_SEARCH_MS};
+use crate::config::{Config, LogFormat, NodeAddress, UnavailableShards, SLOW_SEARCH_MS};
 use crate::serve::{self, ServeError};
 
 mod films;
@@ -173,8 +173,7 @@ impl Arguments {
             body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
             reads: Default::default(),
-            health_interval: std::time::Duration::from_millis(HEALTH_MS),
-            health_timeout: std::time::Duration::from_millis(HEALTH_MS),
+            health: Default::default(),
             log_format: LogFormat::from_environment(),
             slow_search: Some(std::time::Duration::from_millis(SLOW_SEARCH_MS)),
         }

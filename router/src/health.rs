@@ -71,9 +71,13 @@ impl SharedState {
     }
 }
 
-/// How many checks decide.
+/// How nodes are checked, and how many checks decide.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthRules {
+    /// Between checks of a node that is up.
+    pub interval: Duration,
+    /// How long a node may take to answer a check.
+    pub timeout: Duration,
     /// Failed checks in a row until a node is down.
     pub failures_to_fall: u32,
     /// Good checks in a row until a node that was down is up.
@@ -83,6 +87,8 @@ pub struct HealthRules {
 impl Default for HealthRules {
     fn default() -> Self {
         HealthRules {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
             failures_to_fall: 2,
             successes_to_rise: 2,
         }

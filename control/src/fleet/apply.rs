@@ -110,7 +110,14 @@ impl Plane {
             seat(&mut seats, &client);
             started.push(client);
         }
-        let mut ready = self.prepare(&added).await?;
+        let mut furnished = added.clone();
+        for idx in &target.trusted {
+            // A node that was emptied has no index yet: nothing was there to fill it from.
+            let client = self.client_of(&target, *idx)?;
+            self.reach(&client).await?;
+            furnished.push(client);
+        }
+        let mut ready = self.prepare(&furnished).await?;
         let (rows, removed) = (target.rows.clone(), target.removed.clone());
         let is_removed = |idx: NodeIdx| {
             target

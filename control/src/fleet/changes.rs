@@ -43,6 +43,10 @@ pub(crate) enum Change {
         id: String,
         address: String,
     },
+    /// Of shards that no copy serves, what this node has counts from now on, whatever it missed: the rest is given up.
+    TrustNode {
+        id: String,
+    },
     SetWeight {
         id: String,
         weight: u32,
@@ -74,6 +78,8 @@ pub(crate) struct Target {
     /// Nodes that keep their place and get another address.
     pub moved: Vec<NodeIdx>,
     pub removed: Vec<Removal>,
+    /// Nodes whose copies count where nothing better is left.
+    pub trusted: Vec<NodeIdx>,
 }
 
 /// A node that goes.
@@ -105,6 +111,7 @@ impl Target {
             added: Vec::new(),
             moved: Vec::new(),
             removed: Vec::new(),
+            trusted: Vec::new(),
         };
         if rows.len() != layout.nodes.len() {
             return Err(Error::internal(
@@ -158,6 +165,10 @@ impl Target {
                 let position = self.member(id)?;
                 self.rows[position].address = address;
                 self.moved.push(NodeIdx(self.rows[position].position));
+            }
+            Change::TrustNode { id } => {
+                let position = self.member(id)?;
+                self.trusted.push(NodeIdx(self.rows[position].position));
             }
             Change::SetWeight { id, weight } => self.planned(id)?.weight = *weight,
             Change::SetZone { id, zone } => self.planned(id)?.zone = given(zone),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use miroir_api::Error;
+use miroir_movement::Transition;
 use miroir_router::{CopyState, Layout, NodeIdx, Shard};
 
 use super::changes::{refused, Target};
@@ -59,6 +60,13 @@ impl Plan {
                 lost,
             });
         }
+        if !target.trusted.is_empty() && indexes.iter().all(|index| index.lost.is_empty()) {
+            return Err(refused(
+                "No shard is without a complete copy that one of these nodes could stand in for. `miroir-ctl shards list` shows \
+                 the copies and their states."
+                    .to_owned(),
+            ));
+        }
         Ok(Plan {
             layout: Arc::new(layout.settled()),
             indexes,
@@ -96,17 +104,31 @@ fn replan(
             copies.retain(|copy| copy.node != removal.node);
         }
     }
+    let given_up = trust(target, &mut before);
     let mut layout = Layout::plan(&target.spec, Some(&before))
         .map_err(|error| refused(format!("This layout cannot be made: {error}.")))?;
     layout.version = version;
-    let lost: Vec<Shard> = serving
+    let mut lost: Vec<Shard> = serving
         .into_iter()
         .filter(|shard| !served(&before, *shard))
         .collect();
     for shard in &lost {
         give_up(&mut layout, *shard);
     }
+    lost.extend(given_up);
     Ok((layout, if empty { Vec::new() } else { lost }))
+}
+
+/// Lets the copies of trusted nodes stand in for lost ones; the shards for which they do.
+fn trust(target: &Target, layout: &mut Layout) -> Vec<Shard> {
+    let mut shards = Vec::new();
+    for node in &target.trusted {
+        let copies: Vec<_> = layout.all_shards().map(|shard| (shard, *node)).collect();
+        let trusted = Transition::trust(layout, &copies);
+        *layout = trusted.apply(layout);
+        shards.extend(trusted.moves.into_iter().map(|moved| moved.0));
+    }
+    shards
 }
 
 /// Of a shard without a complete copy the best that is left counts from now on; where nothing is left, it is empty.

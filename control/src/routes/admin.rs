@@ -47,6 +47,7 @@ fn routes() -> Vec<Route> {
         ),
         ("/_miroir/nodes/{id}", &["delete"], delete(nodes::remove)),
         ("/_miroir/nodes/{id}/drain", &["post"], post(nodes::drain)),
+        ("/_miroir/nodes/{id}/trust", &["post"], post(nodes::trust)),
         (
             "/_miroir/nodes/{id}/replace",
             &["post"],

@@ -49,8 +49,7 @@ impl Cluster {
             dumps_path: None,
             own_address: "http://127.0.0.1:1".to_owned(),
             body_bytes_max: 1 << 20,
-            health_interval: std::time::Duration::from_secs(1),
-            health_timeout: std::time::Duration::from_secs(1),
+            health: Default::default(),
             anti_entropy_interval: std::time::Duration::ZERO,
             driver: "test".into(),
         };

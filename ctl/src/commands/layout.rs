@@ -283,6 +283,7 @@ fn sentence(change: &Value) -> String {
             text(&change["zone"])
         ),
         "drainNode" => format!("drain {id}"),
+        "trustNode" => format!("trust what {id} has of lost shards"),
         "removeNode" if change["force"] == true => format!("remove {id}, whatever it has"),
         "removeNode" => format!("remove {id}"),
         "replaceNode" => format!(

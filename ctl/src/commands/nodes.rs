@@ -27,6 +27,12 @@ pub fn run(context: &Context, command: NodesCommand) -> Result<Health, Failure> 
             let make = |query: &str| context.client.post(&format!("{path}{query}"), None);
             change(context, "Drain it?", drain.yes, drain.dry_run, false, make)
         }
+        NodesCommand::Trust(trust) => {
+            let path = format!("/_miroir/nodes/{}/trust", encoded(&trust.id));
+            let make = |query: &str| context.client.post(&format!("{path}{query}"), None);
+            let question = "Give up what only others had?";
+            change(context, question, trust.yes, trust.dry_run, false, make)
+        }
         NodesCommand::Remove(remove) => {
             let path = format!("/_miroir/nodes/{}", encoded(&remove.id));
             let make = |query: &str| context.client.delete(&format!("{path}{query}"));

@@ -201,8 +201,8 @@ fn show(view: &Value) {
     }
     if waiting.iter().any(|piece| piece["kind"] == "stuck") {
         println!(
-            "\nSTUCK: no complete copy is on a node that answers. Bring the node back; if it is gone for good: miroir-ctl \
-             nodes remove --force --dry-run"
+            "\nSTUCK: no complete copy is on a node that answers. Bring the node back; if it is gone for good, or lost its \
+             data: miroir-ctl nodes trust --help"
         );
     }
     show_failures(view);

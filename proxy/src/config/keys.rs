@@ -49,6 +49,8 @@ pub const KNOWN: &[&str] = &[
     "health",
     "health.interval_ms",
     "health.timeout_ms",
+    "health.failures_to_fall",
+    "health.successes_to_rise",
     "anti_entropy",
     "anti_entropy.interval",
     "task_webhook_url",

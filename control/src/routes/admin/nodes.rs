@@ -102,6 +102,14 @@ pub(super) async fn drain(
     make(&plane, query, |_| Change::DrainNode { id }).await
 }
 
+pub(super) async fn trust(
+    State(plane): Shared,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    make(&plane, query, |_| Change::TrustNode { id }).await
+}
+
 pub(super) async fn replace(
     State(plane): Shared,
     Path(id): Path<String>,
