@@ -239,6 +239,8 @@ impl Movements {
 impl Plane {
     /// What moves, waits and failed.
     pub(crate) fn movements_view(&self) -> MovementsView {
+        // It locks what is locked below.
+        let waiting = self.waiting();
         let names = |node: NodeIdx| {
             self.node(node)
                 .map_or_else(String::new, |node| node.id().to_owned())
@@ -250,7 +252,6 @@ impl Plane {
                 .map_or(uid, |entry| &entry.name)
                 .to_owned()
         };
-        let waiting = self.waiting();
         let state = self.movements.lock();
         let running = state.running.values().map(|running| {
             let (kind, shards, source, phase) = match &running.piece {

@@ -519,7 +519,16 @@ impl World {
             let mut copies = layout.copies_of(*shard).iter();
             !copies.any(|copy| copy.state.serves() && holds(copy.node))
         });
-        self.lost.borrow_mut().extend(lost);
+        for lost in lost {
+            self.lost.borrow_mut().insert(lost);
+            // One that went back in time goes on serving what it has.
+            let mut copies = layout.copies_of(lost).iter();
+            let older = |node: NodeIdx| nodes[usize::from(node.0)].created.is_some();
+            if copies.any(|copy| copy.state.serves() && older(copy.node)) {
+                let ids = (0..DOCUMENTS).filter(|id| shard(*id, self.shards) == lost);
+                ids.for_each(|id| self.history.borrow_mut().lose(id));
+            }
+        }
     }
 
     /// What the node list in the store asks for.

@@ -112,6 +112,48 @@ fn looking_changes_nothing() {
     );
 }
 
+/// The scripts are loaded and asked by the shells that they are for, where these are installed.
+#[test]
+fn zsh_and_fish_complete_commands() {
+    let script = |shell: &str| {
+        let mut ctl = command(miroir_ctl());
+        ctl.args(["completions", shell]);
+        run(ctl, PATIENCE).expect("miroir-ctl runs").1
+    };
+    let asked = |shell: &str, arguments: &[&str], script: String| -> Option<String> {
+        let mut program = command(shell);
+        program.args(arguments).arg(script);
+        let Ok((code, output)) = run(program, PATIENCE) else {
+            println!("NOT SHOWN: there is no {shell} here");
+            return None;
+        };
+        assert_eq!(code, Some(0), "{shell}: {output}");
+        Some(output)
+    };
+    // What zsh would describe is printed instead: there is no line editor without a terminal.
+    let zsh = format!(
+        "autoload -Uz compinit && compinit -D -u\n{}\n_describe() {{ [[ $1 == -o ]] && shift; print -r -- ${{(@P)2}} }}\n\
+         words=(miroir-ctl --url http://x nodes re) CURRENT=5 PREFIX=re; _miroir_ctl\n\
+         words=(miroir-ctl nodes drain some-id --d) CURRENT=5 PREFIX=--d; _miroir_ctl\n",
+        script("zsh")
+    );
+    if let Some(offered) = asked("zsh", &["-f", "-c"], zsh) {
+        assert!(offered.contains("replace:Put another"), "{offered}");
+        assert!(offered.contains("--dry-run:only show"), "{offered}");
+    }
+    let fish = format!(
+        "{}\ncomplete -C 'miroir-ctl --url http://x nodes re'\ncomplete -C 'miroir-ctl nodes drain some-id --d'\n",
+        script("fish")
+    );
+    if let Some(offered) = asked("fish", &["--no-config", "-c"], fish) {
+        let words: Vec<&str> = offered
+            .lines()
+            .filter_map(|line| line.split('\t').next())
+            .collect();
+        assert_eq!(words, ["remove", "replace", "--dry-run"], "{offered}");
+    }
+}
+
 /// What bash offers for the last word.
 fn completed(ctl: &Ctl, line: &str) -> String {
     let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
@@ -209,7 +251,13 @@ fn nodes_come_and_go_by_commands() {
         1,
         "a dry run changes nothing"
     );
+    ctl.well("rebalance pause");
     assert_eq!(ctl.json(&format!("{add} --yes"))["applied"], true);
+    let planned = ctl.json("rebalance status")["waiting"].clone();
+    let is_fill = |piece: &Value| piece["kind"] == "fill" && piece["target"] == "meili-3";
+    let told = planned.as_array().into_iter().flatten().any(is_fill);
+    assert!(told, "what is planned is told at once: {planned}");
+    ctl.well("rebalance resume");
     await_moved(&ctl);
     assert_eq!(copies(&ctl, "meili-3"), 3);
 
@@ -247,6 +295,49 @@ fn nodes_come_and_go_by_commands() {
     await_moved(&ctl);
     assert_eq!(ctl.json("layout history")["results"][0]["version"], next);
     let found = fleet.target("proxy").get("/indexes/films/search?limit=0");
+    assert_eq!(found.expect("an answer").body["estimatedTotalHits"], 60);
+}
+
+#[test]
+fn what_is_lost_is_given_up_by_command() {
+    let mut fleet = Fleet::start(Plan {
+        shards: 4,
+        ..Plan::default()
+    });
+    let ctl = Ctl::of(&fleet);
+    let proxy = fleet.target("proxy");
+    let films: Vec<Value> = (0..60)
+        .map(|id| json!({ "id": id, "title": "a film" }))
+        .collect();
+    let path = "/indexes/films/documents?primaryKey=id";
+    let write = || proxy.write("POST", path, &json!(films));
+    assert_eq!(write().expect("a write")["status"], "succeeded");
+    ctl.refused("nodes trust meili-0 --yes", 1, "miroir-ctl shards list");
+
+    fleet.nodes[0].kill();
+    fleet.nodes[0].forget();
+    fleet.nodes[0].start();
+    until("the loss to be noticed", PATIENCE, || {
+        ctl.ask("status").1.contains("OUT OF SYNC")
+    });
+    let mut node = Node::new(&fleet.folder().join("node-3"), NODE_KEY);
+    node.start();
+    let address = node.target("node").base;
+    fleet.nodes.push(node);
+    ctl.well(&format!("nodes replace meili-0 meili-3 {address} --yes"));
+    // Nothing is left that could take a write: it is not accepted.
+    let refused = proxy
+        .send_json("POST", path, &json!(films))
+        .expect("an answer");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert_eq!(refused.body["code"], "miroir_no_quorum");
+    ctl.refused("rebalance status", 1, "miroir-ctl nodes trust");
+    let shown = ctl.json("nodes trust meili-3 --dry-run");
+    assert_eq!(shown["lost"][0]["index"], "films", "{shown}");
+    ctl.well("nodes trust meili-3 --yes");
+    await_moved(&ctl);
+    assert_eq!(write().expect("a write")["status"], "succeeded");
+    let found = proxy.get("/indexes/films/search?limit=0");
     assert_eq!(found.expect("an answer").body["estimatedTotalHits"], 60);
 }
 

@@ -82,6 +82,11 @@ pub async fn perform(
             app.shared.control.counts_anew(target.node).await?;
         }
     }
+    // What became of copies meanwhile counts: one that turned out to have lost its data has not taken the write.
+    let newest = app.newest();
+    let index = newest.again(&turn.index);
+    let layout = index.map_or(layout, |index| index.layout.clone());
+    drop(newest);
     let Verdict::Accepted { missed } = judge(&layout, &targets, &took(&results)) else {
         let error = not_accepted(table, &layout, &targets, &results, &turn);
         let fates: Vec<Fate> = results.iter().map(Sent::fate).collect();

@@ -179,6 +179,10 @@ impl Round<'_> {
     }
 
     /// Other nodes that are up for all that the parcel asks; `None` where there are not.
+    ///
+    /// They are chosen by the table that the search began with. That may ask a copy for nothing, never wrongly: what a copy
+    /// answers that does not serve by the newest table is discarded like any other answer (`App::discard_outdated`), and a
+    /// copy that joined since gets no writes before this search has ended.
     fn backup(&self, parcel: &Parcel) -> Option<Backup> {
         let mut asked = Vec::with_capacity(parcel.places.len());
         for place in &parcel.places {

@@ -81,6 +81,8 @@ impl Proxy {
         self.world.may_crash().await;
         let fates: Vec<Fate> = sent.iter().map(|(fate, _)| *fate).collect();
         self.touch(write);
+        // What became of copies meanwhile counts: one that lost its data has not taken the write.
+        let layout = self.shown();
         let took: Vec<bool> = fates.iter().map(|fate| *fate == Fate::Taken).collect();
         let verdict = judge(&layout, &targets, &took);
         self.world
