@@ -172,6 +172,8 @@ impl Arguments {
             limits: crate::config::CoreLimits::default(),
             body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
+            coalescing: true,
+            result_cache_bytes: 0,
             reads: Default::default(),
             health: Default::default(),
             log_format: LogFormat::from_environment(),
