@@ -241,17 +241,14 @@ impl App {
         let explores = Replicas::explores(wanted.seed, self.now());
         let quick = |node: NodeIdx| up(node) && (explores || !replicas.is_shunned(node));
         let mut plan = read_plan(layout, wanted.only, wanted.seed, quick);
-        let tiers: [&dyn Fn(NodeIdx) -> bool; 2] = [&up, &not_failed];
-        for usable in tiers {
+        let tiers: [(&dyn Fn(NodeIdx) -> bool, bool); 2] = [(&up, false), (&not_failed, true)];
+        for (usable, doubtful) in tiers {
             if plan.uncovered.is_empty() {
                 break;
             }
             // None of these nodes is in the plan already: it would have covered the shard.
             let more = read_plan(layout, Some(&plan.uncovered), wanted.seed, usable);
-            plan.targets.extend(more.targets);
-            plan.uncovered = more.uncovered;
-            plan.targets
-                .sort_by_key(|target| target.shards.first().copied());
+            plan.complete(more, doubtful);
         }
         plan
     }

@@ -248,6 +248,21 @@ fn a_node_is_asked_without_a_filter_only_for_all_that_it_holds() {
 }
 
 #[test]
+fn a_node_that_may_be_down_is_asked_for_its_shards_alone() {
+    let simple = layout(16, 1, 1, 3);
+    let mut plan = read_plan(&simple, None, 0, |node| node.0 != 1);
+    let more = read_plan(&simple, Some(&plan.uncovered), 0, |_| true);
+    assert!(more.targets[0].whole);
+    plan.complete(more, true);
+    assert!(plan.uncovered.is_empty());
+    assert_eq!(plan.targets.len(), 3);
+    assert!(plan.targets.is_sorted_by_key(|target| target.shards[0]));
+    for target in &plan.targets {
+        assert_eq!(target.whole, target.node.0 != 1);
+    }
+}
+
+#[test]
 fn one_of_several_complete_nodes_is_enough() {
     let copies = layout(16, 3, 1, 3);
     assert_eq!(read_plan(&copies, None, 7, |_| true).targets.len(), 1);

@@ -25,6 +25,23 @@ pub struct ReadPlan {
     pub uncovered: Vec<Shard>,
 }
 
+impl ReadPlan {
+    /// Adds the plan for what this one leaves uncovered, of nodes that are better than none.
+    ///
+    /// `doubtful`: they are not known to be up. One that came back a moment ago may hold documents of other shards, which
+    /// nobody has looked for yet; so such a node is asked for its shards alone, whatever the layout says it holds.
+    pub fn complete(&mut self, more: ReadPlan, doubtful: bool) {
+        self.targets
+            .extend(more.targets.into_iter().map(|target| ReadTarget {
+                whole: target.whole && !doubtful,
+                ..target
+            }));
+        self.uncovered = more.uncovered;
+        self.targets
+            .sort_by_key(|target| target.shards.first().copied());
+    }
+}
+
 /// Plans a search over `only` these shards (None: over all).
 ///
 /// One group answers a search where a group can answer all of it; which, the `seed` chooses. Otherwise any copies that

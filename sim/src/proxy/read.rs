@@ -46,8 +46,7 @@ impl Proxy {
                 // A node that is not known to be up is better than none.
                 let not_failed = |node: NodeIdx| !failed.contains(&node);
                 let more = read_plan(&layout, Some(&plan.uncovered), seed, not_failed);
-                plan.targets.extend(more.targets);
-                plan.uncovered = more.uncovered;
+                plan.complete(more, true);
             }
             missing.extend(plan.uncovered);
             self.world
