@@ -100,9 +100,16 @@ fn what_is_not_there_yet_says_so() {
         ..Plan::default()
     });
     let proxy = fleet.target("proxy");
-    let body = json!({ "url": "http://127.0.0.1:1" });
+    let films = json!([{ "id": 1, "title": "Metropolis" }]);
+    proxy
+        .write("POST", "/indexes/films/documents", &films)
+        .expect("a write");
+    let features = json!({ "editDocumentsByFunction": true });
+    let switched = proxy.send_json("PATCH", "/experimental-features", &features);
+    assert_eq!(switched.expect("an answer").status, 200);
+    let body = json!({ "function": "return doc;" });
     let answer = proxy
-        .send_json("POST", "/export", &body)
+        .send_json("POST", "/indexes/films/documents/edit", &body)
         .expect("an answer");
     assert_eq!(
         (answer.status, answer.code()),

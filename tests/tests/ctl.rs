@@ -334,6 +334,11 @@ fn what_is_lost_is_given_up_by_command() {
     ctl.refused("rebalance status", 1, "miroir-ctl nodes trust");
     let shown = ctl.json("nodes trust meili-3 --dry-run");
     assert_eq!(shown["lost"][0]["index"], "films", "{shown}");
+    until("the new node to be up", PATIENCE, || {
+        let nodes = ctl.json("nodes list")["results"].clone();
+        let mut nodes = nodes.as_array().into_iter().flatten();
+        nodes.any(|node| node["id"] == "meili-3" && node["state"] == "up")
+    });
     ctl.well("nodes trust meili-3 --yes");
     await_moved(&ctl);
     assert_eq!(write().expect("a write")["status"], "succeeded");

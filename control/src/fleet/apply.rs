@@ -115,6 +115,14 @@ impl Plane {
             // A node that was emptied has no index yet: nothing was there to fill it from.
             let client = self.client_of(&target, *idx)?;
             self.reach(&client).await?;
+            // What is being found out about it would be news of before it was furnished, and put it out of sync again.
+            if !self.node(*idx).is_some_and(|known| known.node.is_up()) {
+                return Err(conflict(format!(
+                    "Node `{}` is not up yet: what it holds is still being looked at. Try again once \
+                     `miroir-ctl nodes list` shows it up.",
+                    client.id()
+                )));
+            }
             furnished.push(client);
         }
         let mut ready = self.prepare(&furnished).await?;
