@@ -89,10 +89,13 @@ impl Proxy {
             .trace(|| format!("write {number} {write:?}: {fates:?} {verdict:?}"));
         match verdict {
             Verdict::NoQuorum { .. } => {
-                self.out_of_sync(&diverged(&layout, &targets, &fates)).await;
+                let diverged = diverged(&layout, &targets, &fates);
+                diverged.iter().for_each(|(_, node)| self.unsure_of(*node));
+                self.out_of_sync(&diverged).await;
                 Told::Refused
             }
             Verdict::Accepted { missed } => {
+                missed.iter().for_each(|(_, node)| self.unsure_of(*node));
                 let marks = self.distrust(&missed);
                 let parts: Vec<(NodeIdx, u64)> = targets
                     .iter()
