@@ -124,6 +124,10 @@ impl Filling<'_> {
             Command::List { keys } => return self.list(keys.as_deref()).await,
             Command::Mend { copy, delete } => self.mend(&copy, &delete).await?,
             Command::Switch => {
+                // A node that lost its data before it was listed must not have been copied from, or to.
+                for node in [&self.source, &self.target] {
+                    self.plane.recognise(node).await?;
+                }
                 // Asked while the catalogue is locked, as losses are noted.
                 let switch = |layout: &Layout| match self.losses() == self.losses {
                     true => Transition::switch(layout, &self.job),

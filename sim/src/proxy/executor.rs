@@ -152,6 +152,11 @@ impl Proxy {
             }
             Command::Mend { copy, delete } => self.mend(job, &ids(copy), &ids(delete)).await,
             Command::Switch => {
+                for node in [job.source, job.target] {
+                    if !self.look(node).await {
+                        return Event::Failed("a node did not answer".into());
+                    }
+                }
                 let switch = |layout: &Layout| match self.losses(job) == losses {
                     true => Transition::switch(layout, job),
                     false => Err("a node was emptied meanwhile".into()),
