@@ -190,7 +190,17 @@ impl World {
             self.processes.borrow_mut()[at] += 1;
             let lost = match loss {
                 Loss::Nothing => false,
-                Loss::SinceBackup => node.restore(),
+                Loss::SinceBackup => {
+                    let before = node.eventually(self.shards);
+                    let restored = node.restore();
+                    let after = node.eventually(self.shards);
+                    for id in 0..DOCUMENTS {
+                        if value_of(&before, id) != value_of(&after, id) {
+                            self.history.borrow_mut().doubt(id);
+                        }
+                    }
+                    restored
+                }
                 Loss::Everything => {
                     node.wipe();
                     true

@@ -36,6 +36,9 @@ enum Entry {
     Settled(Value, Time),
     /// The last complete copy was lost: the document may be anything until it is settled.
     Lost,
+    /// A node went back to before unacknowledged writes that had settled. Nobody was told their numbers, so nobody can
+    /// notice: the document may be again what it was before.
+    Doubted,
 }
 
 /// What a document may be after each of its entries, unacknowledged writes included; None: anything.
@@ -117,11 +120,11 @@ impl History {
         let mut since = self.since_settled(id).iter().peekable();
         let record = |entry: &Entry| match entry {
             Entry::Write(number) => Some(&self.writes[*number]),
-            Entry::Settled(..) | Entry::Lost => None,
+            Entry::Settled(..) | Entry::Lost | Entry::Doubted => None,
         };
         let mut undecided = false;
         let still = since.all(|entry| {
-            undecided |= *entry == Entry::Lost;
+            undecided |= matches!(entry, Entry::Lost | Entry::Doubted);
             let Some(record) = record(entry) else {
                 return true;
             };
@@ -149,6 +152,18 @@ impl History {
         self.documents[usize::from(id)].push(Entry::Lost);
     }
 
+    /// A node went back in time, and has another value of the document than before.
+    pub fn doubt(&mut self, id: Id) {
+        let acknowledged = |entry: &Entry| match entry {
+            Entry::Write(number) => self.writes[*number].acknowledged,
+            _ => false,
+        };
+        // A later write that was acknowledged was counted, and its loss is noticed.
+        if !self.since_settled(id).iter().any(acknowledged) {
+            self.documents[usize::from(id)].push(Entry::Doubted);
+        }
+    }
+
     /// What a search may find that began at `begun` and ends now; None: anything.
     pub fn possible_since(&self, id: Id, begun: Time) -> Possible {
         let entries = &self.documents[usize::from(id)];
@@ -158,7 +173,7 @@ impl History {
                 record.acknowledged && record.done.is_some_and(|done| done < begun)
             }
             Entry::Settled(_, at) => *at < begun,
-            Entry::Lost => false,
+            Entry::Lost | Entry::Doubted => false,
         };
         let floor = entries
             .iter()
@@ -181,6 +196,7 @@ impl History {
         let entries = &self.documents[usize::from(id)];
         let mut maybe: Vec<Change> = Vec::new();
         let mut lost = false;
+        let mut before_settled = None;
         // A value with the undecided writes that have taken effect in it.
         let mut states: BTreeSet<(Value, u8)> = BTreeSet::from([(None, 0)]);
         let values =
@@ -190,9 +206,25 @@ impl History {
             match entry {
                 Entry::Lost => lost = true,
                 Entry::Settled(value, _) => {
+                    let settled = BTreeSet::from([(*value, 0)]);
+                    let states = std::mem::replace(&mut states, settled);
+                    before_settled = Some((states, std::mem::take(&mut maybe), lost));
                     lost = false;
-                    maybe.clear();
-                    states = BTreeSet::from([(*value, 0)]);
+                }
+                Entry::Doubted => {
+                    if let Some((more, undecided, was_lost)) = before_settled.take() {
+                        let earlier = undecided.len();
+                        maybe.splice(0..0, undecided);
+                        lost |= was_lost;
+                        if maybe.len() <= MAYBE_MAX {
+                            let later = std::mem::take(&mut states).into_iter();
+                            states.extend(later.map(|(value, taken)| (value, taken << earlier)));
+                        }
+                        states.extend(more);
+                    }
+                    if maybe.len() <= MAYBE_MAX {
+                        close(&mut states, &maybe);
+                    }
                 }
                 Entry::Write(number) => {
                     let record = &self.writes[*number];
@@ -226,6 +258,7 @@ impl History {
         let entry = |entry: &Entry| match entry {
             Entry::Settled(value, at) => format!("  settled at {at} as {value:?}"),
             Entry::Lost => "  its last complete copy was lost".to_owned(),
+            Entry::Doubted => "  a copy went back to before it settled".to_owned(),
             Entry::Write(number) => {
                 let record = &self.writes[*number];
                 let fate = match (record.acknowledged, record.done) {
