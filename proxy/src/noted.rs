@@ -79,7 +79,7 @@ impl Noted {
         }
         let id = self.id.unwrap_or_else(new_id);
         let (method, path, status) = (self.method, self.target, response.status);
-        let took_ms = took.as_secs_f64() * 1e3;
+        let took_ms = took.as_micros() as f64 / 1e3;
         if failed {
             tracing::warn!(request = %id, method, path, status, took_ms, "a request failed");
         } else {

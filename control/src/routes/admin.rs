@@ -16,11 +16,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, MethodRouter};
 use axum::Router;
 use miroir_api::Error;
-use miroir_auth::check_single_key;
+use miroir_auth::{check_single_key, Access};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{dumps, respond, Failure, Shared};
+use super::{dumps, respond, tasks, Failure, Shared};
 use crate::plane::Plane;
 
 /// The description of these routes, which a test compares with them.
@@ -91,6 +91,9 @@ fn routes() -> Vec<Route> {
             get(dumps::import_state).post(dumps::import),
         ),
         ("/_miroir/layout/history", &["get"], get(layout::history)),
+        // Clients' own routes, for whoever has the admin key alone.
+        ("/_miroir/tasks", &["get"], get(tasks::list)),
+        ("/_miroir/tasks/{uid}", &["get"], get(tasks::one)),
     ]
 }
 
@@ -103,11 +106,14 @@ pub(super) fn router(plane: &Arc<Plane>) -> Router<Arc<Plane>> {
     all.route_layer(from_fn_with_state(Arc::clone(plane), authorise))
 }
 
-async fn authorise(State(plane): Shared, request: Request, next: Next) -> Response {
+async fn authorise(State(plane): Shared, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(header::AUTHORIZATION);
     let header = header.map(|value| value.to_str().unwrap_or_default());
     match check_single_key(plane.admin_key.as_deref(), header) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(Access::everything());
+            next.run(request).await
+        }
         Err(error) => Failure(error).into_response(),
     }
 }

@@ -44,7 +44,7 @@ async fn delete(State(plane): Shared, access: Who, RawQuery(query): RawQuery) ->
     ))
 }
 
-async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn list(State(plane): Shared, access: Who, RawQuery(query): RawQuery) -> Answer {
     let query = query.unwrap_or_default();
     let filter = match TaskFilter::parse(&query) {
         Ok(filter) => filter,
@@ -100,7 +100,7 @@ async fn in_a_nodes_words(plane: &Plane, query: &str, own: Error) -> Error {
     }
 }
 
-async fn one(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
+pub(super) async fn one(State(plane): Shared, access: Who, Path(uid): Path<String>) -> Answer {
     ok(&view(&find(&plane, &access, &uid).await?))
 }
 

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// The newest tasks first.
 pub fn list(context: &Context, wanted: &TasksList) -> Result<Health, Failure> {
-    let mut path = format!("/tasks?limit={}", wanted.limit);
+    let mut path = format!("/_miroir/tasks?limit={}", wanted.limit);
     for (name, value) in [("statuses", &wanted.status), ("indexUids", &wanted.index)] {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", encoded(value)));
@@ -42,7 +42,10 @@ pub fn list(context: &Context, wanted: &TasksList) -> Result<Health, Failure> {
 
 /// One task, whole.
 pub fn get(context: &Context, uid: u32) -> Result<Health, Failure> {
-    context.show(&context.client.get(&format!("/tasks/{uid}"))?, people)
+    context.show(
+        &context.client.get(&format!("/_miroir/tasks/{uid}"))?,
+        people,
+    )
 }
 
 /// Waits for a task's end.
@@ -50,7 +53,7 @@ pub fn wait(context: &Context, wanted: &TasksWait) -> Result<Health, Failure> {
     let (uid, timeout) = (wanted.uid, wanted.timeout);
     let deadline = Instant::now() + Duration::from_secs(timeout);
     loop {
-        let task = context.client.get(&format!("/tasks/{uid}"))?;
+        let task = context.client.get(&format!("/_miroir/tasks/{uid}"))?;
         match task["status"].as_str() {
             Some("enqueued" | "processing") if Instant::now() < deadline => {
                 std::thread::sleep(POLL)
