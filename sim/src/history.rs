@@ -1,8 +1,8 @@
 //! What every document may be, given what clients were told.
 //!
 //! Writes of one document are ordered by when the first serving copy accepted them. An acknowledged write took effect
-//! there. One that was not acknowledged may have taken effect there or at any later time, or never: a client that got no
-//! answer, or 503, knows no more.
+//! there. One that was not acknowledged may have taken effect at any time since it was sent, on some copies before a later
+//! write and on others after it, or never: a client that got no answer, or 503, knows no more.
 
 use std::collections::BTreeSet;
 
@@ -197,17 +197,34 @@ impl History {
         let mut maybe: Vec<Change> = Vec::new();
         let mut lost = false;
         let mut before_settled = None;
+        // Writes that are in `maybe`.
+        let mut known = BTreeSet::new();
         // A value with the undecided writes that have taken effect in it.
         let mut states: BTreeSet<(Value, u8)> = BTreeSet::from([(None, 0)]);
         let values =
             |states: &BTreeSet<(Value, u8)>| Some(states.iter().map(|(value, _)| *value).collect());
         let mut all = vec![values(&states)];
-        for entry in entries {
+        for (position, entry) in entries.iter().enumerate() {
+            if let Entry::Write(number) = entry {
+                // Sent earlier, and first accepted later: another copy may have it in between.
+                let overdue = entries[position + 1..]
+                    .iter()
+                    .filter_map(|later| match later {
+                        Entry::Write(early) if early < number => Some(&self.writes[*early]),
+                        _ => None,
+                    });
+                let unanswered = overdue.filter(|record| !record.acknowledged);
+                maybe.extend(unanswered.filter_map(|record| record.write.change_of(id)));
+                if maybe.len() <= MAYBE_MAX {
+                    close(&mut states, &maybe);
+                }
+            }
             match entry {
                 Entry::Lost => lost = true,
                 Entry::Settled(value, _) => {
                     let settled = BTreeSet::from([(*value, 0)]);
                     let states = std::mem::replace(&mut states, settled);
+                    known.clear();
                     before_settled = Some((states, std::mem::take(&mut maybe), lost));
                     lost = false;
                 }
@@ -236,7 +253,7 @@ impl History {
                             .into_iter()
                             .map(|(value, taken)| (change.apply(value), taken))
                             .collect();
-                    } else {
+                    } else if known.insert(*number) {
                         maybe.push(change);
                     }
                     if maybe.len() <= MAYBE_MAX {
