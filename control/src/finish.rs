@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, BoxFuture};
 use futures_util::FutureExt;
-use miroir_movement::Touched;
 use miroir_router::{NodeIdx, Shard};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -253,8 +252,6 @@ async fn end(
         }
     }
     let missed = missed(plane, &catalogue, &uid, merged);
-    // A fill from such a copy fails: filled anew meanwhile, it would look as if it had served all the time.
-    plane.movements.touch(&uid, &Touched::nothing(), &missed);
     let missed = plane.distrust(&mut catalogue, &uid, &missed);
     replanned |= !missed.is_empty();
     catalogue.settle_names(task.uid, &task.effect.names);

@@ -194,23 +194,19 @@ impl Movements {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A write of the index, which still holds its turn, has touched these documents on some node, or may have; these
-    /// copies may or may not have taken it.
-    pub(crate) fn touch(&self, node_uid: &str, touched: &Touched, unsure: &[(Shard, NodeIdx)]) {
+    /// A write of the index, which still holds its turn, has touched these documents on some node, or may have.
+    pub(crate) fn touch(&self, node_uid: &str, touched: &Touched) {
         let mut state = self.lock();
-        for (_, node) in unsure {
+        fills(&mut state, node_uid).for_each(|fill| fill.touch(touched));
+    }
+
+    /// These copies are taken out of service; a request to them may still be on its way. A fill from one fails: filled anew
+    /// meanwhile, it would look as if it had served all the time.
+    pub(crate) fn doubt(&self, node_uid: &str, copies: &[(Shard, NodeIdx)]) {
+        let mut state = self.lock();
+        for (_, node) in copies {
             state.unsure.insert(*node, Instant::now());
-        }
-        for running in state
-            .running
-            .values_mut()
-            .filter(|running| running.place.0 == node_uid)
-        {
-            let Piece::Fill(fill) = &mut running.piece else {
-                continue;
-            };
-            fill.touch(touched);
-            unsure.iter().for_each(|(_, node)| fill.doubt(*node));
+            fills(&mut state, node_uid).for_each(|fill| fill.doubt(*node));
         }
     }
 
@@ -234,6 +230,16 @@ impl Movements {
         self.lock().failures.clear();
         self.wake.notify_one();
     }
+}
+
+/// The fills of an index that run.
+fn fills<'a>(state: &'a mut State, node_uid: &'a str) -> impl Iterator<Item = &'a mut Fill> {
+    let running = state.running.values_mut();
+    let of_index = running.filter(move |running| running.place.0 == node_uid);
+    of_index.filter_map(|running| match &mut running.piece {
+        Piece::Fill(fill) => Some(fill),
+        Piece::Delete(_) => None,
+    })
 }
 
 impl Plane {

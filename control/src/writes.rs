@@ -237,8 +237,7 @@ impl Plane {
             mut inner,
             ..
         } = turn;
-        self.movements
-            .touch(&inner.node_uid, &outcome.touched, &outcome.missed);
+        self.movements.touch(&inner.node_uid, &outcome.touched);
         let doom = outcome.error.or(doomed);
         let mut parts: Vec<Part> = Vec::with_capacity(outcome.parts.len());
         for part in outcome.parts {
@@ -306,7 +305,7 @@ impl Plane {
         touched: Touched,
     ) -> Result<(), Error> {
         let node_uid = turn.index.node_uid.clone();
-        self.movements.touch(&node_uid, &touched, &diverged);
+        self.movements.touch(&node_uid, &touched);
         self.put_out_of_sync(&node_uid, &diverged).await?;
         drop(turn);
         Ok(())
@@ -393,13 +392,15 @@ impl Plane {
         Ok(stored.await?)
     }
 
-    /// Takes copies out of service in the catalogue, which the caller publishes; returns what is to be stored.
+    /// Takes copies out of service in the catalogue, which the caller publishes; returns what is to be stored. Fills that
+    /// they take part in fail.
     pub(crate) fn distrust(
         &self,
         catalogue: &mut Catalogue,
         node_uid: &str,
         copies: &[(Shard, NodeIdx)],
     ) -> Vec<CopyRow> {
+        self.movements.doubt(node_uid, copies);
         let Some(entry) = catalogue.get_mut(node_uid).filter(|_| !copies.is_empty()) else {
             return Vec::new();
         };

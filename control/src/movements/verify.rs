@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miroir_api::Error;
-use miroir_movement::{compare, Document, Key, Touched};
+use miroir_movement::{compare, Document, Key};
 use miroir_router::{Layout, NodeIdx, Shard};
 use serde::Serialize;
 use tokio::time::{sleep, Instant};
@@ -327,8 +327,6 @@ impl Plane {
                 });
             }
         }
-        // A fill from such a copy fails: repaired meanwhile, it would look as if it had served all the time.
-        self.movements.touch(node_uid, &Touched::nothing(), &wrong);
         self.put_out_of_sync(node_uid, &wrong)
             .await
             .map_err(|error| error.message)?;
