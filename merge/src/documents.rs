@@ -2,7 +2,6 @@
 
 mod sort_key;
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use miroir_api::SHARD_FIELD;
 use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::{Malformed, Scanner};
+use crate::tie::Tie;
 use crate::MergeError;
 use sort_key::SortKey;
 
@@ -39,8 +39,8 @@ pub struct DocumentsPage<'a> {
     pub placeless: Placeless<'a>,
 }
 
-/// The first documents of lists without an order of their own are merged by their keys: of the documents in front, the one
-/// with the least key comes first. So documents that were written in the order of their keys come as one node lists them,
+/// The first documents of lists are merged by their keys where they have no other order: of the documents in front, the one
+/// with the least key comes first ([`tie`](crate::tie)). So documents that were written in the order of their keys come as one node lists them,
 /// which is by when they were first written; and how a list goes on never changes how it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByKey<'a> {
@@ -68,11 +68,6 @@ const CUTS: Cuts = Cuts {
     paths: &[],
     formatted_paths: &[],
     hit: false,
-};
-
-const SORTED_CUTS: Cuts = Cuts {
-    members: &[SHARD_FIELD, FEDERATION],
-    ..CUTS
 };
 
 /// The member that holds the values by which a document is sorted.
@@ -106,12 +101,8 @@ pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Me
         .map(|(node, bytes)| {
             let nowhere = page.placeless.answers.contains(&node);
             let nowhere = nowhere.then_some(page.placeless.rules);
-            let mut list = List::read(bytes, node, page.sorted && answers.len() > 1, nowhere)?;
-            if answers.len() > 1 {
-                list.read_ids(bytes, &page.by_key)
-                    .map_err(|error| unreadable(node, error))?;
-            }
-            Ok(list)
+            let keys = page.sorted && answers.len() > 1;
+            List::read(bytes, node, keys, nowhere, &page.by_key)
         })
         .collect::<Result<_, _>>()?;
     let total = lists
@@ -119,14 +110,12 @@ pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Me
         .fold(0u64, |sum, list| sum.saturating_add(list.total));
     let mut reply = Reply::default();
     reply.text(b"{\"results\":[");
-    let with_key = [SHARD_FIELD, page.by_key.key];
-    let cuts = match page.by_key.cut {
-        true => &Cuts {
-            members: &with_key,
-            ..CUTS
-        },
-        false if page.sorted => &SORTED_CUTS,
-        false => &CUTS,
+    let mut members = vec![SHARD_FIELD];
+    members.extend(page.sorted.then_some(FEDERATION));
+    members.extend(page.by_key.cut.then_some(page.by_key.key));
+    let cuts = &Cuts {
+        members: &members,
+        ..CUTS
     };
     let mut ranges = Ranges::new();
     let places = in_order(&lists).skip(page.skip).take(page.limit);
@@ -150,36 +139,26 @@ pub fn merge_documents(answers: &[Bytes], page: &DocumentsPage<'_>) -> Result<Me
 }
 
 /// What one node sent.
-struct List<'a> {
+struct List<'a, 'k> {
     total: u64,
-    documents: Vec<Document<'a>>,
+    documents: Vec<Document<'a, 'k>>,
 }
 
-struct Document<'a> {
+struct Document<'a, 'k> {
     span: Range<usize>,
     /// What it is sorted by; empty where the lists are only joined.
     key: SortKey<'a>,
-    id: Id<'a>,
+    tie: Tie<'a, 'k>,
 }
 
-/// By what a document of a list without an order is merged.
-#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Id<'a> {
-    /// Also of texts that are numbers.
-    Number(i128),
-    Text(Cow<'a, str>),
-    /// None that counts: it comes behind all that have one.
-    #[default]
-    Last,
-}
-
-impl<'a> List<'a> {
+impl<'a, 'k> List<'a, 'k> {
     fn read(
         bytes: &'a Bytes,
         node: usize,
         keys: bool,
         nowhere: Option<&[usize]>,
-    ) -> Result<List<'a>, MergeError> {
+        by_key: &ByKey<'k>,
+    ) -> Result<Self, MergeError> {
         let mut documents = Vec::new();
         let total = walk_page(bytes, node, &mut |scanner| {
             if scanner.peek() != Some(b'{') {
@@ -187,8 +166,9 @@ impl<'a> List<'a> {
             }
             let span = scanner.value()?;
             let key = SortKey::default();
-            let id = Id::Last;
-            documents.push(Document { span, key, id });
+            let primary_key = Some(by_key.key).filter(|_| documents.len() < by_key.first);
+            let tie = Tie::of(bytes, span.clone(), primary_key);
+            documents.push(Document { span, key, tie });
             Ok(())
         })?;
         for document in documents.iter_mut().filter(|_| keys) {
@@ -202,43 +182,19 @@ impl<'a> List<'a> {
         }
         Ok(List { total, documents })
     }
-
-    /// Reads the keys of the documents that are merged by them.
-    fn read_ids(&mut self, bytes: &'a Bytes, by_key: &ByKey) -> Result<(), Malformed> {
-        for document in self.documents.iter_mut().take(by_key.first) {
-            Scanner::within(bytes, document.span.clone()).object(|scanner, name, _| {
-                if !name.is(by_key.key) {
-                    return scanner.value().map(|_| ());
-                }
-                document.id = read_id(scanner)?;
-                Ok::<(), Malformed>(())
-            })?;
-        }
-        Ok(())
-    }
-}
-
-fn read_id<'a>(scanner: &mut Scanner<'a>) -> Result<Id<'a>, Malformed> {
-    if scanner.peek() != Some(b'"') {
-        let span = scanner.value()?;
-        let text = std::str::from_utf8(scanner.slice(span)).unwrap_or_default();
-        return Ok(text.parse().map_or(Id::Last, Id::Number));
-    }
-    Ok(match scanner.string()?.decode() {
-        Some(text) => text.parse().map_or(Id::Text(text), Id::Number),
-        None => Id::Last,
-    })
 }
 
 /// The documents of all lists, each with its node: the one of the fronts that sorts first, of equal ones that of the first
 /// node. Each node's own order is kept.
-fn in_order<'l, 'a>(lists: &'l [List<'a>]) -> impl Iterator<Item = (usize, &'l Document<'a>)> {
+fn in_order<'l, 'a, 'k>(
+    lists: &'l [List<'a, 'k>],
+) -> impl Iterator<Item = (usize, &'l Document<'a, 'k>)> {
     let mut fronts = vec![0; lists.len()];
     std::iter::from_fn(move || {
         let front = |node: &usize| lists[*node].documents.get(fronts[*node]);
         let (node, document) = (0..lists.len())
             .filter_map(|node| Some((node, front(&node)?)))
-            .min_by(|(_, a), (_, b)| a.key.compare(&b.key).then_with(|| a.id.cmp(&b.id)))?;
+            .min_by(|(_, a), (_, b)| a.key.compare(&b.key).then_with(|| a.tie.cmp(&b.tie)))?;
         fronts[node] += 1;
         Some((node, document))
     })

@@ -28,6 +28,7 @@ use crate::search::distinct::Seen;
 use crate::search::mix::Mixture;
 use crate::search::{unreadable, write_paging, FacetOrder, Mix, Paging, Spec, Window};
 use crate::split::stored_id;
+use crate::tie::Tie;
 use crate::MergeError;
 use answer::{Answer, Hit};
 
@@ -56,8 +57,10 @@ pub struct FederatedIndex<'a> {
     pub node_uid: &'a str,
     /// Hits that it gives at most: its `maxTotalHits` where nodes keep to it in federated searches (since 1.34).
     pub hits_max: usize,
-    /// Dotted path of the primary key, which hits carry where queries of the index were asked apart.
-    pub told_apart_by: Option<&'a str>,
+    /// Dotted path of the primary key, where it is known and hits carry it.
+    pub primary_key: Option<&'a str>,
+    /// Queries of the index were asked apart, so that a document may come twice. Hits carry the primary key then.
+    pub told_apart: bool,
     pub facet_order: &'a dyn Fn(&str) -> FacetOrder,
     /// The order where facets of all indexes are merged.
     pub merged_order: &'a dyn Fn(&str) -> FacetOrder,
@@ -90,8 +93,7 @@ pub struct MergeFacets {
 /// The bodies of the nodes' answers to federated `POST /multi-search`es that were sent with `Meili-Proxy-Search: true`.
 #[derive(Clone, Copy, Default)]
 pub struct FederatedAnswers<'a> {
-    /// To queries that nodes were asked together, and to single ones. In the order of the plan: hits that tie come from the
-    /// lower position first, and then in the node's own order.
+    /// To queries that nodes were asked together, and to single ones. In the order of the plan, as those of a search.
     pub lists: &'a [Bytes],
     pub mixed: &'a [Mixed<'a>],
     /// To all queries together, where some were asked apart: these tell totals and facets.
@@ -212,7 +214,7 @@ impl<'a> Mixed<'a> {
             self.meaning,
             reach,
             &self.mix,
-            &spec_of_mixed(query.distinct.or(spec.distinct)),
+            &spec_of_mixed(query.distinct.or(spec.distinct), self.mix.primary_key),
         )?;
         let duplicates = mixture.duplicates;
         let hits: Result<_, _> = mixture
@@ -234,10 +236,11 @@ impl<'a> Mixed<'a> {
 }
 
 /// How the two lists of a hybrid query are read.
-pub fn spec_of_mixed(distinct: Option<&str>) -> Spec<'_> {
+pub fn spec_of_mixed<'a>(distinct: Option<&'a str>, primary_key: &'a str) -> Spec<'a> {
     Spec {
         federated: true,
         distinct,
+        primary_key: Some(primary_key),
         ..Spec::of(Paging::Offset {
             offset: 0,
             limit: 0,
@@ -267,22 +270,28 @@ impl<'a> Lists<'a> {
 
     /// One list a query, over all nodes.
     fn of_queries<'h>(&mut self, read: &mut [Answer<'h>]) -> Result<Vec<Vec<Hit<'h>>>, MergeError> {
-        let mut parts: Vec<Vec<Vec<Hit>>> = Vec::new();
+        let mut parts: Vec<Vec<Vec<(Hit, Tie)>>> = Vec::new();
         parts.resize_with(self.spec.queries.len(), || {
             read.iter().map(|_| Vec::new()).collect()
         });
         for (node, answer) in read.iter_mut().enumerate() {
             for hit in answer.hits.drain(..) {
-                parts[hit.query][node].push(hit);
+                let index = self.spec.indexes.get(self.spec.queries[hit.query].index);
+                let primary_key = index.and_then(|index| index.primary_key);
+                let tie = Tie::of(&self.answers[hit.node], hit.span.clone(), primary_key);
+                parts[hit.query][node].push((hit, tie));
             }
         }
         let mut lists = Vec::with_capacity(parts.len());
         for (query, parts) in self.spec.queries.iter().zip(parts) {
-            let in_order = interleave(parts, |a, b| a.key.compare(&b.key).is_lt());
+            let in_order = interleave(parts, |(a, a_tie), (b, b_tie)| {
+                let order = a.key.compare(&b.key);
+                order.then_with(|| a_tie.cmp(b_tie)).is_lt()
+            });
             let mut list = Vec::new();
             let mut seen = query.distinct.or(self.spec.distinct).map(Seen::new);
             let alone = self.spec.is_alone(lists.len());
-            for hit in in_order {
+            for (hit, _) in in_order {
                 if list.len() == self.reach {
                     break;
                 }
@@ -338,7 +347,7 @@ impl<'a> Lists<'a> {
 
     fn told_apart_by(&self, index: usize) -> Option<&'a str> {
         let index = self.spec.indexes.get(index)?;
-        index.told_apart_by
+        index.primary_key.filter(|_| index.told_apart)
     }
 
     fn repeats(&self, seen: &mut Option<Seen>, hit: &Hit) -> Result<bool, MergeError> {

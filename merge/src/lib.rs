@@ -25,6 +25,7 @@ mod results;
 mod scan;
 mod search;
 mod split;
+mod tie;
 mod weighted;
 
 pub use documents::{

@@ -63,9 +63,12 @@ pub struct Spec<'a> {
     pub show_score: bool,
     /// The client asked for `showRankingScoreDetails`. Nodes were always asked for it unless `ranked` is false.
     pub show_details: bool,
-    /// Whether details order the hits. False: every hit ties (a placeholder search without sort), so the answers are simply
-    /// put one behind the other, and nodes need not send details.
+    /// Whether details order the hits. False: every hit ties (a placeholder search without sort), so that nodes need not send
+    /// details.
     pub ranked: bool,
+    /// Dotted path of the primary key, where it is known and hits carry it: hits of different nodes that tie come in its order
+    /// ([`tie`](crate::tie)), and in that of the nodes where it is not there.
+    pub primary_key: Option<&'a str>,
     /// The nodes were asked in the federated form, which tells hidden values (MEILISEARCH C.3): those of ranking rules, and
     /// of the distinct attribute. None of it reaches the client.
     pub federated: bool,
@@ -100,6 +103,7 @@ impl<'a> Spec<'a> {
             show_score: false,
             show_details: false,
             ranked: true,
+            primary_key: None,
             federated: false,
             semantic: false,
             distinct: None,
@@ -116,11 +120,12 @@ impl<'a> Spec<'a> {
 }
 
 impl Spec<'_> {
-    fn carried(&self) -> Carried {
+    fn carried(&self) -> Carried<'_> {
         Carried {
             details: self.ranked,
             federation: self.federated,
             hides: false,
+            primary_key: self.primary_key,
         }
     }
 
@@ -139,7 +144,8 @@ impl Spec<'_> {
 /// Merges the bodies of the nodes' answers to `POST /indexes/{uid}/search`, or to a federated search of the one query, into
 /// one body with Meilisearch's fields in its order.
 ///
-/// `answers` are in the order of the plan: hits that tie come from the lower position first, and then in the node's own order.
+/// `answers` are in the order of the plan: hits that tie come by their primary key, without one from the lower position first, and
+/// always in the node's own order.
 /// No answers at all are a search without hits.
 ///
 /// # Errors
@@ -300,6 +306,7 @@ fn merge_hits<'s>(
             node,
             hit,
             extra,
+            ..
         }) = queue.next()?
         else {
             break;

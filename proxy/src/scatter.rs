@@ -55,7 +55,7 @@ pub static NODE_FAILURES: Counter = Counter::new(
 /// What came back for a leg.
 #[derive(Default)]
 pub struct Gathered {
-    /// One body a node, ordered by the first shard that it answered for (ties in a merge are broken by that order).
+    /// One body a node, ordered by the first shard that it answered for (ties in a merge are broken by that order, where documents have no key to tell them apart).
     pub answers: Vec<(ReadTarget, Bytes)>,
     /// Shards that no copy answered for, ascending.
     pub missing: Vec<Shard>,

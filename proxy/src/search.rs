@@ -33,8 +33,8 @@ pub use query_string::{
 };
 pub use raw::Object;
 pub use request::{
-    check_filter, is_displayed, not_null, paging, with_shards, Needed, Part, PlannedSearch,
-    SearchBody, Unsupported, DEFAULT_LIMIT,
+    check_filter, is_displayed, not_null, paging, shown_key, with_shards, Needed, Part,
+    PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 pub static SEARCHES: Counter = Counter::new(
@@ -114,6 +114,8 @@ pub struct Search<'t> {
     index: &'t Index,
     planned: PlannedSearch,
     by: By,
+    /// The primary key, where hits show it and may come from several nodes.
+    primary_key: Option<&'t str>,
     show_performance: Option<bool>,
     /// Nodes may pin documents.
     rules: bool,
@@ -193,6 +195,8 @@ impl<'t> Search<'t> {
             body.show_ranking_score_details = Some(true);
         }
         let version = table.lowest_version();
+        let primary_key = shown_key(index).filter(|_| table.nodes.len() > 1);
+        let needed = primary_key.and_then(|key| body.need(key, &index.settings).ok());
         let (mut planned, by) = match body.kind(version) {
             Kind::Words => match frequency::plan(table, index, &body) {
                 Some((planned, frequency)) => Ok((planned, By::Frequency(Box::new(frequency)))),
@@ -209,6 +213,7 @@ impl<'t> Search<'t> {
         }
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
         planned.show_details &= show_details == Some(true);
+        planned.strip(&needed.unwrap_or_default());
         if planned.reveal.is_some() {
             check_reveal(table)?;
         }
@@ -217,6 +222,7 @@ impl<'t> Search<'t> {
             index,
             planned,
             by,
+            primary_key,
             show_performance,
             rules,
             shards,
@@ -330,6 +336,7 @@ impl<'t> Search<'t> {
             // One list is in order as it is.
             ranked: planned.ranked
                 && !(planned.alone && answers.iter().all(|of_leg| of_leg.len() < 2)),
+            primary_key: self.primary_key,
             federated: planned.reveal.is_some(),
             semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),

@@ -30,8 +30,8 @@ use crate::core::{json_object, visible_index, App};
 use crate::scatter::{Ask, Leg, Wanted};
 use crate::search::{
     bodies, check_filter, degraded, filter_parameter, list_parameter, merge_error, not_null,
-    respond, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody, DEFAULT_LIMIT,
-    INDEX_HITS_MAX_SINCE,
+    respond, shown_key, with_shards, Hybrid, Needed, PlannedSearch, Ratio, SearchBody,
+    DEFAULT_LIMIT, INDEX_HITS_MAX_SINCE,
 };
 use crate::stages::{understands, Stages};
 
@@ -140,14 +140,16 @@ impl<'a> Search<'a> {
 
     async fn answer(&self, mut stages: Stages) -> Result<Response, Error> {
         stages.planned();
-        let (near, vectors) = self.ask_own_shard().await?;
         let settings = &self.index.settings;
+        let (shown, needed) = self.shown();
+        let (near, vectors) = self.ask_own_shard(&shown).await?;
         if !self.others.is_empty() && !finds_by_meaning(settings) {
             return Err(Error::not_implemented(
                 "similar documents where the index has a ranking rule that sorts before all words",
             ));
         }
-        let (planned, primary_key) = self.plan(vectors)?;
+        let several = vectors.len() > 1;
+        let planned = self.plan(vectors, shown, &needed)?;
         let (found, missing) = self.ask_others(&planned).await?;
         stages.asked();
         if self.reaches_past_max() && !self.federated_reaches_further() {
@@ -176,6 +178,7 @@ impl<'a> Search<'a> {
             show_score: self.body.show_ranking_score,
             show_details: self.body.show_ranking_score_details,
             federated: self.reaches_past_max(),
+            primary_key: shown_key(self.index),
             strip_fields: &strip,
             processing_time_ms: stages.elapsed_ms(),
             ..Spec::of(Paging::Offset {
@@ -185,7 +188,7 @@ impl<'a> Search<'a> {
         };
         let similar = Similar {
             id: &self.id,
-            primary_key: primary_key.as_deref(),
+            primary_key: spec.primary_key.filter(|_| several),
             ranking_score_threshold: self.body.ranking_score_threshold,
         };
         let merged = merge_similar(&answers, &similar, candidates, &spec).map_err(merge_error)?;
@@ -209,7 +212,10 @@ impl<'a> Search<'a> {
     }
 
     /// The neighbours on the document's own shard, and its vectors. Errors: what the node says of the client's request.
-    async fn ask_own_shard(&self) -> Result<(Vec<Bytes>, Vec<Box<RawValue>>), Error> {
+    async fn ask_own_shard(
+        &self,
+        shown: &SearchBody,
+    ) -> Result<(Vec<Bytes>, Vec<Box<RawValue>>), Error> {
         let similar = self.index.node_path("/similar");
         let id = utf8_percent_encode(&self.id, NON_ALPHANUMERIC);
         let document = self
@@ -219,7 +225,8 @@ impl<'a> Search<'a> {
             self.leg(
                 &self.own,
                 Ask::Request(Box::new(|target| {
-                    let body = serde_json::to_vec(&self.own_body(target)).unwrap_or_default();
+                    let body =
+                        serde_json::to_vec(&self.own_body(target, shown)).unwrap_or_default();
                     self.app.ask("POST", &similar, Some(body), true)
                 })),
             ),
@@ -254,8 +261,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn own_body(&self, target: &ReadTarget) -> Body {
+    fn own_body(&self, target: &ReadTarget, shown: &SearchBody) -> Body {
         let mut body = self.body.clone();
+        body.attributes_to_retrieve
+            .clone_from(&shown.attributes_to_retrieve);
         body.offset = Some(0);
         body.limit = Some(self.reach());
         body.show_ranking_score = true;
@@ -267,12 +276,25 @@ impl<'a> Search<'a> {
         body
     }
 
-    /// What the other shards are asked: a search a vector, or none that finds anything where the document has no vector;
-    /// and the primary key where one document may be found by several.
+    /// What hits are to show, as a search; and what of it is for the merge.
+    fn shown(&self) -> (SearchBody, Needed) {
+        let mut body = SearchBody {
+            attributes_to_retrieve: self.body.attributes_to_retrieve.clone(),
+            retrieve_vectors: to_raw_value(&self.body.retrieve_vectors).ok(),
+            ..SearchBody::default()
+        };
+        let primary_key = shown_key(self.index);
+        let needed = primary_key.and_then(|field| body.need(field, &self.index.settings).ok());
+        (body, needed.unwrap_or_default())
+    }
+
+    /// What the other shards are asked: a search a vector, or none that finds anything where the document has no vector.
     fn plan(
         &self,
         vectors: Vec<Box<RawValue>>,
-    ) -> Result<(Vec<PlannedSearch>, Option<String>), Error> {
+        shown: SearchBody,
+        needed: &Needed,
+    ) -> Result<Vec<PlannedSearch>, Error> {
         let is_distinct = self.index.settings.distinct_attribute.is_some();
         let settings = &SearchSettings {
             distinct_attribute: None,
@@ -283,21 +305,17 @@ impl<'a> Search<'a> {
         let mut body = SearchBody {
             limit: Some(self.reach()),
             filter: self.body.filter.clone(),
-            attributes_to_retrieve: self.body.attributes_to_retrieve.clone(),
-            retrieve_vectors: to_raw_value(&self.body.retrieve_vectors).ok(),
             show_ranking_score: Some(true),
             show_ranking_score_details: Some(true),
-            ..SearchBody::default()
+            ..shown
         };
-        let several = vectors.len() > 1;
-        let primary_key = self.index.primary_key.clone().filter(|_| several);
-        let needed = match &primary_key {
-            Some(field) => body.need(field, settings).map_err(unsupported)?,
-            None => Needed::default(),
-        };
+        if let (true, Some(field)) = (vectors.len() > 1, &self.index.primary_key) {
+            // One document may be found by several, so a key that is hidden is refused.
+            body.need(field, settings).map_err(unsupported)?;
+        }
         if vectors.is_empty() {
             body.limit = Some(0);
-            return Ok((vec![body.plan(settings).map_err(unsupported)?], None));
+            return Ok(vec![body.plan(settings).map_err(unsupported)?]);
         }
         let planned = vectors.into_iter().map(|vector| {
             let by_vector = SearchBody {
@@ -309,14 +327,13 @@ impl<'a> Search<'a> {
                 ..body.clone()
             };
             let mut planned = by_vector.plan(settings).map_err(unsupported)?;
-            planned.strip(&needed);
+            planned.strip(needed);
             if is_distinct {
                 planned.show_duplicates();
             }
             Ok(planned)
         });
-        let planned: Result<Vec<_>, Error> = planned.collect();
-        Ok((planned?, primary_key))
+        planned.collect()
     }
 
     /// The bodies a search, and what the header says of shards that nobody answered for.

@@ -82,7 +82,11 @@ pub fn judge(
                 &call,
                 &left,
                 &right,
-                &Leniency { ignore, ties_from },
+                &Leniency {
+                    ignore,
+                    ties_from,
+                    in_order: false,
+                },
                 names,
                 node,
             )

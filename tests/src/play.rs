@@ -163,6 +163,7 @@ impl<'s> Player<'s> {
                 .map(|d| d.at.clone())
                 .unwrap_or_default(),
             ties_from: None,
+            in_order: self.scenario.in_order,
         };
         let names = [&mut self.names, &mut other.names];
         let found = agree(

@@ -43,6 +43,9 @@ pub struct Scenario {
     /// It asks for what the embedded node lacks: played only where `MEILISEARCH_BIN` puts released nodes in its place.
     #[serde(default)]
     pub released: bool,
+    /// Its documents are written in the order of their ids: hits that tie stand in one node's order, too.
+    #[serde(default)]
+    pub in_order: bool,
     pub steps: Vec<Step>,
 }
 

@@ -12,7 +12,8 @@ fn index(uid: &'static str) -> FederatedIndex<'static> {
         facet_order: ALPHA,
         merged_order: ALPHA,
         max_values_per_facet: 100,
-        told_apart_by: None,
+        primary_key: None,
+        told_apart: false,
     }
 }
 
@@ -416,7 +417,8 @@ fn half(id: &str, query: usize, words: bool, score: f64) -> Value {
 #[test]
 fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
     let mut setup = Setup::new();
-    setup.indexes[0].told_apart_by = Some("id");
+    setup.indexes[0].primary_key = Some("id");
+    setup.indexes[0].told_apart = true;
     let half_answer = |words: bool, hits: &[(&str, f64)]| {
         let hits = hits.iter().map(|(id, score)| half(id, 2, words, *score));
         answer(hits.collect(), 50, json!({}))

@@ -50,13 +50,15 @@ type Ranked<'a> = (Hit, RankKey<'a>);
 
 /// What hits must carry besides the document.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Carried {
+pub(super) struct Carried<'k> {
     /// `_rankingScoreDetails`
     pub details: bool,
     /// `_federation`
     pub federation: bool,
     /// Rules that the details hide do not matter.
     pub hides: bool,
+    /// The primary key, where it is to decide ties.
+    pub primary_key: Option<&'k str>,
 }
 
 impl Answer {

@@ -226,6 +226,7 @@ impl<'a> Found<'a> {
                 node,
                 hit,
                 extra,
+                ..
             }) = queue.next()?
             else {
                 break;

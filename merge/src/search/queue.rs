@@ -9,32 +9,34 @@ use super::answer::{Answer, Carried, Hit, Hits};
 use super::levels::Marks;
 use crate::rank::{RankError, RankKey};
 use crate::scan::Scanner;
+use crate::tie::Tie;
 use crate::weighted::{Value, Weighted};
 use crate::MergeError;
 
 /// The nodes' lists as one list in global order: a heap with the first hit of each node that is not taken yet.
-pub(super) struct Queue<'a> {
+pub(super) struct Queue<'a, 'k> {
     answers: &'a [Bytes],
     lists: Vec<Hits>,
-    carried: Carried,
+    carried: Carried<'k>,
     marks: Option<&'a Marks<'a>>,
-    heads: BinaryHeap<Head<'a>>,
+    heads: BinaryHeap<Head<'a, 'k>>,
 }
 
 /// A hit with its place among those of other nodes.
-pub(super) struct Head<'a> {
+pub(super) struct Head<'a, 'k> {
     pub key: RankKey<'a>,
+    tie: Tie<'a, 'k>,
     pub node: usize,
     pub hit: Hit,
     /// Fields that the hit does not show, said on the side.
     pub extra: Option<Range<usize>>,
 }
 
-impl<'a> Queue<'a> {
+impl<'a, 'k> Queue<'a, 'k> {
     pub fn new(
         answers: &'a [Bytes],
         scanned: &[Answer],
-        carried: Carried,
+        carried: Carried<'k>,
     ) -> Result<Self, MergeError> {
         Self::marked(answers, scanned, carried, None)
     }
@@ -43,7 +45,7 @@ impl<'a> Queue<'a> {
     pub fn marked(
         answers: &'a [Bytes],
         scanned: &[Answer],
-        carried: Carried,
+        carried: Carried<'k>,
         marks: Option<&'a Marks<'a>>,
     ) -> Result<Self, MergeError> {
         let lists = scanned.iter().map(Hits::of).collect();
@@ -61,7 +63,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the best hit that is left.
-    pub fn next(&mut self) -> Result<Option<Head<'a>>, MergeError> {
+    pub fn next(&mut self) -> Result<Option<Head<'a, 'k>>, MergeError> {
         let Some(head) = self.heads.pop() else {
             return Ok(None);
         };
@@ -70,7 +72,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the best hit that is left if it ties with `key`.
-    pub fn next_tie(&mut self, key: &RankKey<'a>) -> Result<Option<Head<'a>>, MergeError> {
+    pub fn next_tie(&mut self, key: &RankKey<'a>) -> Result<Option<Head<'a, 'k>>, MergeError> {
         match self.heads.peek() {
             Some(head) if head.key.compare(key) == Ordering::Equal => self.next(),
             _ => Ok(None),
@@ -94,6 +96,7 @@ impl<'a> Queue<'a> {
         }
         self.heads.push(Head {
             key,
+            tie: Tie::of(bytes, hit.span.clone(), self.carried.primary_key),
             node,
             hit,
             extra,
@@ -121,26 +124,27 @@ fn read_aside(bytes: &[u8], span: Range<usize>) -> Result<Aside<'_>, RankError> 
     Ok(aside)
 }
 
-/// The greatest head is the best hit: less is better in a key's order and in a node's position.
-impl Ord for Head<'_> {
+/// The greatest head is the best hit: less is better in a key's order, in that of ties and in a node's position.
+impl Ord for Head<'_, '_> {
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .key
             .compare(&self.key)
+            .then_with(|| other.tie.cmp(&self.tie))
             .then_with(|| other.node.cmp(&self.node))
     }
 }
 
-impl PartialOrd for Head<'_> {
+impl PartialOrd for Head<'_, '_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Head<'_> {
+impl PartialEq for Head<'_, '_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Head<'_> {}
+impl Eq for Head<'_, '_> {}

@@ -28,14 +28,31 @@ pub(crate) fn stored_id<'d>(
     let key = PrimaryKey::new(primary_key);
     let mut found: SmallVec<[(usize, Range<usize>); 1]> = SmallVec::new();
     let mut scanner = Scanner::within(bytes, document);
-    scanner
-        .object(|scanner, name, _| {
-            let value = scanner.value()?;
-            found.extend(key.level(name).map(|level| (level, value)));
-            Ok::<(), Malformed>(())
-        })
-        .ok()?;
-    key.id(&scanner, &found).ok()
+    let walked = scanner.object(|scanner, name, _| {
+        let value = scanner.value()?;
+        found.extend(key.level(name).map(|level| (level, value)));
+        // There is no other way to a key that is no path, so what stands behind it is not looked at.
+        match key.levels.len() == 1 && !found.is_empty() {
+            true => Err(Walk::Enough),
+            false => Ok(()),
+        }
+    });
+    match walked {
+        Err(Walk::Malformed) => None,
+        Ok(()) | Err(Walk::Enough) => key.id(&scanner, &found).ok(),
+    }
+}
+
+/// Why a walk over members ends early.
+enum Walk {
+    Enough,
+    Malformed,
+}
+
+impl From<Malformed> for Walk {
+    fn from(_: Malformed) -> Self {
+        Walk::Malformed
+    }
 }
 
 /// A primary key, which may be a path: `a.b` is read from `{"a":{"b":..}}` and from `{"a.b":..}`.

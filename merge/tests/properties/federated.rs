@@ -188,7 +188,8 @@ fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec
         facet_order: &|_| FacetOrder::Alpha,
         merged_order: &|_| FacetOrder::Alpha,
         max_values_per_facet: 100,
-        told_apart_by: None,
+        primary_key: None,
+        told_apart: false,
     };
     let indexes = [index("i0"), index("i1")];
     let query = |query: &Query| FederatedQuery {

@@ -248,7 +248,7 @@ async fn page(
     let sorted = fetch.sort.as_ref().is_some_and(|sort| !sort.is_empty());
     // A key that is a path is no member of its own.
     let key = index.primary_key.as_deref();
-    let key = key.filter(|key| !sorted && !key.contains('.'));
+    let key = key.filter(|key| !key.contains('.'));
     let adds_key = key.is_some_and(|key| add_field(&mut fetch.fields, key));
     let list = List {
         app,
@@ -303,7 +303,7 @@ struct List<'a> {
     /// Only these can hold what is listed.
     shards: Option<Vec<Shard>>,
     sorted: bool,
-    /// The member by which lists without an order are merged; nodes are asked for it on behalf of the merge where the client
+    /// The member by which documents are merged that no order tells apart; nodes are asked for it on behalf of the merge where the client
     /// did not (`adds_key`).
     key: Option<&'a str>,
     adds_key: bool,
@@ -341,10 +341,14 @@ impl List<'_> {
                     let answers = self.answers_without_places(reach, error).await?;
                     Ok(Answers {
                         skip: offset,
+                        by_key: usize::MAX,
                         ..answers
                     })
                 }
-                answers => Ok(Answers::of(answers?, offset)),
+                answers => Ok(Answers {
+                    by_key: usize::MAX,
+                    ..Answers::of(answers?, offset)
+                }),
             };
         }
         let first = if self.key.is_some() { BY_KEY } else { 0 };

@@ -619,6 +619,12 @@ fn covers(name: &str, field: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// The primary key of an index, where hits may show it.
+pub fn shown_key(index: &Index) -> Option<&str> {
+    let primary_key = index.primary_key.as_deref();
+    primary_key.filter(|field| is_displayed(&index.settings, field))
+}
+
 /// Whether hits may show a field.
 pub fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
     match &settings.displayed_attributes {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::asking::Answers;
 use super::plan::{Planned, Search};
 use crate::search::{
-    hydrate, merge_error, merge_order, sends_request_uid, Object, INDEX_HITS_MAX_SINCE,
+    hydrate, merge_error, merge_order, sends_request_uid, shown_key, Object, INDEX_HITS_MAX_SINCE,
 };
 use crate::stages::Stages;
 
@@ -85,7 +85,8 @@ impl Search<'_> {
                 } else {
                     index.settings.max_total_hits
                 },
-                told_apart_by: index.primary_key.as_deref().filter(|_| *told_apart),
+                primary_key: shown_key(index),
+                told_apart: *told_apart,
                 facet_order: own,
                 merged_order: merged,
                 max_values_per_facet: index.settings.max_values_per_facet,

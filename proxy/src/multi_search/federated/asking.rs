@@ -133,7 +133,10 @@ impl Search<'_> {
         for mixed in answers.mixed(self) {
             let query = &self.queries[mixed.query].search;
             let distinct = query.distinct.as_deref();
-            let spec = spec_of_mixed(distinct.or(self.federation.distinct.as_deref()));
+            let spec = spec_of_mixed(
+                distinct.or(self.federation.distinct.as_deref()),
+                mixed.mix.primary_key,
+            );
             let suffice = words_suffice(mixed.words, self.federation.last_hit(), &mixed.mix, &spec);
             if suffice.map_err(merge_error)? {
                 enough.push(mixed.query);

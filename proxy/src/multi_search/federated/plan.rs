@@ -5,7 +5,7 @@ use miroir_router::{Index, RoutingTable, SearchSettings};
 
 use super::request::{Federation, Query};
 use crate::core::{visible_index, App};
-use crate::search::{is_displayed, Halves, Kind, PlannedSearch, SearchBody, Unsupported};
+use crate::search::{shown_key, Halves, Kind, Needed, PlannedSearch, SearchBody, Unsupported};
 
 /// A federated search that is ready to be asked.
 pub(super) struct Search<'t> {
@@ -106,12 +106,9 @@ impl<'t> Search<'t> {
         let distinct = self.federation.distinct.is_none() && body.is_distinct(settings);
         let several = || places.iter().filter(|other| **other == place).count() > 1;
         // Documents of an index that is asked several times must be told apart.
-        let told = || {
-            let primary_key = index.primary_key.as_deref();
-            primary_key.is_some_and(|field| is_displayed(settings, field))
-        };
         matches!(self.kind(body), Kind::Both(_))
-            || (distinct && (body.hides_distinct(settings) || (several() && told())))
+            || (distinct
+                && (body.hides_distinct(settings) || (several() && shown_key(index).is_some())))
     }
 
     fn kind(&self, body: &SearchBody) -> Kind {
@@ -147,11 +144,12 @@ impl<'t> Search<'t> {
                 (words, Way::Halves(Box::new(halves)))
             }
             Kind::Words | Kind::Meaning => {
-                let needed = match &index.primary_key {
-                    Some(primary_key) if self.told_apart[place] => {
-                        body.need(primary_key, settings).map_err(unsupported)?
-                    }
-                    _ => Default::default(),
+                // Where documents must be told apart one that is hidden is refused.
+                let primary_key = index.primary_key.as_deref();
+                let primary_key = primary_key.filter(|_| self.told_apart[place]);
+                let needed = match primary_key.or(shown_key(index)) {
+                    Some(field) => body.need(field, settings).map_err(unsupported)?,
+                    None => Needed::default(),
                 };
                 let mut search = if semantic {
                     body.plan_by_meaning(settings)
