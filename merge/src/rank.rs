@@ -28,6 +28,9 @@ pub(crate) struct RankKey<'a> {
     steps: SmallVec<[(u64, Step<'a>); 6]>,
 }
 
+/// Places whose distances differ by no more are equally far (milli `geo_sort.rs`, `distance_error_margin`).
+const RING_METRES: f64 = 1.0;
+
 /// What one ranking rule says about a hit. The order of the variants is the order between kinds, for details that do not correspond.
 #[derive(Clone, Debug, PartialEq)]
 enum Step<'a> {
@@ -152,11 +155,45 @@ impl<'a> RankKey<'a> {
         Ok(())
     }
 
-    /// Puts in the step of `words`, which a search for all words does not have.
-    pub fn insert_words(&mut self, at: usize, missing: u64) {
+    /// Puts in the step of `words`, which a search for all words does not have. False: the hit has one, and lacks another number.
+    pub fn put_words(&mut self, at: usize, missing: u64) -> bool {
         let at = at.min(self.steps.len());
         let missing = i64::try_from(missing).unwrap_or(i64::MAX);
+        if let Some((_, Step::Words(lacks))) = self.steps.get(at) {
+            return *lacks == missing;
+        }
         self.steps.insert(at, (at as u64, Step::Words(missing)));
+        true
+    }
+
+    /// How many steps stand before the first that goes by a distance.
+    pub fn steps_before_distance(&self) -> Option<usize> {
+        let mut steps = self.steps.iter();
+        steps.position(|(_, step)| matches!(step, Step::Geo { .. }))
+    }
+
+    /// Whether the hit lies in the ring that begins with the hit `start`, whose step `at` goes by a distance: no rule before tells
+    /// them apart, and they are as far (milli `geo_sort.rs`).
+    pub fn is_in_ring(&self, start: &Self, at: usize) -> bool {
+        let far = |key: &Self| match key.steps.get(at) {
+            Some((_, Step::Geo { distance, .. })) => Some(*distance),
+            _ => None,
+        };
+        let as_far = match (far(self), far(start)) {
+            (Some(Some(distance)), Some(Some(from))) => (distance - from).abs() <= RING_METRES,
+            (Some(None), Some(None)) => true,
+            _ => false,
+        };
+        let before = self.steps.iter().zip(&start.steps).take(at);
+        let mut before = before.map(|((_, ours), (_, theirs))| ours.compare(theirs));
+        as_far && before.all(Ordering::is_eq)
+    }
+
+    /// Makes the hit as far as the ring's first, where it lies in the ring.
+    pub fn join_ring(&mut self, start: &Self, at: usize) {
+        if self.is_in_ring(start, at) {
+            self.steps[at] = start.steps[at].clone();
+        }
     }
 
     pub fn compare(&self, other: &Self) -> Ordering {

@@ -20,6 +20,17 @@ pub(super) struct Queue<'a, 'k> {
     carried: Carried<'k>,
     marks: Option<&'a Marks<'a>>,
     heads: BinaryHeap<Head<'a, 'k>>,
+    /// In a search that sorts by a distance.
+    ring: Option<Ring<'a>>,
+}
+
+/// Hits that are equally far, as one node would see them: all that is as far as the first of them or less than a metre farther. Each node
+/// begins its rings with a document of its own, so its hits are put into those of the whole list. The one exception: where a ring of the
+/// whole list ends within a node's, that one's hits are not parted.
+struct Ring<'a> {
+    /// So many steps stand before the distance.
+    at: usize,
+    start: RankKey<'a>,
 }
 
 /// A hit with its place among those of other nodes.
@@ -55,10 +66,18 @@ impl<'a, 'k> Queue<'a, 'k> {
             carried,
             marks,
             heads: BinaryHeap::with_capacity(answers.len()),
+            ring: None,
         };
         for node in 0..answers.len() {
             queue.put(node)?;
         }
+        let first = queue.heads.peek().map(|head| &head.key);
+        queue.ring = first.and_then(|key| {
+            let at = key.steps_before_distance()?;
+            let start = RankKey::default();
+            Some(Ring { at, start })
+        });
+        queue.begin_ring();
         Ok(queue)
     }
 
@@ -68,7 +87,24 @@ impl<'a, 'k> Queue<'a, 'k> {
             return Ok(None);
         };
         self.put(head.node)?;
+        self.begin_ring();
         Ok(Some(head))
+    }
+
+    /// Begins the next ring where no hit of the last one is left.
+    fn begin_ring(&mut self) {
+        let (Some(ring), Some(head)) = (&mut self.ring, self.heads.peek()) else {
+            return;
+        };
+        if head.key.is_in_ring(&ring.start, ring.at) {
+            return;
+        }
+        ring.start = head.key.clone();
+        let mut heads = std::mem::take(&mut self.heads).into_vec();
+        for head in &mut heads {
+            head.key.join_ring(&ring.start, ring.at);
+        }
+        self.heads = heads.into();
     }
 
     /// Takes the best hit that is left if it ties with `key`.
@@ -92,7 +128,13 @@ impl<'a, 'k> Queue<'a, 'k> {
             key.reveal(&values).map_err(|error| error.at_node(node))?;
         }
         if let Some(marks) = self.marks {
-            key.insert_words(marks.steps_before, marks.missing[node]);
+            if !key.put_words(marks.steps_before, marks.missing[node]) {
+                // Behind it is nothing else: words are what that node goes by first.
+                return Ok(());
+            }
+        }
+        if let Some(ring) = &self.ring {
+            key.join_ring(&ring.start, ring.at);
         }
         self.heads.push(Head {
             key,

@@ -321,3 +321,38 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     assert_eq!(merged["hits"].as_array().map(Vec::len), Some(2));
     assert_eq!(merged["estimatedTotalHits"], 2);
 }
+
+/// One node takes places less than a metre apart for equally far, and goes on to the next rule.
+#[test]
+fn rings_of_places_are_those_of_the_whole_list() {
+    let hit = |(id, words, metres, name): (u32, u64, Option<f64>, &str)| {
+        json!({"id": id, "_rankingScoreDetails": {
+            "words": {"order": 0, "matchingWords": words, "maxMatchingWords": 2, "score": 0.5},
+            "_geoPoint(1,2):asc": {"order": 1, "value": null, "distance": metres},
+            "name:asc": {"order": 2, "value": name},
+        }})
+    };
+    let node = |hits: &[(u32, u64, Option<f64>, &str)]| {
+        let hits: Vec<Value> = hits.iter().map(|of| hit(*of)).collect();
+        body(json!({"hits": hits, "query": "q", "estimatedTotalHits": hits.len()}))
+    };
+    let answers = [
+        node(&[
+            (1, 2, Some(10.0), "d"),
+            (2, 2, Some(10.9), "b"),
+            (3, 1, Some(10.2), "b"),
+            (4, 1, None, "b"),
+        ]),
+        node(&[
+            (5, 2, Some(10.5), "c"),
+            (6, 2, Some(11.2), "a"),
+            (7, 1, Some(10.4), "a"),
+            (8, 1, None, "a"),
+        ]),
+    ];
+    let merged: Value = serde_json::from_str(&merged(&answers, &spec())).unwrap();
+    let hits = merged["hits"].as_array().unwrap();
+    let ids: Vec<u64> = hits.iter().map(|hit| hit["id"].as_u64().unwrap()).collect();
+    // A node's own order is not questioned: 2 is behind 1 on its node.
+    assert_eq!(ids, [5, 1, 2, 6, 7, 3, 8, 4]);
+}

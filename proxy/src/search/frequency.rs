@@ -27,8 +27,10 @@ const MAX_SETS: usize = 9;
 const MAX_WORDS: usize = 10;
 /// Longer words are none to milli.
 const MAX_WORD_BYTES: usize = 200;
-/// No document holds it, as near as can be.
+/// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
 const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
+/// The same where nodes are to see that a word is missing: they let this one be missing first of all.
+const UNKNOWN: &str = "zqxjkvbwpfzqxjkvbwpf";
 
 /// A search whose frequent words may be missing.
 pub struct Frequency {
@@ -164,31 +166,52 @@ impl Frequency {
         if self.steps_before.is_none() {
             sets.clear();
         }
-        let without = |missing: &[usize]| SearchBody {
-            q: Some(self.without(&planned.query, missing)),
-            matching_strategy: to_raw_value("all").ok(),
+        let asked = |missing: &[usize], with: &str, strategy: &str| SearchBody {
+            q: Some(self.replaced(&planned.query, missing, with)),
+            matching_strategy: to_raw_value(strategy).ok(),
             ..planned.node_body.clone()
         };
-        let mut searches: Vec<SearchBody> = sets.iter().map(|set| without(set)).collect();
-        for search in &mut searches {
-            search.facets = None;
-        }
-        let widest = without(&most);
+        let mut widest = asked(&most, MISSING, "all");
         if let Some(counting) = &mut planned.counting {
             counting.ask_as(&widest);
         }
+        if self.shows_gap(&most) && !planned.has_no_hits() {
+            // Then this one only counts.
+            (widest.limit, widest.hits_per_page) =
+                (widest.limit.map(|_| 0), widest.hits_per_page.map(|_| 0));
+            sets.push(most.clone());
+        }
+        let mut searches: Vec<SearchBody> = sets
+            .iter()
+            .map(|set| SearchBody {
+                facets: None,
+                ..match self.shows_gap(set) {
+                    true => asked(set, UNKNOWN, "frequency"),
+                    false => asked(set, MISSING, "all"),
+                }
+            })
+            .collect();
         searches.push(widest);
         sets.push(most);
         self.missing = sets.iter().map(|set| set.len() as u64).collect();
         self.searches = searches;
     }
 
-    /// The query without some words.
-    fn without(&self, query: &str, missing: &[usize]) -> String {
+    /// Whether nodes must see that words are missing. To milli's `exactness` no attribute begins with a query that lacks a word before
+    /// another, and a negative word is none that lacks. Where nodes decide, the same search goes on with further words missing: that
+    /// comes behind where no rule goes before `words`, and [`miroir_merge::merge_levels`] leaves it out.
+    fn shows_gap(&self, missing: &[usize]) -> bool {
+        let gap =
+            |word: &usize| (word + 1..self.words.len()).any(|later| !missing.contains(&later));
+        self.steps_before == Some(0) && missing.iter().any(gap)
+    }
+
+    /// The query with something else in the place of some words.
+    fn replaced(&self, query: &str, words: &[usize], with: &str) -> String {
         let mut text = query.to_owned();
-        for &word in missing.iter().rev() {
+        for &word in words.iter().rev() {
             if let Some(place) = self.words.get(word) {
-                text.replace_range(place.clone(), MISSING);
+                text.replace_range(place.clone(), with);
             }
         }
         text
@@ -332,9 +355,19 @@ mod tests {
             searches: Vec::new(),
             missing: Vec::new(),
         };
-        assert_eq!(frequency.without(query, &[]), query);
+        assert_eq!(frequency.replaced(query, &[], MISSING), query);
         let expected = format!("{MISSING} red {MISSING}");
-        assert_eq!(frequency.without(query, &[0, 2]), expected);
+        assert_eq!(frequency.replaced(query, &[0, 2], MISSING), expected);
+        for (missing, shows) in [
+            (&[][..], false),
+            (&[2], false),
+            (&[1, 2], false),
+            (&[0], true),
+            (&[1], true),
+            (&[0, 2], true),
+        ] {
+            assert_eq!(frequency.shows_gap(missing), shows, "{missing:?}");
+        }
     }
 
     #[test]

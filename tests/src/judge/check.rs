@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{json, Map, Value};
 
 use super::answers;
+use super::known::goes_by_frequency;
 use crate::agree::Search;
 use crate::ask::{second, Ask, Route};
 use crate::compare::canonical;
@@ -114,8 +115,11 @@ impl<'a> Compared<'a> {
 
     /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.
     pub fn is_a_choice_of_groups(&self) -> bool {
-        self.parts().iter().all(|(search, hits, _)| {
-            self.distinct_of(search).is_none() || self.keeps_order(search, hits)
+        self.parts().iter().all(|(search, hits, total)| {
+            self.distinct_of(search).is_none()
+                || self.keeps_order(search, hits)
+                // where nodes also decide which words may be missing
+                || (goes_by_frequency(search) && self.has_some_words(search, hits, *total))
         }) && self.has_each_group_once()
     }
 

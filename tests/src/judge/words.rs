@@ -98,7 +98,7 @@ impl Compared<'_> {
             && (!ours.whole || more.iter().all(has_typos))
     }
 
-    fn has_some_words(&self, search: &Value, hits: &[&Value], count: Option<u64>) -> bool {
+    pub fn has_some_words(&self, search: &Value, hits: &[&Value], count: Option<u64>) -> bool {
         let is_distinct =
             search["distinct"].is_string() || self.settings.contains_key("distinctAttribute");
         if search["hybrid"].is_object() {
