@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
-use miroir_api::SHARD_FIELD;
-use miroir_merge::{missing_words, Levels, Paging};
+use miroir_api::{Error, SHARD_FIELD};
+use miroir_merge::{missing_words, Levels, Merged, Paging};
 use miroir_router::{Index, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
@@ -20,6 +20,10 @@ use super::request::{bytes_for, PlannedSearch, SearchBody};
 use super::Search;
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
+
+mod scores;
+
+use scores::Shown;
 
 /// Searches a client search becomes at most.
 const MAX_SETS: usize = 9;
@@ -38,6 +42,8 @@ pub struct Frequency {
     words: Vec<Range<usize>>,
     /// `None`: no rule goes by words, so that all that matches ties there.
     steps_before: Option<usize>,
+    /// Scores are shown, which tell how many words are missing of how many that may be.
+    tells: bool,
     primary_key: String,
     /// What nodes are asked, and without how many words. Until frequencies are known, and where they cannot be, nothing: then
     /// nodes are asked as the client asks, and each decides for itself.
@@ -56,15 +62,14 @@ pub fn plan(
     if strategy.get() != "\"frequency\"" || table.nodes.len() < 2 || !settings.plain_words {
         return None;
     }
-    // These show how many words were left out of how many, which no node knows then.
-    if body.show_ranking_score == Some(true)
-        || body.show_ranking_score_details == Some(true)
-        || body.ranking_score_threshold.is_some()
-    {
-        return None;
-    }
     let words = plain_words(body.q.as_deref()?)?;
     let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
+    let tells =
+        body.show_ranking_score == Some(true) || body.show_ranking_score_details == Some(true);
+    // Nodes compare scores with a threshold that are not one node's, and these can be told anew where `words` comes first.
+    if body.ranking_score_threshold.is_some() || (tells && steps_before != Some(0)) {
+        return None;
+    }
     let primary_key = index.primary_key.as_deref()?;
     let mut body = body.clone();
     let needed = body.need(primary_key, settings).ok()?;
@@ -77,6 +82,7 @@ pub fn plan(
     let frequency = Frequency {
         words,
         steps_before,
+        tells,
         primary_key: primary_key.to_owned(),
         searches: Vec::new(),
         missing: Vec::new(),
@@ -175,7 +181,7 @@ impl Frequency {
         if let Some(counting) = &mut planned.counting {
             counting.ask_as(&widest);
         }
-        if self.shows_gap(&most) && !planned.has_no_hits() {
+        if self.shows_missing(&most) && !planned.has_no_hits() {
             // Then this one only counts.
             (widest.limit, widest.hits_per_page) =
                 (widest.limit.map(|_| 0), widest.hits_per_page.map(|_| 0));
@@ -185,7 +191,7 @@ impl Frequency {
             .iter()
             .map(|set| SearchBody {
                 facets: None,
-                ..match self.shows_gap(set) {
+                ..match self.shows_missing(set) {
                     true => asked(set, UNKNOWN, "frequency"),
                     false => asked(set, MISSING, "all"),
                 }
@@ -197,13 +203,14 @@ impl Frequency {
         self.searches = searches;
     }
 
-    /// Whether nodes must see that words are missing. To milli's `exactness` no attribute begins with a query that lacks a word before
-    /// another, and a negative word is none that lacks. Where nodes decide, the same search goes on with further words missing: that
-    /// comes behind where no rule goes before `words`, and [`miroir_merge::merge_levels`] leaves it out.
-    fn shows_gap(&self, missing: &[usize]) -> bool {
+    /// Whether nodes must see that words are missing, because it shows in scores, or because of milli's `exactness`: to that no attribute
+    /// begins with a query that lacks a word before another, and a negative word is none that lacks. Where nodes decide, the same
+    /// search goes on with further words missing: that comes behind where no rule goes before `words`, and
+    /// [`miroir_merge::merge_levels`] leaves it out.
+    fn shows_missing(&self, missing: &[usize]) -> bool {
         let gap =
             |word: &usize| (word + 1..self.words.len()).any(|later| !missing.contains(&later));
-        self.steps_before == Some(0) && missing.iter().any(gap)
+        self.steps_before == Some(0) && (self.tells || missing.iter().any(gap))
     }
 
     /// The query with something else in the place of some words.
@@ -215,6 +222,21 @@ impl Frequency {
             }
         }
         text
+    }
+
+    /// Whether scores must be told anew; then the merge is to keep them, and details.
+    pub fn retells(&self) -> bool {
+        self.tells && !self.searches.is_empty()
+    }
+
+    /// The merged answer with one node's scores.
+    pub fn retell(&self, merged: Merged, planned: &PlannedSearch) -> Result<Merged, Error> {
+        let most = self.missing.last().copied().unwrap_or(0);
+        let shown = Shown {
+            score: planned.show_score,
+            details: planned.show_details,
+        };
+        scores::retell(merged, most, shown)
     }
 
     /// What nodes are asked; nothing: as the client asks.
@@ -351,6 +373,7 @@ mod tests {
         let frequency = Frequency {
             words: plain_words(query).unwrap(),
             steps_before: Some(0),
+            tells: false,
             primary_key: "id".into(),
             searches: Vec::new(),
             missing: Vec::new(),
@@ -366,7 +389,7 @@ mod tests {
             (&[1], true),
             (&[0, 2], true),
         ] {
-            assert_eq!(frequency.shows_gap(missing), shows, "{missing:?}");
+            assert_eq!(frequency.shows_missing(missing), shows, "{missing:?}");
         }
     }
 

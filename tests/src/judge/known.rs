@@ -152,7 +152,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "not cured yet: with scores or a threshold, matches shown, five words or more, other than plain words, where hits do not tell documents apart, federated, in a facet search",
+        why: "not cured yet: with a threshold, with scores where a rule goes before the words, with matches shown, five words or more, other than plain words, where hits do not tell documents apart, federated, in a facet search",
         applies: |settings, ask| {
             let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
             any_search(ask, |s| goes_by_frequency(s) && !(searches && is_decided_for_all(settings, s)))
@@ -365,8 +365,6 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         .collect();
     let plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() && c <= '\u{24F}');
     let shown = [
-        "showRankingScore",
-        "showRankingScoreDetails",
         "rankingScoreThreshold",
         "attributesToHighlight",
         "attributesToCrop",
@@ -392,9 +390,23 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         && listed("displayedAttributes", "id") != Some(false)
         && words.iter().filter(|word| !word.is_empty()).count() <= 4
         && shown.iter().all(|name| search[*name].is_null())
+        && (words_come_first(settings, search) || !shows_scores(search))
         && !words_settings
             .iter()
             .any(|name| settings.contains_key(*name))
+}
+
+fn shows_scores(search: &Value) -> bool {
+    let on = |name: &str| search[name] == true || search[name] == "true";
+    on("showRankingScore") || on("showRankingScoreDetails")
+}
+
+/// Whether no rule that sorts goes before the words.
+fn words_come_first(settings: &Map<String, Value>, search: &Value) -> bool {
+    let rules = settings.get("rankingRules").and_then(Value::as_array);
+    let mut rules = rules.into_iter().flatten().filter_map(Value::as_str);
+    let first = rules.find(|rule| *rule != "sort" || !search["sort"].is_null());
+    first.is_none_or(|rule| rule != "sort" && !rule.contains(':'))
 }
 
 /// Whether words of the search may be missing by their frequency.
