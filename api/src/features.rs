@@ -34,6 +34,10 @@ pub const NETWORK: Feature = Feature {
     name: "network",
     discussion: "https://github.com/orgs/meilisearch/discussions/805",
 };
+pub const EDIT_DOCUMENTS: Feature = Feature {
+    name: "edit documents by function",
+    discussion: "https://github.com/orgs/meilisearch/discussions/762",
+};
 pub const TASK_DOCUMENTS: Feature = Feature {
     name: "get task documents route",
     discussion: "https://github.com/orgs/meilisearch/discussions/808",

@@ -164,6 +164,19 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         .map(|(method, pattern, _)| (*method, *pattern))
 }
 
+/// What `Allow` says of a path, without the query string: the methods that it has.
+pub fn allowed(path: &str) -> String {
+    let fits = |(_, pattern, _): &&(&str, &str, Needs)| matching(pattern, path).is_some();
+    let methods = ROUTES.iter().filter(fits).map(|(method, ..)| *method);
+    let mut allowed: Vec<&str> = Vec::new();
+    for method in methods {
+        if !allowed.contains(&method) {
+            allowed.push(method);
+        }
+    }
+    allowed.join(", ")
+}
+
 /// Whether a path, without the query string, has such a pattern.
 pub fn has_pattern(path: &str, pattern: &str) -> bool {
     matching(pattern, path).is_some()
@@ -280,6 +293,7 @@ mod tests {
             assert_eq!(find("GET", path), Found::Unknown, "{path}");
         }
         assert_eq!(find("PUT", "/keys"), Found::WrongMethod);
+        assert_eq!(allowed("/keys/x"), "GET, PATCH, DELETE");
         assert_eq!(find("HEAD", "/indexes/films"), Found::WrongMethod);
         assert_eq!(find("DELETE", "/indexes/films/search"), Found::WrongMethod);
         assert_eq!(find("OPTIONS", "/nothing"), Found::Unknown);

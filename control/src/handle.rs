@@ -275,6 +275,15 @@ impl Control {
         self.run(async move { plane.counts_anew(node).await }).await
     }
 
+    /// Whether a client has switched on the experimental feature of this name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn has_feature(&self, name: &'static str) -> Result<bool, Error> {
+        let plane = Arc::clone(&self.plane);
+        self.run(async move { plane.has_feature(name).await }).await
+    }
+
     /// Runs `work` on the control thread. It goes on there when the caller gives up waiting.
     async fn run<T: Send + 'static>(
         &self,

@@ -1,7 +1,7 @@
 //! Who may ask: decided on the core, from the keys in its routing table.
 
 use miroir_api::Error;
-use miroir_auth::routes::{find, Found};
+use miroir_auth::routes::{allowed, find, Found};
 use miroir_auth::{Access, Keyring};
 use miroir_net::Response;
 use time::OffsetDateTime;
@@ -29,7 +29,10 @@ pub fn admit(
             let access = keys.authorise(needs, index.as_deref(), authorization, now)?;
             Ok(Gate::Open(access))
         }
-        Found::WrongMethod => Ok(Gate::Closed(Response::empty(405))),
+        Found::WrongMethod => {
+            let refusal = Response::empty(405).header("Allow", allowed(path));
+            Ok(Gate::Closed(refusal))
+        }
         Found::Unknown => Ok(Gate::Closed(Response::empty(404))),
     }
 }

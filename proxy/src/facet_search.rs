@@ -81,6 +81,9 @@ struct Asked {
 impl Asked {
     /// `None`: a node must judge it.
     fn of(mut body: Map<String, Value>) -> Option<Asked> {
+        if body.get("useNetwork").is_some_and(|given| !given.is_null()) {
+            return None;
+        }
         let query = match body.get("facetQuery") {
             None | Some(Value::Null) => None,
             Some(query) => Some(query.as_str()?.to_owned()),

@@ -15,8 +15,10 @@ use crate::scatter::READ_DEADLINE;
 use crate::scrub::node_error;
 
 mod names;
+mod network;
 
 pub use names::Names;
+pub use network::REMOTE_SEARCH;
 
 /// What part of the client's request the judge sees.
 pub enum Shown {
@@ -109,7 +111,10 @@ impl App {
     ) -> Error {
         match self.judge(table, request, Shown::Whole).await {
             Ok(Some(refusal)) => refusal,
-            Ok(None) => Error::not_implemented(what),
+            Ok(None) => match self.network_is_off(request).await {
+                Ok(Some(refusal)) | Err(refusal) => refusal,
+                Ok(None) => Error::not_implemented(what),
+            },
             Err(error) => error,
         }
     }

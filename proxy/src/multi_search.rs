@@ -97,7 +97,8 @@ async fn search_all(
     refused.map_or(Ok(answers), Err)
 }
 
-fn inside(position: usize, error: Error) -> Error {
+/// An error of one query, by its place in the request.
+pub fn inside(position: usize, error: Error) -> Error {
     Error {
         message: format!("Inside `.queries[{position}]`: {}", error.message),
         ..error

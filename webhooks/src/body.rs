@@ -116,7 +116,7 @@ impl Webhook {
             if let Err(error) = HeaderValue::from_str(value) {
                 return invalid(
                     HEADERS_CODE,
-                    format!("Invalid header value `{value}`: {error}"),
+                    format!("Invalid header value `{name}`: {error}"),
                 );
             }
         }
@@ -214,7 +214,7 @@ mod tests {
             (
                 json!({"url": url, "headers": {"a": "b\nc"}}),
                 HEADERS_CODE,
-                "Invalid header value `b\nc`: failed to parse header value",
+                "Invalid header value `a`: failed to parse header value",
             ),
             (
                 json!({"url": 1}),

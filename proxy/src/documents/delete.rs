@@ -252,9 +252,15 @@ async fn refused_filter(app: &App, table: &RoutingTable, request: &Request) -> E
             refusal
         }
         Ok(Some(refusal)) if refusal.code != "missing_payload" => refusal,
-        Ok(_) => Error::bad_request(
-            "Unknown field inside the body of a deletion by filter: expected `filter`",
-        ),
+        Ok(_) => Error::bad_request(unknown_field(&request.body)),
         Err(error) => error,
     }
+}
+
+/// What a node says of the first member that it does not know. It is not asked: it might know it, and delete.
+fn unknown_field(body: &[u8]) -> String {
+    let body: serde_json::Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    let unknown = body.keys().find(|name| *name != "filter");
+    let unknown = unknown.map_or("", String::as_str);
+    format!("Unknown field `{unknown}`: expected one of `filter`")
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use super::inside;
 use crate::core::App;
-use crate::judge::Shown;
+use crate::judge::{Shown, REMOTE_SEARCH};
 use crate::stages::{understands, Stages};
 
 mod answer;
@@ -44,15 +44,15 @@ pub async fn handle(
     let queries: Option<Vec<Query>> = queries.into_iter().map(Query::read).collect();
     let understood = understands(app, federation.show_performance_details);
     let Some(mut queries) = queries.filter(|_| understood) else {
-        return Err(refused(app, table, request, None).await);
+        return Err(refused(app, table, request).await);
     };
     for (position, query) in queries.iter_mut().enumerate() {
         let seen = access.check_named(&query.uid);
         seen.map_err(|error| inside(position, error))?;
         access.restrict(&query.uid, &mut query.body.filter);
     }
-    if let Some(wrong) = queries.iter().find(|query| !query.is_federated()) {
-        return Err(refused(app, table, request, Some(wrong)).await);
+    if !queries.iter().all(Query::is_federated) {
+        return Err(refused(app, table, request).await);
     }
     let search = match Search::prepare(app, table, federation, queries) {
         Ok(search) => search,
@@ -75,36 +75,18 @@ pub async fn handle(
 }
 
 /// For a request that does not fit what this program knows, or has a query that no federated search may have.
-async fn refused(
-    app: &App,
-    table: &RoutingTable,
-    request: &Request,
-    wrong: Option<&Query>,
-) -> Error {
+async fn refused(app: &App, table: &RoutingTable, request: &Request) -> Error {
     let error = app
         .judged_refusal(table, request, "a parameter of this federated search")
         .await;
-    // Nodes may search with others, so that they answer us. Clients may not.
-    if error.code == "invalid_multi_search_remote" {
-        return network_is_off(REMOTE_SEARCH);
+    // Nodes may search with others, so that they answer us. Clients may where they have said so.
+    if error.code != "invalid_multi_search_remote" {
+        return error;
     }
-    match wrong {
-        Some(query) if error.status == 501 && query.options.query_position.is_some() => {
-            network_is_off("Using `federationOptions.queryPosition`")
-        }
-        _ => error,
+    match app.network_is_off(request).await {
+        Ok(Some(refusal)) | Err(refusal) => refusal,
+        Ok(None) => Error::not_implemented("federated searches of another instance"),
     }
-}
-
-fn network_is_off(what: &str) -> Error {
-    Error::invalid(
-        400,
-        "feature_not_enabled",
-        format!(
-            "{what} requires enabling the `network` experimental feature. See \
-             https://github.com/orgs/meilisearch/discussions/805"
-        ),
-    )
 }
 
 /// A node's words for the whole request where it is the request that is wrong; ours where no node finds anything wrong.
@@ -127,6 +109,3 @@ async fn retold(
     };
     app.retell(table, request, ours).await
 }
-
-/// What a node without the feature calls our header, and a client's `remote`.
-const REMOTE_SEARCH: &str = "Performing a remote federated search";
