@@ -21,10 +21,9 @@ use miroir_router::{
     rewrite_filter, shard_of, told_of_filter, Index, ReadTarget, RoutingTable, SearchSettings,
     Shard,
 };
-use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{to_raw_value, RawValue};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use crate::core::{json_object, visible_index, App};
 use crate::scatter::{Ask, Leg, Wanted};
@@ -93,7 +92,8 @@ pub async fn handle(
     let filter = body.filter.clone().unwrap_or_default();
     access.restrict(uid, &mut body.filter);
     check_filter(body.filter.as_ref(), "request")?;
-    let search = Search::new(app, table, index, id, body);
+    let mut search = Search::new(app, table, index, id, body);
+    search.demanded = access.demanded(uid).cloned();
     let answered = search.answer(stages).await;
     // Nodes were asked by another filter, and one without the document cannot be asked by the client's.
     answered.map_err(|error| Error {
@@ -112,6 +112,8 @@ struct Search<'a> {
     others: Vec<Shard>,
     /// As the client asked, with the filter as nodes want it.
     body: Body,
+    /// What a tenant token demands of documents: of the one that others are to be similar to as well.
+    demanded: Option<Value>,
 }
 
 impl<'a> Search<'a> {
@@ -135,6 +137,7 @@ impl<'a> Search<'a> {
             others: all.filter(|shard| *shard != own).collect(),
             id,
             body,
+            demanded: None,
         }
     }
 
@@ -217,10 +220,13 @@ impl<'a> Search<'a> {
         shown: &SearchBody,
     ) -> Result<(Vec<Bytes>, Vec<Box<RawValue>>), Error> {
         let similar = self.index.node_path("/similar");
-        let id = utf8_percent_encode(&self.id, NON_ALPHANUMERIC);
-        let document = self
-            .index
-            .node_path(&format!("/documents/{id}?retrieveVectors=true"));
+        let document = self.index.node_path("/documents/fetch");
+        let mut wanted = json!({ "ids": [self.id], "retrieveVectors": true });
+        if let Some(mut demanded) = self.demanded.clone() {
+            rewrite_filter(&mut demanded);
+            wanted["filter"] = demanded;
+        }
+        let wanted = wanted.to_string().into_bytes();
         let legs = [
             self.leg(
                 &self.own,
@@ -232,7 +238,9 @@ impl<'a> Search<'a> {
             ),
             self.leg(
                 &self.own,
-                Ask::Request(Box::new(|_| self.app.ask("GET", &document, None, true))),
+                Ask::Request(Box::new(|_| {
+                    self.app.ask("POST", &document, Some(wanted.clone()), true)
+                })),
             ),
         ];
         let gathered = self.app.run_legs(self.table, &legs).await;
@@ -243,11 +251,16 @@ impl<'a> Search<'a> {
             answers.push(bodies(gathered));
         }
         let stored = answers.pop().and_then(|mut bodies| bodies.pop());
-        let vectors = stored.map(|stored| vectors(&stored, &self.body.embedder));
-        Ok((
-            answers.pop().unwrap_or_default(),
-            vectors.unwrap_or_default(),
-        ))
+        let vectors = stored.and_then(|stored| vectors(&stored, &self.body.embedder));
+        let Some(vectors) = vectors else {
+            // Who may not see it is told the same as where there is none.
+            return Err(Error {
+                code: "not_found_similar_id".into(),
+                status: 400,
+                ..Error::document_not_found(&self.id)
+            });
+        };
+        Ok((answers.pop().unwrap_or_default(), vectors))
     }
 
     fn leg<'l>(&'l self, only: &'l [Shard], ask: Ask<'l>) -> Leg<'l> {
@@ -388,19 +401,17 @@ fn details_of_sorting_rules(settings: &SearchSettings) -> Vec<String> {
         .collect()
 }
 
-/// The vectors that a document has for an embedder.
-fn vectors(document: &[u8], embedder: &str) -> Vec<Box<RawValue>> {
-    let Ok(document) = serde_json::from_slice::<Value>(document) else {
-        return Vec::new();
-    };
-    let stored = &document["_vectors"][embedder];
+/// The vectors that the one document of a list has for an embedder. `None`: there is no document.
+fn vectors(list: &[u8], embedder: &str) -> Option<Vec<Box<RawValue>>> {
+    let list: Value = serde_json::from_slice(list).ok()?;
+    let stored = &list["results"].as_array()?.first()?["_vectors"][embedder];
     let stored = stored.get("embeddings").unwrap_or(stored);
     let of = |vector: &Value| to_raw_value(vector).ok();
-    match stored.as_array().map(Vec::as_slice) {
+    Some(match stored.as_array().map(Vec::as_slice) {
         Some([Value::Number(_), ..]) => of(stored).into_iter().collect(),
         Some(several) => several.iter().filter_map(of).collect(),
         None => Vec::new(),
-    }
+    })
 }
 
 /// `None` when a parameter is unknown, missing, or has a value that only a node can judge.
@@ -444,7 +455,8 @@ mod tests {
     #[test]
     fn stored_vectors_are_found() {
         let found = |document: &str| -> Vec<String> {
-            let vectors = vectors(document.as_bytes(), "e");
+            let list = format!(r#"{{"results":[{document}]}}"#);
+            let vectors = vectors(list.as_bytes(), "e").unwrap();
             vectors
                 .iter()
                 .map(|vector| vector.get().to_owned())
@@ -461,5 +473,6 @@ mod tests {
         assert_eq!(found(r#"{"_vectors":{"e":[1,2]}}"#), ["[1,2]"]);
         assert!(found(r#"{"_vectors":{"e":{"embeddings":[]}}}"#).is_empty());
         assert!(found(r#"{"_vectors":{"f":[1]}}"#).is_empty());
+        assert!(vectors(br#"{"results":[]}"#, "e").is_none());
     }
 }

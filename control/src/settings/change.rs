@@ -34,11 +34,10 @@ impl Plane {
         };
         if body.is_none() && hold.planned.is_none() {
             // A reset does not create the index.
-            let names = SUBS
-                .iter()
-                .filter(|one| sub.is_none_or(|sub| sub.key == one.key))
-                .filter(|one| one.is_in(self.lowest_version()));
-            let reset = names.map(|one| (one.key.to_owned(), Value::Null)).collect();
+            let reset = self
+                .reset_names()
+                .filter(|(name, _)| sub.is_none_or(|sub| sub.key == name))
+                .collect();
             let details = for_task(Value::Object(reset));
             return self
                 .register_failed(
@@ -59,8 +58,14 @@ impl Plane {
             names: &keys,
             embedders: self.known_embedders(&hold, sub, body.as_ref()).await?,
         };
+        let resets_all = body.is_none() && sub.is_none();
         let asked = body.map_or(Asked::Reset, Asked::Set);
-        let change = rewrite(&hold.node_uid, sub, asked, &before, &known)?;
+        let mut change = rewrite(&hold.node_uid, sub, asked, &before, &known)?;
+        if let Value::Object(details) = &mut change.details {
+            // Nodes do not list what they hide, and reset it.
+            let hidden = self.reset_names().filter(|_| resets_all);
+            details.extend(hidden.filter(|(name, _)| !known.names.contains(name)));
+        }
         if creates && !may_create {
             let error = Error::index_not_found(index);
             return self
@@ -95,6 +100,13 @@ impl Plane {
                 Err(error)
             }
         }
+    }
+
+    /// What a reset of all settings resets, and to what.
+    fn reset_names(&self) -> impl Iterator<Item = (String, Value)> {
+        let version = self.lowest_version();
+        let reset = SUBS.iter().filter(move |one| one.is_reset_in(version));
+        reset.map(|one| (one.key.to_owned(), Value::Null))
     }
 
     async fn send_change(

@@ -238,6 +238,10 @@ pub(super) fn for_task(mut details: Value) -> Value {
             list.dedup();
         }
     }
+    let rules = map.get_mut("filterableAttributes");
+    for rule in rules.and_then(Value::as_array_mut).into_iter().flatten() {
+        show_features(rule);
+    }
     if let Some(Value::Object(embedders)) = map.get_mut("embedders") {
         for embedder in embedders.values_mut() {
             if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
@@ -246,6 +250,24 @@ pub(super) fn for_task(mut details: Value) -> Value {
         }
     }
     details
+}
+
+/// A rule with patterns is shown with all its features, also those that nobody named.
+fn show_features(rule: &mut Value) {
+    let Some(rule) = rule.as_object_mut() else {
+        return;
+    };
+    let asked = rule.get("features").cloned().unwrap_or_default();
+    let feature = |of: &Value, name: &str, default: bool| of[name].as_bool().unwrap_or(default);
+    let filter = &asked["filter"];
+    let features = serde_json::json!({
+        "facetSearch": feature(&asked, "facetSearch", false),
+        "filter": {
+            "equality": feature(filter, "equality", true),
+            "comparison": feature(filter, "comparison", false),
+        },
+    });
+    rule.insert("features".into(), features);
 }
 
 #[cfg(test)]

@@ -15,6 +15,12 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
+    /// Whether nodes of a version name it among what a reset resets, whatever is switched on.
+    pub(crate) fn is_reset_in(&self, version: Version) -> bool {
+        const CHAT_SINCE: Version = (1, 16, 0);
+        self.is_in(version) || (self.key == "chat" && version >= CHAT_SINCE)
+    }
+
     /// Whether nodes of a version have it, whatever is switched on.
     pub(crate) fn is_in(&self, version: Version) -> bool {
         const FOREIGN_KEYS_SINCE: Version = (1, 39, 0);
