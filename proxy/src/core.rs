@@ -210,9 +210,13 @@ pub fn is_json(request: &Request) -> bool {
 /// Reads a JSON object. Derived readers also take an array for a struct, member by member, which no node does.
 pub fn json_object<T: serde::de::DeserializeOwned>(request: &Request) -> Option<T> {
     let is_object = request.body.trim_ascii_start().first() == Some(&b'{');
-    (is_json(request) && is_object)
-        .then(|| serde_json::from_slice(&request.body).ok())
-        .flatten()
+    if !is_json(request) || !is_object {
+        return None;
+    }
+    let read = serde_json::from_slice(&request.body);
+    // Of a member that stands there twice, nodes read the last.
+    let last = || serde_json::from_value(serde_json::from_slice(&request.body).ok()?).ok();
+    read.ok().or_else(last)
 }
 
 /// The media type without its parameters, in lower case (RFC 9110, 8.3.1).

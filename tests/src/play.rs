@@ -130,12 +130,13 @@ impl<'s> Player<'s> {
         let mut task = None;
         if let Some(uid) = answer.body.get("taskUid").and_then(Value::as_u64) {
             self.names.note(uid);
-            if step.wait || step.task.is_some() {
+            if step.wait || step.finish || step.task.is_some() {
                 let finished = self.target.wait_task(uid)?;
-                let expected = step
-                    .task
-                    .as_ref()
-                    .map_or(json!({"status": "succeeded"}), |t| self.fill_value(t));
+                let expected = match &step.task {
+                    Some(task) => self.fill_value(task),
+                    None if step.wait => json!({"status": "succeeded"}),
+                    None => json!({}),
+                };
                 none(
                     partial(&expected, &finished),
                     &format!("expected task | got; whole task: {finished}"),

@@ -57,6 +57,8 @@ pub struct Step {
     pub fixture: Option<String>,
     /// `METHOD /path?query`.
     pub request: String,
+    /// Several requests instead of one: each text takes the place of `{each}` in the request, or is a JSON body as it stands.
+    pub each: Vec<String>,
     /// A JSON body with its content type.
     pub json: Option<Value>,
     /// A body as it stands.
@@ -73,6 +75,8 @@ pub struct Step {
     pub token: Option<Token>,
     /// Wait for the task that the answer names; it must succeed unless `task` says otherwise.
     pub wait: bool,
+    /// Wait for the task where the answer names one, however it ends.
+    pub finish: bool,
     pub status: Option<u16>,
     /// The error code of the answer.
     pub code: Option<String>,
@@ -156,6 +160,7 @@ fn unfold(steps: Vec<Step>, fixtures: &BTreeMap<String, Vec<Step>>) -> Result<Ve
     for step in steps {
         match &step.fixture {
             None if step.request.is_empty() => return Err("a step without request".into()),
+            None if !step.each.is_empty() => all.extend(step.several()),
             None => all.push(step),
             Some(name) => {
                 let inner = fixtures.get(name).ok_or(format!("no fixture `{name}`"))?;
@@ -173,6 +178,26 @@ fn unfold(steps: Vec<Step>, fixtures: &BTreeMap<String, Vec<Step>>) -> Result<Ve
 }
 
 impl Step {
+    /// A step for each of its texts.
+    fn several(self) -> Vec<Step> {
+        let one = Step {
+            each: Vec::new(),
+            ..self.clone()
+        };
+        let with = |text: String| match one.request.contains("{each}") {
+            true => Step {
+                request: one.request.replace("{each}", &text),
+                ..one.clone()
+            },
+            false => Step {
+                text: Some(text),
+                content_type: one.content_type.clone().or(Some("application/json".into())),
+                ..one.clone()
+            },
+        };
+        self.each.into_iter().map(with).collect()
+    }
+
     /// The request, with `fill` applied to everything that may hold a placeholder.
     pub fn call(&self, fill: &dyn Fn(&str) -> String) -> Result<Call, String> {
         let (method, path) = self
