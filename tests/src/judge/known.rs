@@ -190,7 +190,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "which spelling stands for a facet value that is written in several ways",
-        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal",
+        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal (a facet search by count lists equally frequent values by their spellings)",
         applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
         ignoring: FACETS,
         ties_from: None,
@@ -326,7 +326,15 @@ fn spelled_alike(body: &Value) -> Value {
                 members.sort_by(|a, b| a.0.cmp(&b.0));
                 Value::Object(members.into_iter().collect())
             }
-            Value::Array(items) => items.iter().map(alike).collect(),
+            Value::Array(items) => {
+                let mut items: Vec<Value> = items.iter().map(alike).collect();
+                if items.is_sorted_by(|a, b| a["count"].as_u64() >= b["count"].as_u64()) {
+                    // hits of a facet search by count: equally frequent values stand by their spellings
+                    let ties = items.chunk_by_mut(|a, b| a["count"] == b["count"]);
+                    ties.for_each(|ties| ties.sort_by_cached_key(Value::to_string));
+                }
+                Value::Array(items)
+            }
             Value::String(text) => text.trim().to_lowercase().into(),
             other => other.clone(),
         }
