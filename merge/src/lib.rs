@@ -10,7 +10,7 @@
 //!
 //! - [`merge_search`], [`merge_hybrid`], [`merge_levels`], [`merge_federated`], [`split_results`], [`merge_facet_search`],
 //!   [`merge_documents`], [`strip_document`]: answers
-//! - [`split`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
+//! - [`split`], [`Part`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
 #![forbid(unsafe_code)]
 
 mod cut;
@@ -44,6 +44,6 @@ pub use search::{
     words_suffice, Counts, DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
 };
 pub use split::{
-    count_documents, id_text, infer_primary_key, split, Format, Inference, Route, Sink, Split,
+    count_documents, id_text, infer_primary_key, split, Format, Inference, Part, Pieces, Split,
     SplitError,
 };

@@ -1,7 +1,9 @@
 //! Splitting a payload of documents into one payload a node.
 //!
-//! Each document's span and primary key are found while its syntax is checked; the document then goes, as it is, into the
-//! buffers of the nodes that hold its shard, with the shard field spliced in first. Nothing is serialised again.
+//! Each document's span and primary key are found while its syntax is checked. Nothing is serialised again, and nothing is
+//! copied: a split is the client's body, with the place and the shard of every document. A node's part is put together from it
+//! piece by piece while it is sent ([`Part`]), with the shard field spliced in first, so that a large payload is in memory
+//! once, however many copies it goes to.
 //!
 //! The whole payload is checked before anything leaves this function. That is what keeps a payload atomic over several nodes: a
 //! node would notice a bad document id only while it works on the task, when other nodes have long stored their parts (DESIGN 8).
@@ -9,18 +11,20 @@
 
 mod infer;
 mod malformed;
+mod part;
 mod primary_key;
 mod table;
 mod walk;
 
 use std::ops::Range;
 
-use miroir_api::{Error, RESERVED_PREFIX, SHARD_FIELD};
+use bytes::Bytes;
+use miroir_api::{Error, RESERVED_PREFIX};
 use smallvec::SmallVec;
 
-use crate::reply::write_string;
 use crate::scan::{Malformed, Scanner, Text};
 pub use infer::{infer_primary_key, Inference};
+pub use part::{Part, Pieces};
 pub use primary_key::id_text;
 pub(crate) use primary_key::stored_id;
 use primary_key::PrimaryKey;
@@ -38,30 +42,44 @@ pub enum Format {
     },
 }
 
-/// Where a document goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Route<'r> {
-    /// The sinks that get the document: one a copy of its shard. Numbers that are not below the number of sinks are ignored.
-    pub sinks: &'r [usize],
-    /// The value of its shard field.
-    pub code: &'r str,
-}
-
-/// A payload in parts.
+/// A payload whose documents have been told apart.
 #[derive(Debug, Default)]
 pub struct Split {
-    /// Documents in the payload (`receivedDocuments`).
-    pub documents: usize,
     /// Whether a document's id has upper-case letters: `ABC` and `abc` are two documents that one filter matches.
     pub upper_case_ids: bool,
-    pub sinks: Vec<Sink>,
+    /// The client's body; the documents as JSON where that is a table.
+    source: Bytes,
+    documents: Vec<Place>,
+    /// By shard.
+    shares: Vec<Share>,
 }
 
-/// The payload for one node: a JSON array, `[]` where it gets nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sink {
-    pub body: Vec<u8>,
-    pub documents: usize,
+/// Where a document, which has at least one member, stands in the source.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: usize,
+    bytes: u32,
+    shard: u16,
+}
+
+/// What goes to one shard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    documents: usize,
+    bytes: usize,
+}
+
+impl Split {
+    /// Documents in the payload (`receivedDocuments`).
+    pub fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The shards that get documents, ascending.
+    pub fn shards(&self) -> impl Iterator<Item = u16> + '_ {
+        let filled = |(shard, share): (u16, &Share)| (share.documents > 0).then_some(shard);
+        (0..).zip(&self.shares).filter_map(filled)
+    }
 }
 
 /// Why a payload cannot be split.
@@ -73,52 +91,44 @@ pub enum SplitError {
     Document(Error),
 }
 
-/// Splits `body` over `sinks` sinks. `route` gets each document's primary key as text (an integer in decimal), in the payload's order.
+/// Tells the documents of `body` apart by shard. `shard_of` gets each document's primary key as text (an integer in decimal), in
+/// the payload's order, and names a shard below `shards`.
 ///
 /// Duplicate keys count as in Meilisearch: of a document in a JSON payload the last one is meant, in NDJSON a repeated primary
 /// key is an error.
 ///
 /// # Errors
 /// See [`SplitError`]; syntax is checked to the end before a document's error is returned.
-pub fn split<'r>(
-    body: &[u8],
+pub fn split(
+    body: &Bytes,
     format: Format,
     primary_key: &str,
-    sinks: usize,
-    route: &mut dyn FnMut(&[u8]) -> Route<'r>,
+    shards: u16,
+    shard_of: &mut dyn FnMut(&[u8]) -> u16,
 ) -> Result<Split, SplitError> {
-    let share = body.len() / sinks.max(1);
     let mut splitter = Splitter {
         key: PrimaryKey::new(primary_key),
         last_wins: format != Format::Ndjson,
         names: Names::default(),
         found: SmallVec::new(),
         problem: None,
-        upper_case_ids: false,
-        sinks: (0..sinks)
-            .map(|_| Sink {
-                body: Vec::with_capacity(share + share / 8 + 64),
-                documents: 0,
-            })
-            .collect(),
-        route,
+        // As JSON a table is somewhat longer.
+        made: matches!(format, Format::Csv { .. })
+            .then(|| Vec::with_capacity(body.len() + body.len() / 4)),
+        split: Split {
+            shares: vec![Share::default(); usize::from(shards)],
+            ..Split::default()
+        },
+        shard_of,
     };
-    let documents = walk(body, format, &mut |scanner| splitter.document(scanner))
-        .map_err(SplitError::Malformed)?;
+    walk(body, format, &mut |scanner| splitter.document(scanner)).map_err(SplitError::Malformed)?;
     splitter.names.verdict().map_err(SplitError::Malformed)?;
     if let Some(problem) = splitter.problem {
         return Err(SplitError::Document(problem));
     }
-    let upper_case_ids = splitter.upper_case_ids;
-    let mut sinks = splitter.sinks;
-    for sink in &mut sinks {
-        sink.body
-            .extend_from_slice(if sink.documents == 0 { b"[]" } else { b"]" });
-    }
     Ok(Split {
-        documents,
-        upper_case_ids,
-        sinks,
+        source: splitter.made.map_or_else(|| body.clone(), Bytes::from),
+        ..splitter.split
     })
 }
 
@@ -139,7 +149,7 @@ pub fn count_documents(body: &[u8], format: Format) -> Result<usize, SplitError>
     Ok(documents)
 }
 
-struct Splitter<'a, 'r> {
+struct Splitter<'a> {
     key: PrimaryKey<'a>,
     /// Whether the last of several equal keys counts.
     last_wins: bool,
@@ -148,12 +158,13 @@ struct Splitter<'a, 'r> {
     found: SmallVec<[(usize, Range<usize>); 2]>,
     /// The first error in a document. Once there is one, only syntax is of interest.
     problem: Option<Error>,
-    upper_case_ids: bool,
-    sinks: Vec<Sink>,
-    route: &'a mut dyn FnMut(&[u8]) -> Route<'r>,
+    /// The documents of a table, one behind the other.
+    made: Option<Vec<u8>>,
+    split: Split,
+    shard_of: &'a mut dyn FnMut(&[u8]) -> u16,
 }
 
-impl Splitter<'_, '_> {
+impl Splitter<'_> {
     fn document(&mut self, scanner: &mut Scanner) -> Result<(), Malformed> {
         let start = scanner.pos();
         self.found.clear();
@@ -176,36 +187,44 @@ impl Splitter<'_, '_> {
         if self.problem.is_some() || self.names.reserved.is_some() {
             return Ok(());
         }
-        let document = scanner.slice(start..scanner.pos());
+        let span = start..scanner.pos();
         match self.key.id(scanner, &self.found) {
             Ok(id) => {
-                self.upper_case_ids |= id.iter().any(u8::is_ascii_uppercase);
-                let route = (self.route)(&id);
-                put(&mut self.sinks, route, document);
+                self.split.upper_case_ids |= id.iter().any(u8::is_ascii_uppercase);
+                let shard = (self.shard_of)(&id);
+                self.put(shard, scanner, span);
             }
-            Err(problem) => self.problem = Some(problem.into_error(self.key.name(), document)),
+            Err(problem) => {
+                let document = scanner.slice(span);
+                self.problem = Some(problem.into_error(self.key.name(), document));
+            }
         }
         Ok(())
     }
-}
 
-/// Appends a document, which has at least one member, to the sinks of its route.
-fn put(sinks: &mut [Sink], route: Route, document: &[u8]) {
-    for &sink in route.sinks {
-        let Some(sink) = sinks.get_mut(sink) else {
-            continue;
+    /// Notes a document's place.
+    fn put(&mut self, shard: u16, scanner: &Scanner, span: Range<usize>) {
+        let Ok(bytes) = u32::try_from(span.len()) else {
+            let message = "A document has more than 4 GiB.";
+            self.problem = Some(Error::invalid(413, "payload_too_large", message));
+            return;
         };
-        sink.body.extend_from_slice(if sink.documents == 0 {
-            b"[{\""
-        } else {
-            b",{\""
+        let start = match &mut self.made {
+            None => span.start,
+            Some(made) => {
+                let start = made.len();
+                made.extend_from_slice(scanner.slice(span));
+                start
+            }
+        };
+        let share = &mut self.split.shares[usize::from(shard)];
+        share.documents += 1;
+        share.bytes += bytes as usize;
+        self.split.documents.push(Place {
+            start,
+            bytes,
+            shard,
         });
-        sink.body.extend_from_slice(SHARD_FIELD.as_bytes());
-        sink.body.extend_from_slice(b"\":");
-        write_string(&mut sink.body, route.code);
-        sink.body.push(b',');
-        sink.body.extend_from_slice(&document[1..]);
-        sink.documents += 1;
     }
 }
 

@@ -10,69 +10,20 @@
 
 mod backoff;
 mod exchange;
+mod outgoing;
 mod pool;
 mod stream;
 
 use std::fmt;
-use std::rc::Rc;
 
 use bytes::Bytes;
 
 pub(crate) use exchange::{RECEIVED, SENT};
+pub use outgoing::{Body, MadeBody, OutRequest};
 pub use pool::{Lease, PoolConfig, PoolStats, Pools};
 pub(crate) use pool::{CONNECTS, CONNECT_FAILURES};
 
 use crate::headers::Headers;
-
-/// A request to a node.
-#[derive(Clone, Debug)]
-pub struct OutRequest {
-    pub method: &'static str,
-    /// Path and query, percent-encoded.
-    pub path: String,
-    /// Sent as `Authorization: Bearer`.
-    pub bearer: Option<Rc<str>>,
-    pub content_type: Option<&'static str>,
-    /// Pieces that are sent one after the other under one Content-Length.
-    pub body: Vec<Bytes>,
-    /// Sending it twice does no harm: a stale connection is replaced and the request sent again.
-    pub idempotent: bool,
-    /// Further fields; ones that are not well formed are left out.
-    pub headers: Vec<(&'static str, String)>,
-}
-
-impl OutRequest {
-    /// A GET without a body.
-    pub fn get(path: impl Into<String>) -> Self {
-        OutRequest {
-            method: "GET",
-            path: path.into(),
-            bearer: None,
-            content_type: None,
-            body: Vec::new(),
-            idempotent: true,
-            headers: Vec::new(),
-        }
-    }
-
-    /// A POST of JSON. `idempotent`: true for searches, false for writes.
-    pub fn post_json(path: impl Into<String>, body: Vec<Bytes>, idempotent: bool) -> Self {
-        OutRequest {
-            method: "POST",
-            content_type: Some("application/json"),
-            body,
-            idempotent,
-            ..OutRequest::get(path)
-        }
-    }
-
-    /// The same request with a key.
-    #[must_use]
-    pub fn bearer(mut self, key: Option<Rc<str>>) -> Self {
-        self.bearer = key;
-        self
-    }
-}
 
 /// A node's answer.
 #[derive(Clone, Debug)]

@@ -18,8 +18,11 @@ use crate::gather::Gather;
 
 /// Bytes that a fresh read buffer holds: what an idle connection costs. Most requests fit.
 pub(crate) const READ_BYTES: usize = 4 * 1024;
-/// The most that one read asks for.
+/// Room that is made for what is said to be on its way before any of it came.
 const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Later, room is made for so many times what did come. A large message then moves once or twice while it grows, not at every
+/// doubling: each move leaves a hole of the size that it had.
+const GROWTH: usize = 16;
 /// Up to here it is cheaper to copy the pieces together than to describe them to the kernel.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 /// An idle connection keeps no buffer larger than this.
@@ -53,7 +56,7 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
     }
 
     /// Reads once, appending at least one byte to the buffer. `room`: bytes that are known to be on their way; the
-    /// buffer is made to hold them, but never for more than [`READ_BYTES_MAX`] ahead of what really came.
+    /// buffer is made to hold them, but only so far as what came already makes it likely ([`READ_BYTES_MAX`], [`GROWTH`]).
     pub async fn fill(
         &mut self,
         room: usize,
@@ -64,7 +67,8 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
         let filled = buffer.len();
         let left = buffer.capacity() - filled;
         if left < room.min(READ_BYTES) || (filled == 0 && left < room.min(READ_BYTES_MAX)) {
-            buffer.reserve(room.clamp(READ_BYTES, READ_BYTES_MAX));
+            let likely = READ_BYTES_MAX.max(filled.saturating_mul(GROWTH));
+            buffer.reserve(room.clamp(READ_BYTES, likely));
         }
         let end = buffer.capacity();
         let slice = buffer.slice_mut(filled..end);

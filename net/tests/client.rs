@@ -4,11 +4,14 @@
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::rc::Rc;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Duration;
 
 use bytes::Bytes;
-use miroir_net::client::{ClientError, ErrorKind, OutRequest, PoolConfig, Pools, Reply};
+use miroir_net::client::{
+    Body, ClientError, ErrorKind, MadeBody, OutRequest, PoolConfig, Pools, Reply,
+};
 use miroir_rt::{block_on, sleep, usable_drivers};
 
 /// Reached only when something hangs.
@@ -182,6 +185,51 @@ fn a_request_is_written_as_it_should_be() {
             format!("GET /x HTTP/1.1\r\nhost: {address}\r\n\r\n")
         );
         assert_eq!(pools.stats().connects, 1);
+    });
+}
+
+/// So many pieces of so many bytes, each made when it is asked for.
+#[derive(Debug)]
+struct Made {
+    pieces: usize,
+    bytes: usize,
+}
+
+impl MadeBody for Made {
+    fn bytes(&self) -> usize {
+        self.pieces * self.bytes
+    }
+
+    fn pieces(&self) -> Box<dyn Iterator<Item = Bytes> + '_> {
+        let letters = (b'a'..=b'z').cycle().take(self.pieces);
+        Box::new(letters.map(|letter| Bytes::from(vec![letter; self.bytes])))
+    }
+}
+
+#[test]
+fn a_body_made_while_it_is_sent_arrives_whole_and_a_second_time_too() {
+    on_both_drivers(|| async {
+        for (pieces, bytes) in [(0, 1), (1, 10), (3, 10), (40, 100_000)] {
+            let node = Node::play(vec![vec![Request], vec![Request, answer("{}")]]);
+            let pools = Pools::new(config());
+            let made = Made { pieces, bytes };
+            let body: Vec<u8> = made.pieces().collect::<Vec<_>>().concat();
+            let request = OutRequest {
+                body: Body::Made(Rc::new(made)),
+                ..OutRequest::post_json("/", vec![], true)
+            };
+            for answered in [false, true] {
+                let sent = pools.send(&node.address, &request, PATIENCE).await;
+                assert_eq!(sent.is_ok(), answered);
+                let note = node.note();
+                let (head, got) = note.split_once("\r\n\r\n").unwrap();
+                assert!(head.ends_with(&format!("content-length: {}", body.len())));
+                assert!(got.as_bytes() == body, "{pieces} pieces, {answered}");
+                if !answered {
+                    assert_eq!(node.note(), "closed");
+                }
+            }
+        }
     });
 }
 

@@ -2,12 +2,15 @@
 
 use std::cmp::Ordering;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_merge::{merge_search, split, Format, Paging, Route, Spec};
+use miroir_merge::{merge_search, split, Format, Paging, Part, Spec};
 use miroir_net::head::{parse_request_head, HeadScanner};
 use miroir_net::Response;
-use miroir_router::{read_plan, shard_code, shard_of, Layout, LayoutNode, LayoutSpec, NodeIdx};
+use miroir_router::{
+    read_plan, shard_code, shard_of, Layout, LayoutNode, LayoutSpec, NodeIdx, Shard,
+};
 use serde_json::{json, Map, Value};
 
 use crate::corpus;
@@ -172,7 +175,7 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
 }
 
 fn split_documents() -> Case {
-    let body = corpus::payload(DOCUMENTS);
+    let body = Bytes::from(corpus::payload(DOCUMENTS));
     let reference_body = body.clone();
     Case {
         name: "split_10k",
@@ -182,15 +185,18 @@ fn split_documents() -> Case {
             assert!(black_box(parts).iter().all(|part| !part.is_empty()));
         }),
         ours: Box::new(move || {
-            let mut route = |key: &[u8]| {
-                let shard = shard_of(key, SHARDS);
-                Route {
-                    sinks: &SINKS[usize::from(shard.0) % NODES],
-                    code: shard_code(shard).as_str(),
+            let split = split(black_box(&body), Format::Json, "id", SHARDS, &mut |key| {
+                shard_of(key, SHARDS).0
+            });
+            let split = Arc::new(split.unwrap_or_default());
+            assert_eq!(split.documents(), DOCUMENTS);
+            for node in 0..NODES {
+                let shards = (0..SHARDS).filter(|shard| usize::from(*shard) % NODES == node);
+                let shards = shards.map(|shard| (shard, shard_code(Shard(shard)).as_str()));
+                for piece in Part::new(split.clone(), shards).pieces() {
+                    black_box(piece);
                 }
-            };
-            let parts = split(black_box(&body), Format::Json, "id", NODES, &mut route);
-            assert!(black_box(parts).is_ok_and(|parts| parts.documents == DOCUMENTS));
+            }
         }),
         reference_is: "serde_json: parse to trees, insert the field, serialise",
     }
@@ -267,4 +273,3 @@ const PIECES: usize = 24;
 const DOCUMENTS: usize = 10_000;
 const SHARDS: u16 = 16;
 const NODES: usize = 3;
-const SINKS: [[usize; 1]; NODES] = [[0], [1], [2]];

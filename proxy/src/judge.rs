@@ -68,7 +68,7 @@ impl App {
                 path: target.clone(),
                 bearer: self.node_key.clone(),
                 content_type: None,
-                body: vec![body.clone()],
+                body: vec![body.clone()].into(),
                 idempotent: true,
                 headers: content_type.clone(),
             };

@@ -397,7 +397,7 @@ impl App {
             content_type: body.is_some().then_some("application/json"),
             ..OutRequest::post_json(
                 path,
-                body.map(Bytes::from).into_iter().collect(),
+                body.map(Bytes::from).into_iter().collect::<Vec<_>>(),
                 idempotent,
             )
             .bearer(self.node_key.clone())

@@ -1,19 +1,42 @@
+use std::sync::Arc;
+
 use super::*;
 
-const ALL: [usize; 1] = [0];
+fn told_apart(
+    body: &str,
+    format: Format,
+    shards: u16,
+    shard_of: &mut dyn FnMut(&[u8]) -> u16,
+) -> Arc<Split> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    Arc::new(split(&body, format, "id", shards, shard_of).unwrap())
+}
+
+/// What a node gets that holds these shards; the field's value is the shard's letter.
+fn sent(split: &Arc<Split>, shards: &[u16]) -> String {
+    const CODES: [&str; 4] = ["a", "b", "c", "d"];
+    let part = Part::new(
+        split.clone(),
+        shards
+            .iter()
+            .map(|shard| (*shard, CODES[usize::from(*shard)])),
+    );
+    let pieces: Vec<Bytes> = part.pieces().collect();
+    assert!(pieces.iter().all(|piece| !piece.is_empty()));
+    let whole = pieces.concat();
+    assert_eq!(whole.len(), part.bytes());
+    String::from_utf8(whole).unwrap()
+}
 
 fn one_sink(body: &[u8], format: Format, key: &str) -> Result<(String, Vec<String>), SplitError> {
     let mut ids = Vec::new();
-    let parts = split(body, format, key, 1, &mut |id| {
+    let body = Bytes::copy_from_slice(body);
+    let split = Arc::new(split(&body, format, key, 1, &mut |id| {
         ids.push(String::from_utf8(id.to_vec()).unwrap());
-        Route {
-            sinks: &ALL,
-            code: "⸀⸁",
-        }
-    })?;
-    assert_eq!(parts.documents, ids.len());
-    assert_eq!(parts.sinks[0].documents, ids.len());
-    Ok((String::from_utf8(parts.sinks[0].body.clone()).unwrap(), ids))
+        0
+    })?);
+    assert_eq!(split.documents(), ids.len());
+    Ok((sent(&split, &[0]), ids))
 }
 
 fn ids(body: &str, format: Format, key: &str) -> Vec<String> {
@@ -42,29 +65,56 @@ fn documents_go_as_they_are_with_the_field_in_front() {
     let (sink, ids) = one_sink(body.as_bytes(), Format::Json, "id").unwrap();
     assert_eq!(
         sink,
-        r#"[{"_miroir_shard":"⸀⸁", "id" : 1.0e0, "id": 7 },{"_miroir_shard":"⸀⸁","a":"\u00e9","id":"x"}]"#
+        r#"[{"_miroir_shard":"a", "id" : 1.0e0, "id": 7 },{"_miroir_shard":"a","a":"\u00e9","id":"x"}]"#
     );
     assert_eq!(ids, ["7", "x"]);
     assert_eq!(one_sink(b"[]", Format::Json, "id").unwrap().0, "[]");
 }
 
 #[test]
-fn copies_go_to_every_sink_of_their_route() {
-    let parts = split(
-        b"{\"id\":1}\n{\"id\":2}",
-        Format::Ndjson,
-        "id",
-        3,
-        &mut |id| Route {
-            sinks: if id == b"1" { &[0, 2] } else { &[2, 9] },
-            code: "c",
-        },
-    )
-    .unwrap();
-    let documents: Vec<usize> = parts.sinks.iter().map(|sink| sink.documents).collect();
-    assert_eq!(documents, [1, 0, 2]);
-    assert_eq!(parts.sinks[1].body, b"[]");
-    assert_eq!(parts.documents, 2);
+fn a_part_has_the_documents_of_its_shards() {
+    let body = "{\"id\":1}\n{\"id\":2} {\"id\":3}";
+    let split = told_apart(body, Format::Ndjson, 4, &mut |id| u16::from(id[0] - b'1'));
+    assert_eq!(split.shards().collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        sent(&split, &[0, 2]),
+        r#"[{"_miroir_shard":"a","id":1},{"_miroir_shard":"c","id":3}]"#
+    );
+    assert_eq!(sent(&split, &[1, 3]), r#"[{"_miroir_shard":"b","id":2}]"#);
+    assert_eq!(sent(&split, &[3]), "[]");
+}
+
+#[test]
+fn pieces_of_any_size_join() {
+    let text = |bytes: usize| "x".repeat(bytes);
+    let documents: Vec<serde_json::Value> =
+        [10, 40_000, 7, 200_000, 31_000, 32_767, 32_768, 100_000, 1]
+            .iter()
+            .cycle()
+            .take(60)
+            .enumerate()
+            .map(|(id, bytes)| serde_json::json!({ "id": id, "text": text(*bytes) }))
+            .collect();
+    let body = serde_json::to_string(&documents).unwrap();
+    let mut turn = 0;
+    let split = told_apart(&body, Format::Json, 3, &mut |_| {
+        turn = (turn + 1) % 3;
+        turn
+    });
+    let mut found: Vec<serde_json::Value> = Vec::new();
+    for shards in [&[0][..], &[1, 2]] {
+        found
+            .extend(serde_json::from_str::<Vec<serde_json::Value>>(&sent(&split, shards)).unwrap());
+    }
+    found.sort_by_key(|document| document["id"].as_u64());
+    for document in &mut found {
+        let mark = document
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("_miroir_shard");
+        assert!(mark.is_some());
+    }
+    assert_eq!(found, documents);
 }
 
 #[test]
@@ -260,8 +310,8 @@ fn tables_become_documents() {
     assert_eq!(
         sink,
         concat!(
-            r#"[{"_miroir_shard":"⸀⸁","id":1,"name":"last","ok":true,"x:y":null,"n":2.5},"#,
-            r#"{"_miroir_shard":"⸀⸁","id":-2,"name":null,"ok":null,"x:y":"z","n":null}]"#
+            r#"[{"_miroir_shard":"a","id":1,"name":"last","ok":true,"x:y":null,"n":2.5},"#,
+            r#"{"_miroir_shard":"a","id":-2,"name":null,"ok":null,"x:y":"z","n":null}]"#
         )
     );
     assert_eq!(ids, ["1", "-2"]);
@@ -295,15 +345,7 @@ fn the_key_is_inferred_or_not() {
 
 #[test]
 fn ids_with_upper_case_letters_are_noticed() {
-    let upper = |body: &str| {
-        let sink = Route {
-            sinks: &[0],
-            code: "x",
-        };
-        split(body.as_bytes(), Format::Json, "id", 1, &mut |_| sink)
-            .unwrap()
-            .upper_case_ids
-    };
+    let upper = |body: &str| told_apart(body, Format::Json, 1, &mut |_| 0).upper_case_ids;
     assert!(upper(r#"[{"id":"a-1"},{"id":"aBc"}]"#));
     assert!(!upper(r#"[{"id":"a-1","Name":"B"},{"id":7}]"#));
 }

@@ -1,24 +1,25 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::{damaged, members, parse, space, string, value};
 use miroir_merge::{
-    count_documents, infer_primary_key, split, Format, Inference, Route, SplitError,
+    count_documents, infer_primary_key, split, Format, Inference, Part, Split, SplitError,
 };
 
-const SINKS: [[usize; 2]; 3] = [[0, 1], [1, 2], [2, 0]];
+/// The shards of each node: one copy of each on two nodes.
+const NODES: [[u16; 2]; 3] = [[0, 1], [1, 2], [2, 0]];
 const CODES: [&str; 3] = ["⸀⸀", "⸀⸁", "⸁⸀"];
 
-fn shard(id: &[u8]) -> usize {
-    id.iter().map(|&byte| byte as usize).sum::<usize>() % 3
+fn shard(id: &[u8]) -> u16 {
+    (id.iter().map(|&byte| usize::from(byte)).sum::<usize>() % 3) as u16
 }
 
-fn route(id: &[u8]) -> Route<'static> {
-    Route {
-        sinks: &SINKS[shard(id)],
-        code: CODES[shard(id)],
-    }
+fn split_by_sum(body: &[u8], format: Format, key: &str) -> Result<Split, SplitError> {
+    split(&Bytes::copy_from_slice(body), format, key, 3, &mut shard)
 }
 
 /// Documents with keys that matter among others, and ids good and bad.
@@ -78,29 +79,37 @@ fn naive_id(document: &Map<String, Value>, key: &str) -> Result<String, &'static
 }
 
 fn naive_split(documents: &[Value], key: &str) -> Result<Vec<Vec<Value>>, &'static str> {
-    let mut sinks = vec![Vec::new(); 3];
+    let mut nodes = vec![Vec::new(); 3];
     for document in documents {
         let document = document.as_object().unwrap();
         let id = naive_id(document, key)?;
+        let shard = shard(id.as_bytes());
         let mut whole = Map::new();
-        whole.insert("_miroir_shard".into(), CODES[shard(id.as_bytes())].into());
+        whole.insert("_miroir_shard".into(), CODES[usize::from(shard)].into());
         whole.extend(document.clone());
-        for &sink in &SINKS[shard(id.as_bytes())] {
-            sinks[sink].push(Value::Object(whole.clone()));
+        for (documents, _) in nodes
+            .iter_mut()
+            .zip(NODES)
+            .filter(|(_, held)| held.contains(&shard))
+        {
+            documents.push(Value::Object(whole.clone()));
         }
     }
-    Ok(sinks)
+    Ok(nodes)
 }
 
 fn split_bodies(body: &[u8], format: Format, key: &str) -> Result<Vec<Vec<Value>>, &'static str> {
-    match split(body, format, key, 3, &mut route) {
-        Ok(parts) => Ok(parts
-            .sinks
+    match split_by_sum(body, format, key).map(Arc::new) {
+        Ok(split) => Ok(NODES
             .iter()
-            .map(|sink| {
-                let documents = parse(&sink.body).as_array().unwrap().clone();
-                assert_eq!(documents.len(), sink.documents);
-                documents
+            .map(|shards| {
+                let marked = shards
+                    .iter()
+                    .map(|shard| (*shard, CODES[usize::from(*shard)]));
+                let part = Part::new(split.clone(), marked);
+                let array = part.pieces().collect::<Vec<_>>().concat();
+                assert_eq!(array.len(), part.bytes());
+                parse(&array).as_array().unwrap().clone()
             })
             .collect()),
         Err(SplitError::Malformed(_)) => Err("malformed"),
@@ -144,7 +153,7 @@ proptest! {
         });
         let good = array || serde_json::from_slice::<Map<String, Value>>(&body).is_ok();
         prop_assert_eq!(count_documents(&body, Format::Json).is_ok(), good, "{}", String::from_utf8_lossy(&body));
-        let _ = split(&body, Format::Json, "a.b", 3, &mut route);
+        let _ = split_by_sum(&body, Format::Json, "a.b");
     }
 
     #[test]
@@ -153,7 +162,7 @@ proptest! {
             .into_iter::<&RawValue>()
             .all(|raw| raw.is_ok_and(keys_decode));
         prop_assert_eq!(count_documents(&body, Format::Ndjson).is_ok(), good, "{}", String::from_utf8_lossy(&body));
-        let _ = split(&body, Format::Ndjson, "a.b", 3, &mut route);
+        let _ = split_by_sum(&body, Format::Ndjson, "a.b");
     }
 
     #[test]
@@ -174,7 +183,7 @@ proptest! {
 
     #[test]
     fn tables_never_panic(body in prop::collection::vec(prop::sample::select(b"id:number,boolean\n\"1a \xff".to_vec()), 0..60)) {
-        let _ = split(&body, Format::Csv { delimiter: b',' }, "id", 3, &mut route);
+        let _ = split_by_sum(&body, Format::Csv { delimiter: b',' }, "id");
     }
 }
 

@@ -5,7 +5,7 @@ use miroir_metrics::Counter;
 use miroir_rt::Instant;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-use super::{ErrorKind, OutRequest, Reply};
+use super::{Body, ErrorKind, OutRequest, Reply};
 use crate::chunked::{ChunkError, ChunkedDecoder};
 use crate::head::{parse_response_head, Framing, HeadError, HeadScanner, ResponseHead};
 use crate::response::put_number;
@@ -59,17 +59,8 @@ pub(crate) async fn exchange<S: AsyncReadRent + AsyncWriteRent>(
         wire.buffer.is_empty(),
         "a connection with unread bytes must not be reused"
     );
-    let mut segments = Vec::with_capacity(1 + request.body.len());
-    segments.push(encode_head(host, request));
-    segments.extend(
-        request
-            .body
-            .iter()
-            .filter(|piece| !piece.is_empty())
-            .cloned(),
-    );
     let mut written = 0;
-    let sending = wire.write_all(segments, || until, &mut written).await;
+    let sending = send(wire, host, request, until, &mut written).await;
     let sent = match sending {
         Ok(()) => true,
         // The write may have been under way in the kernel.
@@ -104,6 +95,34 @@ pub(crate) async fn exchange<S: AsyncReadRent + AsyncWriteRent>(
     ))
 }
 
+/// Sends head and body. `written`: as for [`Wire::write_all`].
+async fn send<S: AsyncReadRent + AsyncWriteRent>(
+    wire: &mut Wire<S>,
+    host: &str,
+    request: &OutRequest,
+    until: Instant,
+    written: &mut usize,
+) -> Result<(), Stop> {
+    let head = encode_head(host, request);
+    match &request.body {
+        Body::Ready(pieces) => {
+            let mut segments = Vec::with_capacity(1 + pieces.len());
+            segments.push(head);
+            segments.extend(pieces.iter().filter(|piece| !piece.is_empty()).cloned());
+            wire.write_all(segments, || until, written).await
+        }
+        Body::Made(made) => {
+            let mut pieces = made.pieces();
+            let mut segments: Vec<Bytes> = [head].into_iter().chain(pieces.next()).collect();
+            while !segments.is_empty() {
+                wire.write_all(segments, || until, written).await?;
+                segments = pieces.next().into_iter().collect();
+            }
+            Ok(())
+        }
+    }
+}
+
 fn encode_head(host: &str, request: &OutRequest) -> Bytes {
     let mut head = BytesMut::with_capacity(256);
     head.put_slice(request.method.as_bytes());
@@ -121,7 +140,7 @@ fn encode_head(host: &str, request: &OutRequest) -> Bytes {
     for (name, value) in &request.headers {
         put_field(&mut head, name, value);
     }
-    let length: usize = request.body.iter().map(Bytes::len).sum();
+    let length = request.body.bytes();
     if length > 0 || !matches!(request.method, "GET" | "HEAD" | "DELETE") {
         head.put_slice(b"content-length: ");
         put_number(&mut head, length as u64);

@@ -4,6 +4,7 @@
 //! some parts and not others; so every id is checked here before anything is sent (DESIGN 8).
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,13 +12,12 @@ use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_control::{BeginWrite, InferredKey, Touched, Turn, WriteKind};
 use miroir_merge::{
-    count_documents, infer_primary_key, split, Format, Inference, Route, Split, SplitError,
+    count_documents, infer_primary_key, split, Format, Inference, Split, SplitError,
 };
-use miroir_net::client::OutRequest;
+use miroir_net::client::{Body, MadeBody, OutRequest};
 use miroir_net::{Request, Response};
-use miroir_router::{shard_code, shard_of, Index, Layout, NodeIdx, RoutingTable, Shard};
+use miroir_router::{shard_code, shard_of, Index, Layout, RoutingTable, Shard, WriteTarget};
 use serde_json::json;
-use smallvec::SmallVec;
 
 use super::write::{fail, perform, targets, Described, Part};
 use crate::core::{media_type, App};
@@ -116,15 +116,16 @@ pub async fn handle(
                 app.shared.control.note_upper_case_ids(&turn).await?;
             }
             let described = described(
-                placed.split.documents,
+                placed.split.documents(),
                 Touched::Keys(std::mem::take(&mut placed.keys)),
             );
             let path = node_path(&turn.index, turn.primary_key.as_deref(), &parameters);
-            let parts = placed.into_parts(|body| OutRequest {
+            let parts = placed.parts(|body| OutRequest {
                 method: static_method(&request.method),
-                ..OutRequest::post_json(path.clone(), vec![body], false)
-                    .bearer(app.node_key.clone())
+                ..OutRequest::post_json(path.clone(), body, false).bearer(app.node_key.clone())
             })?;
+            // The parts hold what they are made of; a table was made into something else.
+            drop((placed, payload, request));
             perform(app, table, turn, parts, described).await
         }
         Err(SplitError::Malformed(error)) => Err(error),
@@ -193,16 +194,16 @@ struct Payload {
 struct Placed {
     layout: Arc<Layout>,
     key: String,
-    nodes: Vec<NodeIdx>,
-    touched: Vec<Shard>,
     /// What the layout's filling copies are told of (see [`Touched`]).
     keys: BTreeSet<(Shard, String)>,
-    split: Split,
+    split: Arc<Split>,
 }
 
 impl Payload {
     async fn infer(&self) -> Result<InferredKey, Error> {
-        let inference = self.work(infer_primary_key).await?;
+        let inference = self
+            .work(|body, format| infer_primary_key(&body, format))
+            .await?;
         match inference {
             Ok(Inference::Empty) => Ok(InferredKey::Empty),
             Ok(Inference::Found(key)) => Ok(InferredKey::Found(key)),
@@ -239,7 +240,10 @@ impl Payload {
     }
 
     async fn count(&self) -> Result<usize, Error> {
-        match self.work(count_documents).await? {
+        match self
+            .work(|body, format| count_documents(&body, format))
+            .await?
+        {
             Ok(count) => Ok(count),
             Err(SplitError::Malformed(error) | SplitError::Document(error)) => Err(error),
         }
@@ -247,7 +251,7 @@ impl Payload {
 
     async fn split(&self, key: String, layout: Arc<Layout>) -> Result<Placed, SplitError> {
         match self
-            .work(move |body, format| place(body, format, key, layout))
+            .work(move |body, format| place(&body, format, key, layout))
             .await
         {
             Ok(placed) => placed,
@@ -258,16 +262,16 @@ impl Payload {
     /// Runs `work` here when the payload is small, else on a thread of its own.
     async fn work<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&[u8], Format) -> T + Send + 'static,
+        work: impl FnOnce(Bytes, Format) -> T + Send + 'static,
     ) -> Result<T, Error> {
         if self.body.len() <= INLINE_BYTES_MAX {
-            return Ok(work(&self.body, self.format));
+            return Ok(work(self.body.clone(), self.format));
         }
         let (body, format) = (self.body.clone(), self.format);
         let (done, result) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name("miroir-split".into())
-            .spawn(move || done.send(work(&body, format)))
+            .spawn(move || done.send(work(body, format)))
             .map_err(|error| Error::internal(format!("no thread to split a payload: {error}")))?;
         result
             .await
@@ -275,108 +279,71 @@ impl Payload {
     }
 }
 
-/// Splits by primary key into one JSON array for each node that holds a touched shard.
+/// Splits by primary key over the shards of a layout.
 fn place(
-    body: &[u8],
+    body: &Bytes,
     format: Format,
     key: String,
     layout: Arc<Layout>,
 ) -> Result<Placed, SplitError> {
-    let nodes = nodes_of(&layout);
-    let sinks: Vec<SmallVec<[usize; 4]>> = (0..layout.shards)
-        .map(|shard| {
-            layout
-                .copies_of(Shard(shard))
-                .iter()
-                .filter(|copy| copy.state.takes_writes())
-                .filter_map(|copy| nodes.iter().position(|node| *node == copy.node))
-                .collect()
-        })
-        .collect();
-    let codes: Vec<_> = (0..layout.shards)
-        .map(|shard| shard_code(Shard(shard)))
-        .collect();
-    let mut touched = vec![false; usize::from(layout.shards)];
     let mut keys = BTreeSet::new();
     let is_filling = layout.needs_filling();
-    let split = split(body, format, &key, nodes.len(), &mut |id| {
+    let split = split(body, format, &key, layout.shards, &mut |id| {
         let shard = shard_of(id, layout.shards);
         if is_filling {
             keys.insert((shard, String::from_utf8_lossy(id).into_owned()));
         }
-        let shard = usize::from(shard.0);
-        touched[shard] = true;
-        Route {
-            sinks: &sinks[shard],
-            code: &codes[shard],
-        }
+        shard.0
     })?;
-    let touched = (0..layout.shards)
-        .map(Shard)
-        .filter(|shard| touched[usize::from(shard.0)])
-        .collect();
     Ok(Placed {
         layout,
         key,
-        nodes,
-        touched,
         keys,
-        split,
+        split: Arc::new(split),
     })
-}
-
-fn nodes_of(layout: &Layout) -> Vec<NodeIdx> {
-    let mut nodes: Vec<NodeIdx> = layout
-        .copies
-        .iter()
-        .flatten()
-        .map(|copy| copy.node)
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes
 }
 
 impl Placed {
     /// No documents at all, for an index whose primary key nobody knows yet.
     fn empty(layout: Arc<Layout>) -> Placed {
-        let nodes = nodes_of(&layout);
         Placed {
             layout,
             key: String::new(),
-            nodes,
-            touched: Vec::new(),
             keys: BTreeSet::new(),
-            split: Split::default(),
+            split: Arc::default(),
         }
     }
 
     /// One request a node. An empty payload goes to the copies of the first shard, so that its task is a real one.
-    fn into_parts(self, build: impl Fn(Bytes) -> OutRequest) -> Result<Vec<Part>, Error> {
-        let touched = if self.touched.is_empty() {
-            vec![Shard(0)]
-        } else {
-            self.touched
+    fn parts(&self, build: impl Fn(Body) -> OutRequest) -> Result<Vec<Part>, Error> {
+        let mut touched: Vec<Shard> = self.split.shards().map(Shard).collect();
+        if touched.is_empty() {
+            touched.push(Shard(0));
+        }
+        let part = |target: WriteTarget| {
+            let shards = target.shards.iter();
+            let shards = shards.map(|shard| (shard.0, shard_code(*shard).as_str()));
+            let documents = miroir_merge::Part::new(self.split.clone(), shards);
+            Part {
+                target,
+                request: build(Body::Made(Rc::new(Documents(documents)))),
+            }
         };
-        let mut bodies: Vec<Option<Vec<u8>>> = self
-            .split
-            .sinks
-            .into_iter()
-            .map(|sink| Some(sink.body))
-            .collect();
-        let parts = targets(&self.layout, &touched)?
-            .into_iter()
-            .map(|target| {
-                let sink = self.nodes.iter().position(|node| *node == target.node);
-                let body = sink
-                    .and_then(|sink| bodies.get_mut(sink)?.take())
-                    .filter(|body| !body.is_empty());
-                Part {
-                    target,
-                    request: build(body.map_or(Bytes::from_static(b"[]"), Bytes::from)),
-                }
-            })
-            .collect();
-        Ok(parts)
+        let targets = targets(&self.layout, &touched)?;
+        Ok(targets.into_iter().map(part).collect())
+    }
+}
+
+/// A node's part of a payload.
+#[derive(Debug)]
+struct Documents(miroir_merge::Part);
+
+impl MadeBody for Documents {
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    fn pieces(&self) -> Box<dyn Iterator<Item = Bytes> + '_> {
+        Box::new(self.0.pieces())
     }
 }
