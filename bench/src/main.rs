@@ -194,6 +194,9 @@ struct Stub {
     /// bytes of the text in a hit, beside about 150 of other members and 430 of ranking details (default 250)
     #[argh(option, default = "250")]
     text_bytes: usize,
+    /// folder for Unix-domain sockets, `PORT.sock` for each node besides its port
+    #[argh(option)]
+    sockets: Option<PathBuf>,
 }
 
 /// A bare relay on the runtime of Miroir: sends what it reads to every node, and their bodies back one after the other.
@@ -318,7 +321,8 @@ fn run_stub(stub: Stub) -> Result<bool, Error> {
         hits: stub.hits,
         text_bytes: stub.text_bytes,
     };
-    on_a_core(stub::run(stub.listen, stub.nodes, shape))?;
+    let sockets = stub.sockets.as_deref();
+    on_a_core(stub::run(stub.listen, stub.nodes, shape, sockets))?;
     Ok(false)
 }
 

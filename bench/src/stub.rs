@@ -7,12 +7,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use miroir_net::{bind, serve, Limits, Request, Response};
-use miroir_rt::Shutdown;
+use miroir_net::server::drive;
+use miroir_net::{bind, serve, Handler, Limits, Request, Response};
+use miroir_rt::{spawn_background, Shutdown};
+use monoio::net::UnixListener;
 use serde_json::{json, Map, Value};
 
 use crate::Error;
@@ -26,11 +29,17 @@ pub struct Shape {
     pub text_bytes: usize,
 }
 
-/// Serves `nodes` nodes on as many ports from `first` on. Call it on a core; ends when a listener fails.
+/// Serves `nodes` nodes on as many ports from `first` on, and on `PORT.sock` in the folder `sockets`. Call it on a core; ends when a
+/// listener fails.
 ///
 /// # Errors
-/// A port that cannot be had.
-pub async fn run(first: SocketAddr, nodes: u16, shape: Shape) -> Result<(), Error> {
+/// A port or socket that cannot be had.
+pub async fn run(
+    first: SocketAddr,
+    nodes: u16,
+    shape: Shape,
+    sockets: Option<&Path>,
+) -> Result<(), Error> {
     let mut serving = Vec::new();
     for node in 0..nodes {
         let mut address = first;
@@ -42,13 +51,31 @@ pub async fn run(first: SocketAddr, nodes: u16, shape: Shape) -> Result<(), Erro
             let answer = stub.answer(&request);
             async move { answer }
         });
-        let limits = Rc::new(Limits::default());
+        // It keeps nothing of what it is sent.
+        let limits = Rc::new(Limits {
+            body_bytes_max: 4 << 30,
+            ..Limits::default()
+        });
+        if let Some(folder) = sockets {
+            let path = folder.join(format!("{}.sock", address.port()));
+            let listener = UnixListener::bind(path)?;
+            spawn_background(serve_socket(listener, handler.clone(), limits.clone()));
+        }
         serving.push(serve(listener, handler, limits, Shutdown::new()));
     }
     for ended in join_all(serving).await {
         ended?;
     }
     Ok(())
+}
+
+async fn serve_socket<H: Handler>(listener: UnixListener, handler: Rc<H>, limits: Rc<Limits>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (handler, limits) = (handler.clone(), limits.clone());
+        spawn_background(async move {
+            drive(stream, &*handler, &limits, &Shutdown::new()).await;
+        });
+    }
 }
 
 /// One node.

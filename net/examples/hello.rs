@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = CoresConfig {
         cores,
         driver: DriverChoice::from_env()?,
-        pin: true,
+        ..CoresConfig::default()
     };
     let (driver, _) = miroir_rt::probe(config.driver)?;
     let cores = miroir_rt::start(config, move |core| {

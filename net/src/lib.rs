@@ -35,7 +35,7 @@ mod wire;
 pub use compress::Coding;
 pub use headers::Headers;
 pub use http::Method;
-pub use listen::bind;
+pub use listen::{bind, Listening};
 pub use request::Request;
 pub use response::{Body, Response};
 pub use server::{serve, Handler, Limits};

@@ -31,6 +31,7 @@ fn the_server_survives_running_out_of_descriptors() {
                 cores: 1,
                 driver,
                 pin: false,
+                ..CoresConfig::default()
             },
             move |core| {
                 let listener = listener.try_clone().unwrap();

@@ -314,6 +314,7 @@ impl Server {
                 cores: 1,
                 driver,
                 pin: false,
+                ..CoresConfig::default()
             },
             move |core| {
                 let (listener, counter) = (listener.try_clone().unwrap(), counter.clone());

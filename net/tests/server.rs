@@ -36,6 +36,7 @@ impl Server {
                 cores: 1,
                 driver,
                 pin: false,
+                ..CoresConfig::default()
             },
             move |core| {
                 let listener = listener.try_clone().unwrap();
@@ -390,6 +391,7 @@ fn a_body_can_be_refused_unread() {
                 cores: 1,
                 driver,
                 pin: false,
+                ..CoresConfig::default()
             },
             move |core| {
                 let listener = listener.try_clone().unwrap();

@@ -4,13 +4,11 @@
 //! [`Config`] is what has been decided. A key that nobody knows is an error that names the nearest known one, because a
 //! misspelt `replication_factor` that is silently ignored costs data.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miroir_api::{check_unix_socket, unix_socket};
 use miroir_router::{HealthRules, Layout, LayoutNode, LayoutSpec, Policy};
-use miroir_rt::DriverChoice;
 use miroir_webhooks::Networks;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,8 +16,11 @@ use serde_json::Value;
 mod environment;
 mod keys;
 mod limits;
+mod server;
 
 pub use limits::CoreLimits;
+use server::FileServer;
+pub use server::Server;
 
 /// What the program runs with.
 #[derive(Clone)]
@@ -41,17 +42,12 @@ pub struct Config {
     pub task_webhook: Option<(String, Option<String>)>,
     /// Networks that webhooks and exports may go to besides the public internet.
     pub allowed_ip_networks: Networks,
-    pub listen: SocketAddr,
-    /// Reactors, one a core; 0 = every core.
-    pub cores: usize,
-    pub driver: DriverChoice,
+    pub server: Server,
     pub log_format: LogFormat,
     /// Searches that take longer are logged.
     pub slow_search: Option<Duration>,
     /// What one core takes on at once.
     pub limits: CoreLimits,
-    /// Largest request body after decompression, in bytes.
-    pub body_bytes_max: usize,
     pub unavailable_shards: UnavailableShards,
     /// What may override the choice of copies that searches are answered from.
     pub reads: Policy,
@@ -245,16 +241,6 @@ struct FileAdmin {
     api_key: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct FileServer {
-    bind: Option<IpAddr>,
-    port: Option<u16>,
-    cores: Option<usize>,
-    driver: Option<String>,
-    http_payload_size_limit: Option<Value>,
-}
-
 impl Config {
     /// Reads a file, lets the environment win, and checks the whole.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -295,7 +281,7 @@ impl Config {
         let mut text = format!(
             "listen {}, {} nodes, {} shards, replication factor {}, {} replica group(s), store {}\n\
              master key {}, node master key {}, admin key {}",
-            self.listen,
+            self.server.listen,
             self.nodes.len(),
             self.shards,
             self.replication_factor,
@@ -372,10 +358,7 @@ impl File {
             return invalid(error.to_string());
         }
         let master_key = non_empty(self.master_key);
-        let driver = match self.server.driver.as_deref() {
-            None => DriverChoice::Auto,
-            Some(name) => driver(name)?,
-        };
+        let server = self.server.decide()?;
         Ok(Config {
             admin_key: non_empty(self.admin.api_key).or_else(|| master_key.clone()),
             master_key,
@@ -392,22 +375,13 @@ impl File {
             task_webhook: non_empty(self.task_webhook_url)
                 .map(|url| (url, non_empty(self.task_webhook_authorization_header))),
             allowed_ip_networks: networks(&self.allowed_ip_networks)?,
-            listen: SocketAddr::new(
-                self.server.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])),
-                self.server.port.unwrap_or(7700),
-            ),
-            cores: self.server.cores.unwrap_or(0),
-            driver,
+            server,
             log_format: self.log.format.unwrap_or_default(),
             slow_search: match self.log.slow_search_ms {
                 Some(0) => None,
                 limit => Some(Duration::from_millis(limit.unwrap_or(SLOW_SEARCH_MS))),
             },
             limits: self.limits.decide(),
-            body_bytes_max: match self.server.http_payload_size_limit {
-                None => DEFAULT_BODY_BYTES_MAX,
-                Some(value) => byte_count("server.http_payload_size_limit", &value)?,
-            },
             unavailable_shards: self
                 .unavailable_shard_policy
                 .unwrap_or(UnavailableShards::Error),
@@ -437,18 +411,6 @@ fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
     let all: Result<_, String> = texts.iter().map(|text| text.parse()).collect();
     all.map(Networks)
         .map_err(|why| ConfigError::Invalid(format!("allowed_ip_networks: {why}")))
-}
-
-/// Reads `auto`, `io_uring` or `epoll`.
-pub fn driver(name: &str) -> Result<DriverChoice, ConfigError> {
-    match name {
-        "auto" => Ok(DriverChoice::Auto),
-        "io_uring" => Ok(DriverChoice::IoUring),
-        "epoll" => Ok(DriverChoice::Epoll),
-        other => Err(ConfigError::Invalid(format!(
-            "server.driver is `{other}`; it can be auto, io_uring or epoll"
-        ))),
-    }
 }
 
 fn host_port(id: &str, address: &str) -> Result<String, ConfigError> {
@@ -540,9 +502,6 @@ const DEFAULT_ANTI_ENTROPY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// `log.slow_search_ms` where it is not given.
 pub const SLOW_SEARCH_MS: u64 = 1000;
 
-/// Meilisearch's default: 100 MB, in decimal units.
-pub const DEFAULT_BODY_BYTES_MAX: usize = 100_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -574,8 +533,8 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
         let config = parse(FULL, &[]).unwrap();
         assert_eq!(config.nodes[0].address, "127.0.0.1:7701");
         assert_eq!(config.admin_key.as_deref(), Some("dev-key"));
-        assert_eq!(config.listen.port(), 7700);
-        assert_eq!(config.body_bytes_max, 100_000_000);
+        assert_eq!(config.server.listen.port(), 7700);
+        assert_eq!(config.server.body_bytes_max, 100_000_000);
         let summary = config.summary();
         assert!(
             !summary.contains("dev-key") && !summary.contains("dev-node-key"),
@@ -671,8 +630,11 @@ server: { bind: 127.0.0.1, port: 7700, cores: 0 }
         .unwrap();
         assert_eq!(config.master_key.as_deref(), Some("other"));
         assert_eq!(config.admin_key.as_deref(), Some("admin"));
-        assert_eq!(config.listen.port(), 8800);
-        assert!(matches!(config.driver, DriverChoice::Epoll));
+        assert_eq!(config.server.listen.port(), 8800);
+        assert!(matches!(
+            config.server.cores.driver,
+            miroir_rt::DriverChoice::Epoll
+        ));
         assert_eq!(config.nodes[0].address, "10.0.0.1:7700");
     }
 

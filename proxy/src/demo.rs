@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
+use miroir_rt::{CoresConfig, DriverChoice};
 use miroir_webhooks::Networks;
 
-use crate::config::{Config, LogFormat, NodeAddress, UnavailableShards, SLOW_SEARCH_MS};
+use crate::config::{Config, LogFormat, NodeAddress, Server, UnavailableShards, SLOW_SEARCH_MS};
 use crate::serve::{self, ServeError};
 
 mod films;
@@ -163,14 +164,15 @@ impl Arguments {
             store_path: folder.join("miroir.db"),
             dumps_path: None,
             anti_entropy_interval: std::time::Duration::ZERO,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
-            cores: 0,
-            driver: std::env::var("MIROIR_DRIVER")
-                .ok()
-                .and_then(|name| crate::config::driver(&name).ok())
-                .unwrap_or(miroir_rt::DriverChoice::Auto),
+            server: Server {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
+                cores: CoresConfig {
+                    driver: DriverChoice::from_env().unwrap_or_default(),
+                    ..CoresConfig::default()
+                },
+                ..Server::default()
+            },
             limits: crate::config::CoreLimits::default(),
-            body_bytes_max: crate::config::DEFAULT_BODY_BYTES_MAX,
             unavailable_shards: UnavailableShards::Error,
             coalescing: true,
             result_cache_bytes: 0,
@@ -195,7 +197,7 @@ async fn bring_up(
         .start(arguments.nodes, folder.path(), node_key, binary)
         .await?;
     let config = arguments.config(folder.path(), key, node_key, nodes);
-    let address = config.listen;
+    let address = config.server.listen;
     // Starting blocks until both planes are ready; it must not hold this runtime's only thread.
     let serving = tokio::task::spawn_blocking(move || serve::start(config, None))
         .await

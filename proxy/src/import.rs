@@ -22,7 +22,7 @@ pub fn run(dump: &AtStart, config: &Config, address: SocketAddr) -> Result<(), S
     let imported = runtime.block_on(async {
         let server = Server::new(&format!("http://{address}"), config.master_key.clone())?;
         tokio::select! {
-            imported = dump.run(&server, Options::within(config.body_bytes_max)) => imported,
+            imported = dump.run(&server, Options::within(config.server.body_bytes_max)) => imported,
             stop = interrupted() => Err(match stop {
                 Ok(()) => Trouble::new("importing", "it was interrupted"),
                 Err(error) => Trouble::new("importing", error.to_string()),

@@ -10,7 +10,7 @@ use miroir_api::unix_socket;
 use miroir_control::{ControlConfig, NodeConfig, Running, StartError};
 use miroir_import::{AtStart, Trouble};
 use miroir_net::client::{PoolConfig, Pools};
-use miroir_net::{bind, Limits};
+use miroir_net::Limits;
 use miroir_rt::{Core, Cores, CoresConfig};
 
 use crate::config::Config;
@@ -49,7 +49,7 @@ pub struct Serving {
 
 /// Runs until SIGINT or SIGTERM; a dump is imported before clients are let in.
 pub fn run(config: Config, import: Option<AtStart>) -> Result<(), ServeError> {
-    let listen = config.listen;
+    let listen = config.server.listen;
     warn_of_short_key(&config);
     let serving = start(config, import)?;
     tracing::info!(address = %listen, "miroir is ready");
@@ -84,7 +84,7 @@ pub fn start(config: Config, import: Option<AtStart>) -> Result<Serving, ServeEr
     // Taken first and kept by no one else: a port in use must be known before nodes are asked and a store is opened.
     probe_port(&config)?;
     let running = miroir_control::start(control_config(&config))?;
-    let listen = config.listen;
+    let listen = config.server.listen;
     let shared = Arc::new(Shared {
         control: running.control.clone(),
         config,
@@ -99,7 +99,7 @@ pub fn start(config: Config, import: Option<AtStart>) -> Result<Serving, ServeEr
             return Err(error);
         }
     }
-    let cores = start_cores(&shared, shared.config.cores, listen)?;
+    let cores = start_cores(&shared, shared.config.server.cores.cores, listen)?;
     Ok(Serving { cores, running })
 }
 
@@ -110,8 +110,7 @@ fn start_cores(
 ) -> Result<Cores, miroir_rt::Error> {
     let config = CoresConfig {
         cores,
-        driver: shared.config.driver,
-        pin: true,
+        ..shared.config.server.cores
     };
     let shared = Arc::clone(shared);
     miroir_rt::start(config, move |core| serve_core(shared.clone(), core, listen))
@@ -127,7 +126,7 @@ impl Serving {
 
 /// One core: its own listener, its own connections to the nodes.
 async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAddr) {
-    let listener = match bind(listen) {
+    let listener = match shared.config.server.listening.bind(listen) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(core = core.id, %error, "a core cannot listen");
@@ -135,7 +134,7 @@ async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAdd
         }
     };
     let limits = Limits {
-        body_bytes_max: shared.config.body_bytes_max,
+        body_bytes_max: shared.config.server.body_bytes_max,
         connections_max: shared.config.limits.connections.unwrap_or(usize::MAX),
         ..Limits::default()
     };
@@ -159,14 +158,14 @@ async fn serve_core(shared: Arc<Shared>, core: Core, listen: std::net::SocketAdd
 fn probe_port(config: &Config) -> Result<(), ServeError> {
     let deadline = Instant::now() + GHOST;
     loop {
-        match std::net::TcpListener::bind(config.listen) {
+        match std::net::TcpListener::bind(config.server.listen) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(source) => {
                 return Err(ServeError::Listen {
-                    address: config.listen,
+                    address: config.server.listen,
                     source,
                 })
             }
@@ -198,13 +197,13 @@ fn control_config(config: &Config) -> ControlConfig {
             .collect(),
         store_path: config.store_path.clone(),
         dumps_path: config.dumps_path.clone(),
-        body_bytes_max: config.body_bytes_max,
-        own_address: format!("http://{}", reachable(config.listen)),
+        body_bytes_max: config.server.body_bytes_max,
+        own_address: format!("http://{}", reachable(config.server.listen)),
         health: config.health,
         anti_entropy_interval: config.anti_entropy_interval,
         task_webhook: config.task_webhook.clone(),
         allowed_ip_networks: config.allowed_ip_networks.clone(),
-        driver: match miroir_rt::probe(config.driver) {
+        driver: match miroir_rt::probe(config.server.cores.driver) {
             Ok((driver, _)) => format!("{driver:?}"),
             Err(_) => "none".to_owned(),
         },

@@ -19,7 +19,7 @@ use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 
-use crate::driver::{build, probe, Driver, DriverChoice, Runtime};
+use crate::driver::{build, probe, Driver, DriverChoice, RingFlags, Runtime};
 use crate::limits::{raise_open_files, ResourceLimits};
 use crate::mailbox::{run_jobs, Job, Mailbox};
 use crate::shutdown::Shutdown;
@@ -34,6 +34,7 @@ pub struct CoresConfig {
     pub driver: DriverChoice,
     /// Bind each core's thread to one CPU.
     pub pin: bool,
+    pub ring: RingFlags,
 }
 
 impl Default for CoresConfig {
@@ -42,6 +43,7 @@ impl Default for CoresConfig {
             cores: 0,
             driver: DriverChoice::Auto,
             pin: true,
+            ring: RingFlags::default(),
         }
     }
 }
@@ -117,6 +119,7 @@ where
         let seat = Seat {
             id,
             driver,
+            ring: config.ring,
             fall_back: config.driver == DriverChoice::Auto,
             cpu: (config.pin && !cpus.is_empty()).then(|| cpus[id % cpus.len()]),
             counters: counters.clone(),
@@ -150,7 +153,8 @@ where
 /// As [`start`].
 pub fn block_on<F: Future>(choice: DriverChoice, future: F) -> Result<F::Output, Error> {
     let (driver, _) = probe(choice)?;
-    let mut runtime = build(driver).map_err(|source| Error::Core { core: 0, source })?;
+    let mut runtime =
+        build(driver, RingFlags::default()).map_err(|source| Error::Core { core: 0, source })?;
     let output = runtime.block_on(async {
         let output = future.await;
         sleep(SETTLE).await;
@@ -235,6 +239,7 @@ type Ready = std::sync::mpsc::Sender<(usize, std::io::Result<()>)>;
 struct Seat {
     id: usize,
     driver: Driver,
+    ring: RingFlags,
     fall_back: bool,
     cpu: Option<usize>,
     counters: Arc<Counters>,
@@ -307,12 +312,12 @@ impl Seat {
     }
 
     fn build(&self) -> std::io::Result<Runtime> {
-        let error = match build(self.driver) {
+        let error = match build(self.driver, self.ring) {
             Err(error) if self.driver == Driver::IoUring && self.fall_back => error,
             result => return result,
         };
         tracing::warn!(core = self.id, %error, "no ring for this core; it runs on epoll");
-        build(Driver::Epoll)
+        build(Driver::Epoll, self.ring)
     }
 
     fn is_shutting_down(&self) -> bool {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use nix::libc::EINVAL;
 
 use crate::limits::ResourceLimits;
 use crate::Error;
@@ -111,13 +112,68 @@ pub(crate) type Runtime = monoio::FusionRuntime<
 /// Submission entries of a core's ring; the completion queue has twice as many.
 const RING_ENTRIES: u32 = 1024;
 
-pub(crate) fn build(driver: Driver) -> std::io::Result<Runtime> {
+/// How cores' rings are set up: `IORING_SETUP_*` (io_uring_setup(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingFlags {
+    /// Completions do not interrupt the core; it comes to them when it next enters the kernel. Linux 5.19.
+    pub coop_taskrun: bool,
+    /// Only the core's own thread submits. Linux 6.0.
+    pub single_issuer: bool,
+    /// Completions are prepared only when the core asks for them; needs `single_issuer`. Linux 6.1.
+    pub defer_taskrun: bool,
+}
+
+impl RingFlags {
+    pub const NONE: RingFlags = RingFlags {
+        coop_taskrun: false,
+        single_issuer: false,
+        defer_taskrun: false,
+    };
+
+    /// The flags of these names.
+    ///
+    /// # Errors
+    /// What is wrong with them, to be shown.
+    pub fn of(names: &[String]) -> Result<Self, String> {
+        let mut flags = RingFlags::NONE;
+        for name in names {
+            match name.as_str() {
+                "coop_taskrun" => flags.coop_taskrun = true,
+                "single_issuer" => flags.single_issuer = true,
+                "defer_taskrun" => flags.defer_taskrun = true,
+                other => {
+                    return Err(format!(
+                    "`{other}` is no flag; there are coop_taskrun, single_issuer and defer_taskrun"
+                ))
+                }
+            }
+        }
+        match flags.defer_taskrun && !flags.single_issuer {
+            true => Err("defer_taskrun needs single_issuer".to_owned()),
+            false => Ok(flags),
+        }
+    }
+}
+
+impl Default for RingFlags {
+    /// What costs nothing and saves some CPU (docs/performance.md, "Options").
+    fn default() -> Self {
+        RingFlags {
+            coop_taskrun: true,
+            single_issuer: true,
+            defer_taskrun: false,
+        }
+    }
+}
+
+/// A runtime on the calling thread. A kernel that does not know the flags gives a ring without them.
+pub(crate) fn build(driver: Driver, flags: RingFlags) -> std::io::Result<Runtime> {
+    let unknown = |error: &std::io::Error| error.raw_os_error() == Some(EINVAL);
     Ok(match driver {
-        Driver::IoUring => RuntimeBuilder::<IoUringDriver>::new()
-            .with_entries(RING_ENTRIES)
-            .enable_timer()
-            .build()?
-            .into(),
+        Driver::IoUring => match ring(flags) {
+            Err(error) if flags != RingFlags::NONE && unknown(&error) => ring(RingFlags::NONE)?,
+            built => built?,
+        },
         Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new()
             .enable_timer()
             .build()?
@@ -125,8 +181,25 @@ pub(crate) fn build(driver: Driver) -> std::io::Result<Runtime> {
     })
 }
 
+fn ring(flags: RingFlags) -> std::io::Result<Runtime> {
+    let mut setup = io_uring::IoUring::builder();
+    if flags.coop_taskrun {
+        setup.setup_coop_taskrun();
+    }
+    if flags.single_issuer {
+        setup.setup_single_issuer();
+    }
+    if flags.defer_taskrun {
+        setup.setup_defer_taskrun();
+    }
+    let builder = RuntimeBuilder::<IoUringDriver>::new()
+        .with_entries(RING_ENTRIES)
+        .uring_builder(setup);
+    Ok(builder.enable_timer().build()?.into())
+}
+
 fn try_ring() -> Result<(), String> {
-    match build(Driver::IoUring) {
+    match build(Driver::IoUring, RingFlags::default()) {
         // Nothing was submitted to this ring, so dropping it is safe.
         Ok(runtime) => drop(runtime),
         Err(error) => return Err(explain(&error)),
@@ -175,6 +248,27 @@ mod tests {
         assert!(
             matches!("kqueue".parse::<DriverChoice>(), Err(Error::UnknownDriver(name)) if name == "kqueue")
         );
+    }
+
+    #[test]
+    fn flags_are_named_as_the_kernel_names_them() {
+        let of = |names: &[&str]| {
+            RingFlags::of(
+                &names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&[]), Ok(RingFlags::NONE));
+        assert_eq!(
+            of(&["coop_taskrun", "single_issuer"]),
+            Ok(RingFlags::default())
+        );
+        assert!(of(&["defer_taskrun"])
+            .unwrap_err()
+            .contains("single_issuer"));
+        assert!(of(&["sqpoll"]).unwrap_err().contains("coop_taskrun"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod shutdown;
 mod task;
 
 pub use cores::{block_on, start, Core, Cores, CoresConfig, Stats};
-pub use driver::{probe, usable_drivers, Driver, DriverChoice};
+pub use driver::{probe, usable_drivers, Driver, DriverChoice, RingFlags};
 pub use limits::{raise_open_files, ResourceLimits};
 pub use mailbox::{Mailbox, PostError};
 pub use monoio::time::{sleep, sleep_until, Instant};

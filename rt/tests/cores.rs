@@ -17,7 +17,7 @@ fn on_both_drivers(test: impl Fn(CoresConfig)) {
         test(CoresConfig {
             cores: 2,
             driver,
-            pin: true,
+            ..CoresConfig::default()
         });
     }
 }
