@@ -49,7 +49,10 @@ impl Plane {
             *network = Value::Bool(true);
         }
         let request = NodeRequest::new(Method::PATCH, PATH, Some(asked));
-        let reply = tell_all(&self.nodes(), "Changing experimental features", &request).await?;
+        let told = tell_all(&self.nodes(), "Changing experimental features", &request).await;
+        // Answers that cores share hold for one table, and these were made with the features as they were.
+        self.publish(&self.catalogue());
+        let reply = told?;
         let own = body.as_object().into_iter().flatten();
         let own = own.filter_map(|(name, value)| Some((name.clone(), value.as_bool()?)));
         self.store.set_features(own.collect()).await?;

@@ -149,6 +149,39 @@ fn no_answer_is_older_than_a_task_that_has_succeeded() {
     println!("{hits} searches were answered by the cache; others asked {searches} times");
 }
 
+/// What an experimental feature allows is refused again once it is off, whatever was answered before.
+#[test]
+fn no_answer_outlives_the_feature_that_it_needed() {
+    let fleet = Fleet::start(Plan {
+        nodes: 1,
+        extra: "reads: { result_cache_size: 8MiB }".into(),
+        ..Plan::default()
+    });
+    let proxy = fleet.target("proxy");
+    for (method, path, body) in [
+        ("POST", DOCUMENTS, json!([{"id": 1, "name": "one"}])),
+        (
+            "PATCH",
+            "/indexes/things/settings",
+            json!({"filterableAttributes": ["name"]}),
+        ),
+    ] {
+        let task = proxy.write(method, path, &body).expect("a task");
+        assert_eq!(task["status"], "succeeded", "{task}");
+    }
+    let body = json!({"filter": "name CONTAINS n"});
+    for on in [true, false, true, false] {
+        let features = json!({"containsFilter": on});
+        let changed = proxy.send_json("PATCH", "/experimental-features", &features);
+        assert_eq!(changed.expect("an answer").body["containsFilter"], on);
+        for _ in 0..6 {
+            let answer = proxy.send_json("POST", SEARCH, &body).expect("an answer");
+            assert_eq!(answer.status == 200, on, "{}", answer.body);
+        }
+    }
+    assert!(count(&proxy, "miroir_result_cache_hits_total") > 0);
+}
+
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
