@@ -58,7 +58,9 @@ pub async fn run(
         });
         if let Some(folder) = sockets {
             let path = folder.join(format!("{}.sock", address.port()));
-            let listener = UnixListener::bind(path)?;
+            let listener = std::os::unix::net::UnixListener::bind(path)?;
+            listener.set_nonblocking(monoio::utils::is_legacy())?;
+            let listener = UnixListener::from_std(listener)?;
             spawn_background(serve_socket(listener, handler.clone(), limits.clone()));
         }
         serving.push(serve(listener, handler, limits, Shutdown::new()));
