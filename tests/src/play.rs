@@ -226,6 +226,8 @@ impl<'s> Player<'s> {
         };
         fill_each(&mut text, "{task:", task);
         fill_each(&mut text, "{key:", |uid| api_key(MASTER_KEY, uid));
+        let spaces = |count: &str| " ".repeat(count.parse().unwrap_or_default());
+        fill_each(&mut text, "{spaces:", spaces);
         text
     }
 }

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! `{index}`, `{index2}` and `{index3}` stand for index names that belong to the scenario, `{task:0}` for the id of the first task that
-//! the scenario has met, `{key:UID}` for the text of the API key with this uid. README.md beside the files explains every member.
+//! the scenario has met, `{key:UID}` for the text of the API key with this uid, `{spaces:N}` for so many spaces. README.md beside the files explains every member.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -71,6 +71,7 @@ fn browsers_and_compressing_clients_are_served() {
     let wrong = proxy
         .call(&Call::new("PATCH", "/health"))
         .expect("an answer");
+    assert_eq!(wrong.header("allow"), Some("GET"));
     assert_eq!((wrong.status, wrong.body), (405, Value::Null));
 }
 
