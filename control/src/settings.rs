@@ -123,14 +123,10 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .and_then(Value::as_u64)
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(defaults.max_total_hits),
-        plain_words: [
-            "stopWords",
-            "separatorTokens",
-            "nonSeparatorTokens",
-            "dictionary",
-        ]
-        .iter()
-        .all(|name| settings[*name].as_array().is_none_or(Vec::is_empty)),
+        plain_words: ["separatorTokens", "nonSeparatorTokens", "dictionary"]
+            .iter()
+            .all(|name| settings[*name].as_array().is_none_or(Vec::is_empty)),
+        stop_words: strings(&settings["stopWords"]).unwrap_or_default(),
         foreign_keys: settings["foreignKeys"]
             .as_array()
             .map(|keys| keys.iter().filter_map(foreign_key).collect())

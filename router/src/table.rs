@@ -211,8 +211,10 @@ pub struct SearchSettings {
     pub sort_facet_values_by: Vec<(String, FacetOrder)>,
     /// `pagination.maxTotalHits`
     pub max_total_hits: usize,
-    /// No stop words, separators, non-separators and dictionary: spaces alone tell what a query's words are.
+    /// No separators, non-separators and dictionary: spaces and punctuation tell what a query's words are.
     pub plain_words: bool,
+    /// As the user wrote them.
+    pub stop_words: Vec<String>,
     /// Fields whose values are ids of documents of other indexes.
     pub foreign_keys: Vec<ForeignKey>,
 }
@@ -309,6 +311,7 @@ impl Default for SearchSettings {
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
             plain_words: true,
+            stop_words: Vec::new(),
             foreign_keys: Vec::new(),
         }
     }

@@ -29,6 +29,8 @@ use scores::Shown;
 const MAX_SETS: usize = 9;
 /// milli looks at so many words of a query.
 const MAX_WORDS: usize = 10;
+/// What may stand behind a word and is no part of it.
+const PUNCTUATION: [char; 6] = [':', ',', ';', '!', '?', '.'];
 /// Longer words are none to milli.
 const MAX_WORD_BYTES: usize = 200;
 /// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
@@ -62,7 +64,7 @@ pub fn plan(
     if strategy.get() != "\"frequency\"" || table.nodes.len() < 2 || !settings.plain_words {
         return None;
     }
-    let words = plain_words(body.q.as_deref()?)?;
+    let words = plain_words(body.q.as_deref()?, &settings.stop_words)?;
     let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
     let tells =
         body.show_ranking_score == Some(true) || body.show_ranking_score_details == Some(true);
@@ -145,14 +147,13 @@ impl Frequency {
             .then(|| to_raw_value(&[SHARD_FIELD]).ok())
             .flatten();
         let query = &planned.query;
-        let ends = self.words.iter().skip(1).map(|next| next.start);
-        let ends = ends.chain(std::iter::once(query.len()));
         self.words
             .iter()
-            .zip(ends)
-            .map(|(word, end)| SearchBody {
-                // With the spaces behind it, so that only a last word may be the beginning of one.
-                q: query.get(word.start..end).map(str::to_owned),
+            .map(|word| SearchBody {
+                // With what stands behind it, so that only a last word may be the beginning of one.
+                q: query
+                    .get(word.start..query.len().min(word.end + 1))
+                    .map(str::to_owned),
                 matching_strategy: to_raw_value("all").ok(),
                 facets: facets.clone(),
                 filter: None,
@@ -269,18 +270,32 @@ impl Counting {
     }
 }
 
-/// Where the words stand in a query of two or more that only spaces part, and whose words are the same to every tokenizer.
-fn plain_words(query: &str) -> Option<Vec<Range<usize>>> {
+/// Where the words stand in a query of two or more that only spaces, and punctuation before these, part, and whose words are the same to
+/// every tokenizer. Stop words are none, but a last one, which may be the beginning of a word.
+fn plain_words(query: &str, stop_words: &[String]) -> Option<Vec<Range<usize>>> {
+    // Others would have to be normalised as milli does; a word of a query is one as it is written.
+    let is_ascii = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_small =
+        |word: &String| is_ascii(word) && !word.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !stop_words.iter().all(is_small) {
+        return None;
+    }
     let mut words = Vec::new();
     let mut start = 0;
-    for word in query.split(' ') {
+    for part in query.split(' ') {
+        let word = part.trim_end_matches(PUNCTUATION);
+        let end = start + word.len();
+        let is_stop_word = || end < query.len() && stop_words.iter().any(|stop| stop == word);
         if !word.is_empty() {
-            if word.len() > MAX_WORD_BYTES || !is_plain(word) {
+            let same_to_all = is_plain(word) && (stop_words.is_empty() || is_ascii(word));
+            if word.len() > MAX_WORD_BYTES || !same_to_all {
                 return None;
             }
-            words.push(start..start + word.len());
+            if !is_stop_word() {
+                words.push(start..end);
+            }
         }
-        start += word.len() + 1;
+        start += part.len() + 1;
     }
     (2..=MAX_WORDS).contains(&words.len()).then_some(words)
 }
@@ -350,28 +365,51 @@ mod tests {
 
     #[test]
     fn plain_queries_have_words_parted_by_spaces() {
-        assert_eq!(plain_words("Red  fox "), Some(vec![0..3, 5..8]));
-        assert_eq!(plain_words(" été NASA"), Some(vec![1..6, 7..11]));
+        let plain = |query: &str| plain_words(query, &[]);
+        assert_eq!(plain("Red  fox "), Some(vec![0..3, 5..8]));
+        assert_eq!(plain(" été NASA"), Some(vec![1..6, 7..11]));
+        assert_eq!(
+            plain("Spirit: fox, ... b!"),
+            Some(vec![0..6, 8..11, 17..18])
+        );
         for other in [
             "",
             "one",
-            "a, b",
+            "a/ b",
             "a -b",
+            "U.S. b",
             "\"a b\" c",
             "l'an deux",
             "東 京",
             "DragonBall z",
         ] {
-            assert_eq!(plain_words(other), None, "{other}");
+            assert_eq!(plain(other), None, "{other}");
         }
-        assert_eq!(plain_words(&"a ".repeat(MAX_WORDS + 1)), None);
+        assert_eq!(plain(&"a ".repeat(MAX_WORDS + 1)), None);
+    }
+
+    #[test]
+    fn stop_words_are_none_but_at_the_end() {
+        let words = |query: &str, stop: &[&str]| {
+            let stop: Vec<String> = stop.iter().map(|word| word.to_string()).collect();
+            plain_words(query, &stop)
+        };
+        let the = ["the", "of"];
+        assert_eq!(words("the end of time", &the), Some(vec![4..7, 11..15]));
+        assert_eq!(words("The end", &the), Some(vec![0..3, 4..7]));
+        assert_eq!(words("end time the", &the), Some(vec![0..3, 4..8, 9..12]));
+        assert_eq!(words("end time the ", &the), Some(vec![0..3, 4..8]));
+        assert_eq!(words("end the ", &the), None);
+        assert_eq!(words("été red", &the), None);
+        assert_eq!(words("end red", &["été"]), None);
+        assert_eq!(words("end red", &["The"]), None);
     }
 
     #[test]
     fn missing_words_keep_their_place() {
         let query = "the red fox";
         let frequency = Frequency {
-            words: plain_words(query).unwrap(),
+            words: plain_words(query, &[]).unwrap(),
             steps_before: Some(0),
             tells: false,
             primary_key: "id".into(),

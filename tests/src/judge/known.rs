@@ -152,7 +152,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "not cured yet: with a threshold, with scores where a rule goes before the words, with matches shown, five words or more, other than plain words, where hits do not tell documents apart, federated, in a facet search",
+        why: "not cured yet: with a threshold, with scores where a rule goes before the words, with matches shown, five words or more, other than Latin words, or with stop words other than ASCII, where hits do not tell documents apart, federated, in a facet search",
         applies: |settings, ask| {
             let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
             any_search(ask, |s| goes_by_frequency(s) && !(searches && is_decided_for_all(settings, s)))
@@ -379,12 +379,13 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         "showMatchesPosition",
         "hybrid",
     ];
-    let words_settings = [
-        "stopWords",
-        "dictionary",
-        "separatorTokens",
-        "nonSeparatorTokens",
-    ];
+    let words_settings = ["dictionary", "separatorTokens", "nonSeparatorTokens"];
+    let stop_words = settings.get("stopWords").and_then(Value::as_array);
+    let stop_words = stop_words.into_iter().flatten().filter_map(Value::as_str);
+    // with stop words everything must be plain
+    let mut with_stop_words = stop_words.chain(words.iter().copied());
+    let plain_stop_words =
+        !settings.contains_key("stopWords") || with_stop_words.all(str::is_ascii);
     let listed = |name: &str, field: &str| {
         let names = settings.get(name).and_then(Value::as_array);
         names.map(|names| names.iter().any(|name| name == field || name == "*"))
@@ -394,6 +395,7 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
     let counts_groups =
         distinct.is_none_or(|field| listed("filterableAttributes", field) == Some(true));
     words.iter().all(plain)
+        && plain_stop_words
         && counts_groups
         && listed("displayedAttributes", "id") != Some(false)
         && words.iter().filter(|word| !word.is_empty()).count() <= 4
