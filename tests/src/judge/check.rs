@@ -199,7 +199,8 @@ impl<'a> Compared<'a> {
         let Some(all) = self.list(self.node, search, &undistinct) else {
             return false;
         };
-        let mut ranks: HashMap<String, usize> = HashMap::new();
+        // what shows alike has several ranks
+        let mut ranks: HashMap<String, Vec<usize>> = HashMap::new();
         let mut last = (0, String::new());
         for (rank, hit) in all.hits.iter().enumerate() {
             // what ties has the rank of its first
@@ -207,17 +208,20 @@ impl<'a> Compared<'a> {
             if details != last.1 {
                 last = (rank, details);
             }
-            ranks.entry(content(hit)).or_insert(last.0);
+            ranks.entry(content(hit)).or_default().push(last.0);
         }
-        let found: Option<Vec<usize>> = hits
-            .iter()
-            .map(|hit| ranks.get(&content(hit)).copied())
-            .collect();
-        match found {
-            // which list a hit of a hybrid search stands for differs with the number of hits
-            Some(ranks) => search["hybrid"].is_object() || ranks.is_sorted(),
-            None => !all.whole,
+        let mut from = 0;
+        for hit in hits {
+            let Some(ranks) = ranks.get(&content(hit)) else {
+                return !all.whole;
+            };
+            match ranks.iter().find(|rank| **rank >= from) {
+                Some(rank) => from = *rank,
+                // which list a hit of a hybrid search stands for differs with the number of hits
+                None => return search["hybrid"].is_object(),
+            }
         }
+        true
     }
 
     /// Whether no two of the cluster's hits for a search with `distinct` share a value; before 1.16 they may where one was found by
