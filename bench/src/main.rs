@@ -179,7 +179,7 @@ struct Ingest {
 #[argh(subcommand, name = "stub")]
 #[argh(example = "{command_name} --listen 127.0.0.1:7801 --nodes 3 --hits 20")]
 #[argh(
-    note = "Each node has a port of its own, from the first one on. Every search gets the same hits, ranking details included, whatever it asks for; tasks succeed at once, settings are kept in memory, documents are forgotten. It says that it is Meilisearch 1.15.1. What it has no answer for is a 501."
+    note = "Each node has a port of its own, from the first one on. Every search gets the same hits, with scores and ranking details where it asks for them (`\"showRankingScoreDetails\":true`, without spaces); tasks succeed at once, settings are kept in memory, documents are forgotten. It says that it is Meilisearch 1.15.1. What it has no answer for is a 501."
 )]
 struct Stub {
     /// address of the first node
@@ -197,6 +197,9 @@ struct Stub {
     /// folder for Unix-domain sockets, `PORT.sock` for each node besides its port
     #[argh(option)]
     sockets: Option<PathBuf>,
+    /// send ranking details unasked too: what a relay before several nodes sends on is then as much as what Miroir merges
+    #[argh(switch)]
+    details: bool,
 }
 
 /// A bare relay on the runtime of Miroir: sends what it reads to every node, and their bodies back one after the other.
@@ -320,6 +323,7 @@ fn run_stub(stub: Stub) -> Result<bool, Error> {
     let shape = stub::Shape {
         hits: stub.hits,
         text_bytes: stub.text_bytes,
+        details: stub.details,
     };
     let sockets = stub.sockets.as_deref();
     on_a_core(stub::run(stub.listen, stub.nodes, shape, sockets))?;

@@ -1,6 +1,7 @@
 //! Nodes that answer canned replies: what is measured in front of them is the proxy alone.
 //!
-//! A search costs a stub a head to parse and a shared buffer to send. Everything else that Miroir asks of a node is answered
+//! A search costs a stub a head to parse and a shared buffer to send: one of four, as scores and their details are there where
+//! the search asks for them, as on any node. Everything else that Miroir asks of a node is answered
 //! as Meilisearch 1.15 would, from a few lists in memory: tasks succeed as soon as they are accepted, settings are kept,
 //! documents are forgotten. All nodes of one process live on one core.
 
@@ -27,6 +28,8 @@ pub struct Shape {
     pub hits: usize,
     /// Of the text in a hit; its other members come to about 150 bytes, its ranking details to 430.
     pub text_bytes: usize,
+    /// Ranking details in every answer, asked for or not.
+    pub details: bool,
 }
 
 /// Serves `nodes` nodes on as many ports from `first` on, and on `PORT.sock` in the folder `sockets`. Call it on a core; ends when a
@@ -82,7 +85,8 @@ async fn serve_socket<H: Handler>(listener: UnixListener, handler: Rc<H>, limits
 
 /// One node.
 struct Stub {
-    search: Bytes,
+    /// Without scores, with them, with their details, with both.
+    searches: [Bytes; 4],
     state: RefCell<State>,
 }
 
@@ -98,7 +102,14 @@ struct State {
 impl Stub {
     fn new(node: usize, nodes: usize, shape: Shape) -> Stub {
         Stub {
-            search: answer(node, nodes, shape).to_string().into(),
+            searches: [(false, false), (true, false), (false, true), (true, true)].map(
+                |(score, details)| {
+                    let details = details || shape.details;
+                    answer(node, nodes, shape, score, details)
+                        .to_string()
+                        .into()
+                },
+            ),
             state: RefCell::default(),
         }
     }
@@ -106,7 +117,7 @@ impl Stub {
     fn answer(&self, request: &Request) -> Response {
         let path = request.path();
         if path.ends_with("/search") && path.starts_with("/indexes/") {
-            return Response::json(200, self.search.clone());
+            return Response::json(200, self.search(&request.body));
         }
         let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
         let mut segments = path[1.min(path.len())..].splitn(3, '/');
@@ -170,6 +181,14 @@ impl Stub {
         Response::json(200, answer.to_string())
     }
 
+    /// The answer to this search, of which the two flags are looked for and nothing else; as serde_json writes them.
+    fn search(&self, body: &[u8]) -> Bytes {
+        let asks = |flag: &[u8]| usize::from(memchr::memmem::find(body, flag).is_some());
+        let score = asks(b"\"showRankingScore\":true");
+        let details = asks(b"\"showRankingScoreDetails\":true");
+        self.searches[score + 2 * details].clone()
+    }
+
     /// The same answer to each query; nothing to a federated search.
     fn multi_search(&self, body: &Value) -> Response {
         if !body["federation"].is_null() {
@@ -183,7 +202,8 @@ impl Stub {
         for (position, query) in queries.iter().enumerate() {
             let comma = if position > 0 { "," } else { "" };
             let open = format!("{comma}{{\"indexUid\":{},", query["indexUid"]);
-            pieces.extend([open.into(), self.search.slice(1..)]);
+            let search = self.search(query.to_string().as_bytes());
+            pieces.extend([open.into(), search.slice(1..)]);
         }
         pieces.push(Bytes::from_static(b"]}"));
         Response::segments(200, pieces)
@@ -226,16 +246,21 @@ impl State {
 }
 
 /// Hits of `nodes` nodes interleave by rank; equal ones in all ranking rules but the last two are few.
-fn answer(node: usize, nodes: usize, shape: Shape) -> Value {
+fn answer(node: usize, nodes: usize, shape: Shape, with_score: bool, with_details: bool) -> Value {
     let words = "a man who has lost everything to the city puts on a mask ";
     let text: String = words.chars().cycle().take(shape.text_bytes).collect();
     let hit = |rank: usize| {
         let id = rank * nodes + node;
         let score = 0.99 / (1.0 + id as f64 / 100.0);
-        json!({
+        let mut hit = json!({
             "_miroir_shard": "0", "id": id, "title": format!("The Dark Knight {id}"), "genres": ["Action", "Drama"],
-            "year": 1928 + id % 90, "text": text, "_rankingScore": score,
-            "_rankingScoreDetails": {
+            "year": 1928 + id % 90, "text": text
+        });
+        if with_score {
+            hit["_rankingScore"] = score.into();
+        }
+        if with_details {
+            hit["_rankingScoreDetails"] = json!({
                 "words": { "order": 0, "matchingWords": 2, "maxMatchingWords": 2, "score": 1.0 },
                 "typo": { "order": 1, "typoCount": id / 100 % 3, "maxTypoCount": 2, "score": 0.66 },
                 "proximity": { "order": 2, "score": 0.9 },
@@ -245,8 +270,9 @@ fn answer(node: usize, nodes: usize, shape: Shape) -> Value {
                 "exactness": {
                     "order": 4, "matchType": "noExactMatch", "matchingWords": 1, "maxMatchingWords": 2, "score": 0.33
                 }
-            }
-        })
+            });
+        }
+        hit
     };
     let hits: Vec<Value> = (0..shape.hits).map(hit).collect();
     json!({
@@ -299,11 +325,16 @@ mod tests {
         let shape = Shape {
             hits: 3,
             text_bytes: 100,
+            details: false,
         };
         let stub = Stub::new(1, 2, shape);
         let (get, post) = (http::Method::GET, http::Method::POST);
         let one = ask(&stub, post.clone(), "/indexes/a/search", json!({}));
         assert_eq!(one["hits"][2]["id"], 5);
+        assert!(one["hits"][2]["_rankingScoreDetails"].is_null());
+        let detailed = json!({ "showRankingScoreDetails": true });
+        let detailed = ask(&stub, post.clone(), "/indexes/a/search", detailed);
+        assert!(detailed["hits"][2]["_rankingScoreDetails"]["words"].is_object());
         let queries = json!({ "queries": [{ "indexUid": "a" }, { "indexUid": "b" }] });
         let many = ask(&stub, post.clone(), "/multi-search", queries);
         assert_eq!(many["results"][1]["indexUid"], "b");
