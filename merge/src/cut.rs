@@ -41,7 +41,7 @@ pub(crate) fn cut_object(
 /// it, it need not be read again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Added {
-    members: SmallVec<[Member; 4]>,
+    members: SmallVec<[Member; 2]>,
     /// There are members that repeat names of others, or names with escapes.
     nested: bool,
 }

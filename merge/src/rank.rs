@@ -25,7 +25,8 @@ use crate::MergeError;
 /// The details of one hit in the order of the rules. `Less` comes first in the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RankKey<'a> {
-    steps: SmallVec<[(u64, Step<'a>); 6]>,
+    /// On the heap: keys move about, with the hits that they belong to, more often than they are made.
+    steps: Vec<(u64, Step<'a>)>,
 }
 
 /// Places whose distances differ by no more are equally far (milli `geo_sort.rs`, `distance_error_margin`).
@@ -95,6 +96,9 @@ impl From<Malformed> for RankError {
     }
 }
 
+/// Meilisearch's default rules are six; one that sorts gives nothing without `sort`.
+const STEPS: usize = 6;
+
 impl<'a> RankKey<'a> {
     /// Reads the `_rankingScoreDetails` object at `span`; `values` are the hit's `weightedScoreValues`, where its node was
     /// asked for what details hide. Without any at all hits tie under hidden rules.
@@ -112,7 +116,7 @@ impl<'a> RankKey<'a> {
 
     /// Reads the `_rankingScoreDetails` object at which the scanner stands, as it is shown.
     pub fn scan(scanner: &mut Scanner<'a>) -> Result<Self, RankError> {
-        let mut steps: SmallVec<[(u64, Step<'a>); 6]> = SmallVec::new();
+        let mut steps = Vec::with_capacity(STEPS);
         scanner.object(|scanner, name, _| {
             if scanner.peek() != Some(b'{') {
                 return Err(RankError::Malformed);

@@ -161,7 +161,7 @@ fn merge_lists(
 ) -> Result<Merged, MergeError> {
     let scanned = scan(answers)?;
     let window = Window::of(spec.paging).within(spec.max_total_hits);
-    let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
+    let mut reply = Reply::for_part_of(answers);
     let mut writer = HitWriter::new(spec, &mut reply);
     let walked = merge_hits(answers, &scanned, marks, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);

@@ -31,6 +31,7 @@ pub fn all() -> Vec<Case> {
         request_head(),
         response_head(),
         plan(),
+        merge("merge_1x20", 1, 20),
         merge("merge_3x20", 3, 20),
         merge("merge_8x100", 8, 100),
         split_documents(),
@@ -162,6 +163,8 @@ fn merge(name: &'static str, nodes: usize, hits: usize) -> Case {
             let spec = Spec {
                 query: "dark knight",
                 processing_time_ms: 3,
+                // A node that answers alone is asked for no details.
+                ranked: nodes > 1,
                 ..Spec::of(Paging::Offset {
                     offset: 0,
                     limit: hits,

@@ -47,7 +47,10 @@ fn answer(node: usize, nodes: usize, hits: usize) -> String {
         let code = shard_code(shard_of(id.to_string().as_bytes(), 16));
         let _ = write!(body, "{{\"_miroir_shard\":\"{code}\",");
         film(&mut body, id);
-        details(&mut body, id);
+        // A node that answers alone is asked for none.
+        if nodes > 1 {
+            details(&mut body, id);
+        }
         body.push('}');
     }
     let _ = write!(

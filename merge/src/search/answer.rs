@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use memchr::memmem;
+use memchr::{memchr, memmem, memrchr};
 
 use crate::cut::Added;
 use crate::federated::answer::read_facets;
@@ -179,7 +179,7 @@ impl Hits {
         let mut scanner = Scanner::within(bytes, self.left.clone());
         let mut key = None;
         let hit = self
-            .read(&mut scanner, carried, &mut key)
+            .read(bytes, &mut scanner, carried, &mut key)
             .map_err(|error| unreadable(node, error))?;
         let key = key.transpose().map_err(|error| error.at_node(node))?;
         if let Some(hit) = &hit {
@@ -198,6 +198,7 @@ impl Hits {
 
     fn read<'a>(
         &self,
+        bytes: &[u8],
         scanner: &mut Scanner<'a>,
         carried: Carried,
         key: &mut Option<Result<RankKey<'a>, RankError>>,
@@ -233,6 +234,13 @@ impl Hits {
             }
             added.note(name, before, scanner.pos());
             before = scanner.pos();
+            if name.raw == miroir_api::SHARD_FIELD.as_bytes() {
+                if let Some(next) = pass_over(bytes, before, self.left.end) {
+                    added.follow(before + 1);
+                    before = next;
+                    scanner.go_to(next);
+                }
+            }
             Ok::<(), Malformed>(())
         })?;
         Ok(Some(Hit {
@@ -261,6 +269,60 @@ fn hits_start(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - rest.strip_prefix(HEAD)?.len())
 }
 
+/// Where reading a hit goes on, of which all up to `from` was read, its shard last: at the brace that ends it, or at the comma before
+/// its score or its details. Of what lies between, only objects are read. `None`: read it all.
+///
+/// The next brace tells, if a quote and the beginning of a name stand behind it: such a quote opens a string, so what stands before
+/// it is no part of a text. As no other brace came before it, it is the next hit's, the details', or that of an object in
+/// this hit, and what stands before it tells which. A node is trusted to write JSON: what is passed over is not checked, as
+/// little as hits that no page needs.
+fn pass_over(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+    let mut scanner = Scanner::within(bytes, from..end);
+    if !scanner.slice(from..end).starts_with(b",\"") {
+        return None;
+    }
+    loop {
+        let at = scanner.pos();
+        let rest = scanner.slice(at..end);
+        let Some(brace) = memchr(b'{', rest) else {
+            return Some(at + before_score(rest.strip_suffix(b"}")?));
+        };
+        let (before, behind) = rest.split_at(brace);
+        if let Some(members) = before.strip_suffix(DETAILS) {
+            return Some(at + before_score(members));
+        }
+        let opens = |name: &u8| name.is_ascii_alphanumeric() || *name == b'_';
+        if behind.get(1) != Some(&b'"') || !behind.get(2).is_some_and(opens) {
+            return None;
+        }
+        if let Some(members) = before.strip_suffix(b"},") {
+            return Some(at + before_score(members));
+        }
+        let value = before.strip_suffix(b"[").unwrap_or(before);
+        let is_added = ADDED.iter().any(|name| value.ends_with(name));
+        if is_added || !value.ends_with(b"\":") {
+            return None;
+        }
+        scanner.go_to(at + value.len());
+        scanner.value().ok()?;
+    }
+}
+
+/// The length of `members` without the score at its end.
+fn before_score(members: &[u8]) -> usize {
+    let last = memrchr(b',', members).filter(|comma| members[*comma..].starts_with(SCORE));
+    last.unwrap_or(members.len())
+}
+
+/// Objects that nodes add: what is in them counts, or is cut.
+const ADDED: [&[u8]; 3] = [
+    b"\"_formatted\":",
+    b"\"_matchesPosition\":",
+    b"\"_federation\":",
+];
+const DETAILS: &[u8] = b",\"_rankingScoreDetails\":";
+const SCORE: &[u8] = b",\"_rankingScore\":";
+
 /// The span of an object; `null` counts as absent.
 fn object_span(scanner: &mut Scanner) -> Result<Option<Range<usize>>, Malformed> {
     match scanner.peek() {
@@ -273,6 +335,52 @@ fn object_span(scanner: &mut Scanner) -> Result<Option<Range<usize>>, Malformed>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn documents_are_passed_over() {
+        for (rest, left) in [
+            (r#","a":1}"#, "}"),
+            (r#","a":[1,"x"]},{"a":{"b":1}}"#, r#"},{"a":{"b":1}}"#),
+            (r#","a":"\"}",{"#, "all"),
+            (r#","a":{"b":1},"c":2}"#, "}"),
+            (
+                r#","a":{"b":{"c":"}"}},"c":[{"d":1},{"d":2}]},{"a":1}"#,
+                r#"},{"a":1}"#,
+            ),
+            (r#","a":{}}"#, "all"),
+            (r#","a":[1,{"b":1}]}"#, "all"),
+            (r#","a":[[{"b":1},{"b":1}]]}"#, "all"),
+            (r#","a":"x{y"}"#, "all"),
+            (r#","a":":{","b":1}"#, "all"),
+            // A text that ends with what could be the border of two hits.
+            (r#","a":"},{","b":1}"#, "all"),
+            (r#","a":[{"_miroir_shard":"x"},{"b":1}]}"#, "}"),
+            (r#","a":1,"_formatted":{"a":"1"}}"#, "all"),
+            (r#","a":1,"_federation":{"indexUid":"1"}}"#, "all"),
+            (r#","a":{"b":1},"_matchesPosition":{"a":[{"b":1}]}}"#, "all"),
+            (
+                r#","a":1,"_rankingScore":0.5},{"a":1}"#,
+                r#","_rankingScore":0.5},{"a":1}"#,
+            ),
+            (
+                r#","a":1,"_rankingScoreDetails":{"words":{}}}"#,
+                r#","_rankingScoreDetails":{"words":{}}}"#,
+            ),
+            (
+                r#","a":{"b":1},"_rankingScore":1,"_rankingScoreDetails":{}},{}"#,
+                r#","_rankingScore":1,"_rankingScoreDetails":{}},{}"#,
+            ),
+            (
+                r#","_rankingScoreDetails":{}}"#,
+                r#","_rankingScoreDetails":{}}"#,
+            ),
+            ("}", "all"),
+            ("", "all"),
+        ] {
+            let next = pass_over(rest.as_bytes(), 0, rest.len());
+            assert_eq!(next.map_or("all", |next| &rest[next..]), left, "{rest}");
+        }
+    }
 
     #[test]
     fn both_ways_find_the_same() {

@@ -1,5 +1,4 @@
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -13,13 +12,17 @@ use crate::tie::Tie;
 use crate::weighted::{Value, Weighted};
 use crate::MergeError;
 
-/// The nodes' lists as one list in global order: a heap with the first hit of each node that is not taken yet.
+/// The nodes' lists as one list in global order.
 pub(super) struct Queue<'a, 'k> {
     answers: &'a [Bytes],
     lists: Vec<Hits>,
     carried: Carried<'k>,
     marks: Option<&'a Marks<'a>>,
-    heads: BinaryHeap<Head<'a, 'k>>,
+    /// By node: its first hit that is not taken yet.
+    heads: Vec<Option<Head<'a, 'k>>>,
+    /// The nodes that have one, those with better ones later. A list rather than a heap: nodes are few, hits are too large to be
+    /// moved about, and the next hit of the node with the best one often is the best again.
+    order: SmallVec<[usize; 16]>,
     /// In a search that sorts by a distance.
     ring: Option<Ring<'a>>,
 }
@@ -65,15 +68,15 @@ impl<'a, 'k> Queue<'a, 'k> {
             lists,
             carried,
             marks,
-            heads: BinaryHeap::with_capacity(answers.len()),
+            heads: answers.iter().map(|_| None).collect(),
+            order: SmallVec::new(),
             ring: None,
         };
         for node in 0..answers.len() {
             queue.put(node)?;
         }
-        let first = queue.heads.peek().map(|head| &head.key);
-        queue.ring = first.and_then(|key| {
-            let at = key.steps_before_distance()?;
+        queue.ring = queue.best().and_then(|head| {
+            let at = head.key.steps_before_distance()?;
             let start = RankKey::default();
             Some(Ring { at, start })
         });
@@ -83,33 +86,44 @@ impl<'a, 'k> Queue<'a, 'k> {
 
     /// Takes the best hit that is left.
     pub fn next(&mut self) -> Result<Option<Head<'a, 'k>>, MergeError> {
-        let Some(head) = self.heads.pop() else {
+        let Some(node) = self.order.pop() else {
             return Ok(None);
         };
-        self.put(head.node)?;
+        let head = self.heads[node].take();
+        self.put(node)?;
         self.begin_ring();
-        Ok(Some(head))
+        Ok(head)
     }
 
     /// Begins the next ring where no hit of the last one is left.
     fn begin_ring(&mut self) {
-        let (Some(ring), Some(head)) = (&mut self.ring, self.heads.peek()) else {
+        // Not by `best`, which would borrow all of it.
+        let best = self
+            .order
+            .last()
+            .and_then(|node| self.heads[*node].as_ref());
+        let (Some(ring), Some(best)) = (&mut self.ring, best) else {
             return;
         };
-        if head.key.is_in_ring(&ring.start, ring.at) {
+        if best.key.is_in_ring(&ring.start, ring.at) {
             return;
         }
-        ring.start = head.key.clone();
-        let mut heads = std::mem::take(&mut self.heads).into_vec();
-        for head in &mut heads {
+        ring.start = best.key.clone();
+        for head in self.heads.iter_mut().flatten() {
             head.key.join_ring(&ring.start, ring.at);
         }
-        self.heads = heads.into();
+        let heads = &self.heads;
+        self.order
+            .sort_unstable_by(|a, b| heads[*a].cmp(&heads[*b]));
+    }
+
+    fn best(&self) -> Option<&Head<'a, 'k>> {
+        self.heads[*self.order.last()?].as_ref()
     }
 
     /// Takes the best hit that is left if it ties with `key`.
     pub fn next_tie(&mut self, key: &RankKey<'a>) -> Result<Option<Head<'a, 'k>>, MergeError> {
-        match self.heads.peek() {
+        match self.best() {
             Some(head) if head.key.compare(key) == Ordering::Equal => self.next(),
             _ => Ok(None),
         }
@@ -136,13 +150,18 @@ impl<'a, 'k> Queue<'a, 'k> {
         if let Some(ring) = &self.ring {
             key.join_ring(&ring.start, ring.at);
         }
-        self.heads.push(Head {
+        self.heads[node] = Some(Head {
             key,
             tie: Tie::of(bytes, hit.span.clone(), self.carried.primary_key),
             node,
             hit,
             extra,
         });
+        let heads = &self.heads;
+        let at = self
+            .order
+            .partition_point(|other| heads[*other] < heads[node]);
+        self.order.insert(at, node);
         Ok(())
     }
 }
