@@ -158,11 +158,12 @@ fn put_field(head: &mut BytesMut, name: &str, value: &str) {
 
 /// A value comes from configuration or from a client's header: what could split the head is not sent.
 fn put_value(head: &mut BytesMut, value: &str) {
-    head.extend(
-        value
-            .bytes()
-            .filter(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)),
-    );
+    let fits = |byte: &u8| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t';
+    if value.as_bytes().iter().all(fits) {
+        head.put_slice(value.as_bytes());
+    } else {
+        head.extend(value.bytes().filter(fits));
+    }
     head.put_slice(b"\r\n");
 }
 

@@ -132,6 +132,10 @@ fn cover(
             break;
         };
         let mut shards = SmallVec::new();
+        if usize::from(count[usize::from(node.0)]) == open.len() {
+            shards.extend_from_slice(&open);
+            open.clear();
+        }
         open.retain(|shard| {
             let takes = answering(*shard).any(|copy| copy.node == node);
             if takes {
