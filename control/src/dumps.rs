@@ -80,7 +80,7 @@ pub(crate) fn tidy(plane: &Plane) {
 pub(crate) async fn make(plane: &Plane) -> Result<Value, Error> {
     let started = OffsetDateTime::now_utc();
     let uid = dump_uid(started);
-    let (major, minor, patch) = plane.lowest_version();
+    let (major, minor, patch) = plane.publisher.current().lowest_version();
     let metadata = Metadata {
         db_version: format!("{major}.{minor}.{patch}"),
         dump_date: rfc3339(crate::clock::nanos_of(started)),

@@ -175,11 +175,6 @@ impl Control {
         &self.plane.publisher
     }
 
-    /// The lowest version of the nodes that were reached so far: major, minor, patch.
-    pub fn node_version(&self) -> (u32, u32, u32) {
-        self.plane.lowest_version()
-    }
-
     /// For admin routes that a core serves: `authorization` is the header's value.
     ///
     /// # Errors

@@ -146,10 +146,6 @@ impl NodeClient {
             .clone()
     }
 
-    pub(crate) fn version(&self) -> Option<Version> {
-        self.node.version()
-    }
-
     pub(crate) fn set_about(&self, version: Version, body: Value) {
         self.node.set_version(version);
         *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, body));

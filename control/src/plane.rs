@@ -116,15 +116,6 @@ impl Plane {
         known.peek().is_some()
             && known.all(|(of_node, body)| of_node >= version || body["commitSha"] == EMBEDDED)
     }
-
-    /// The lowest version of the fleet, as far as it was reached.
-    pub(crate) fn lowest_version(&self) -> Version {
-        self.nodes()
-            .iter()
-            .filter_map(|client| client.version())
-            .min()
-            .unwrap_or(miroir_router::VERSION_MIN)
-    }
 }
 
 /// The nodes whose word on an index counts: those that hold a copy of it that serves; all of them where none does.

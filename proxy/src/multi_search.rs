@@ -44,7 +44,7 @@ pub async fn handle(
         let search: Option<SearchBody> = serde_json::from_value(Value::Object(query)).ok();
         match (uid, search) {
             (Some(Value::String(uid)), Some(search))
-                if is_index_uid(&uid) && understands(app, search.show_performance_details) =>
+                if is_index_uid(&uid) && understands(table, search.show_performance_details) =>
             {
                 queries.push((uid, search))
             }

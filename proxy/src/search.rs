@@ -91,7 +91,7 @@ async fn answer(
         json_object(request)
     };
     let fits =
-        |body: &SearchBody| is_index_uid(uid) && understands(app, body.show_performance_details);
+        |body: &SearchBody| is_index_uid(uid) && understands(table, body.show_performance_details);
     let Some(mut body) = body.filter(fits) else {
         return Err(app
             .judged_refusal(table, request, "a parameter of this search")
@@ -358,7 +358,7 @@ impl<'t> Search<'t> {
         }
         let merged = match (&self.by, answers.as_slice()) {
             (By::Both(halves), [words, meaning]) => {
-                merge_hybrid(words, meaning, &halves.mix(app), &spec)
+                merge_hybrid(words, meaning, &halves.mix(self.version), &spec)
             }
             (By::Frequency(frequency), searches) if levels > 0 => {
                 let searches = searches.get(..levels).unwrap_or_default();

@@ -75,7 +75,7 @@ pub async fn handle(
     };
     let fits = |body: &Body| {
         is_index_uid(uid)
-            && understands(app, body.show_performance_details)
+            && understands(table, body.show_performance_details)
             && body
                 .ranking_score_threshold
                 .is_none_or(|least| (0.0..=1.0).contains(&least))
@@ -211,7 +211,7 @@ impl<'a> Search<'a> {
     }
 
     fn federated_reaches_further(&self) -> bool {
-        self.app.shared.control.node_version() < INDEX_HITS_MAX_SINCE
+        self.table.lowest_version() < INDEX_HITS_MAX_SINCE
     }
 
     /// The neighbours on the document's own shard, and its vectors. Errors: what the node says of the client's request.

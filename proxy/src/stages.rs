@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use miroir_merge::Merged;
-
-use crate::core::App;
+use miroir_router::RoutingTable;
 
 /// The first version whose searches know `showPerformanceDetails`.
 const SINCE: (u32, u32, u32) = (1, 35, 0);
@@ -64,8 +63,8 @@ impl Stages {
 }
 
 /// Whether the parameter may stand in a request as it does: nodes that do not know it refuse it in their own words.
-pub fn understands(app: &App, parameter: Option<bool>) -> bool {
-    parameter.is_none() || app.shared.control.node_version() >= SINCE
+pub fn understands(table: &RoutingTable, parameter: Option<bool>) -> bool {
+    parameter.is_none() || table.lowest_version() >= SINCE
 }
 
 #[cfg(test)]

@@ -77,7 +77,9 @@ async fn reset(plane: Arc<Plane>, uid: String, sub: Option<&'static Sub>) -> Ans
 async fn known(plane: &Plane, sub: Option<&'static Sub>) -> Result<(), Error> {
     match sub {
         Some(sub) if sub.key == "chat" => INDEX_CHAT.require(plane).await,
-        Some(sub) if !sub.is_in(plane.lowest_version()) => FOREIGN_KEYS.require(plane).await,
+        Some(sub) if !sub.is_in(plane.publisher.current().lowest_version()) => {
+            FOREIGN_KEYS.require(plane).await
+        }
         _ => Ok(()),
     }
 }

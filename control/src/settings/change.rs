@@ -104,7 +104,7 @@ impl Plane {
 
     /// What a reset of all settings resets, and to what.
     fn reset_names(&self) -> impl Iterator<Item = (String, Value)> {
-        let version = self.lowest_version();
+        let version = self.publisher.current().lowest_version();
         let reset = SUBS.iter().filter(move |one| one.is_reset_in(version));
         reset.map(|one| (one.key.to_owned(), Value::Null))
     }

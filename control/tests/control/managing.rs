@@ -358,7 +358,10 @@ fn routes_that_are_not_there_say_so() {
         cluster.call("GET", "/version", None).1["pkgVersion"],
         "1.15.1"
     );
-    assert_eq!(cluster.control().node_version(), (1, 15, 1));
+    assert_eq!(
+        cluster.control().publisher().current().lowest_version(),
+        (1, 15, 1)
+    );
     assert_eq!(
         cluster.call("GET", "/_miroir/ready", None).1["code"],
         "missing_authorization_header"

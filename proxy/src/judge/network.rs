@@ -15,7 +15,7 @@ impl App {
     /// Error: nobody can say whether it is on.
     pub async fn network_is_off(&self, request: &Request) -> Result<Option<Error>, Error> {
         // Older ones do not say which query of a federated search it is.
-        let says_where = self.shared.control.node_version() >= (1, 16, 0);
+        let says_where = self.newest().lowest_version() >= (1, 16, 0);
         match refusal(request, says_where) {
             Some(refusal) if !self.shared.control.has_feature("network").await? => {
                 Ok(Some(refusal))

@@ -42,7 +42,7 @@ pub async fn handle(
 ) -> Result<Response, Error> {
     let mut stages = Stages::begin();
     let queries: Option<Vec<Query>> = queries.into_iter().map(Query::read).collect();
-    let understood = understands(app, federation.show_performance_details);
+    let understood = understands(table, federation.show_performance_details);
     let Some(mut queries) = queries.filter(|_| understood) else {
         return Err(refused(app, table, request).await);
     };

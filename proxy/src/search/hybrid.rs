@@ -5,11 +5,10 @@
 //! are enough and how the two lists mix; so it is asked for both lists, in one request, and `merge` decides once.
 
 use miroir_merge::{Mix, Paging};
-use miroir_router::SearchSettings;
+use miroir_router::{SearchSettings, Version};
 use serde::{Deserialize, Serialize};
 
 use super::request::{serialise, Part, PlannedSearch, SearchBody, Unsupported};
-use crate::core::App;
 
 /// What the client says of a search by meaning.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -164,11 +163,11 @@ impl Halves {
         serialise(&body)
     }
 
-    pub fn mix(&self, app: &App) -> Mix<'_> {
+    pub fn mix(&self, version: Version) -> Mix<'_> {
         Mix {
             ratio: self.ratio,
             primary_key: &self.primary_key,
-            distinct_again: app.shared.control.node_version() >= BLANK_IS_NO_QUERY_SINCE,
+            distinct_again: version >= BLANK_IS_NO_QUERY_SINCE,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Search<'_> {
 
     /// What the merge must know.
     fn with_spec<T>(&self, stages: &Stages, merge: impl FnOnce(&FederatedSpec) -> T) -> T {
-        let version = self.app.shared.control.node_version();
+        let version = self.version;
         let orders: Vec<_> = self
             .indexes
             .iter()

@@ -35,7 +35,7 @@ impl Answers {
                 query: *query,
                 words,
                 meaning,
-                mix: halves.mix(search.app),
+                mix: halves.mix(search.version),
             })
         });
         halves.collect()

@@ -1,7 +1,7 @@
 //! What is asked: all queries together, or some of them apart.
 
 use miroir_api::Error;
-use miroir_router::{Index, RoutingTable, SearchSettings};
+use miroir_router::{Index, RoutingTable, SearchSettings, Version};
 
 use super::request::{Federation, Query};
 use crate::core::{visible_index, App};
@@ -10,6 +10,8 @@ use crate::search::{shown_key, Halves, Kind, Needed, PlannedSearch, SearchBody, 
 /// A federated search that is ready to be asked.
 pub(super) struct Search<'t> {
     pub app: &'t App,
+    /// The lowest of the nodes' versions.
+    pub version: Version,
     pub federation: Federation,
     /// Those that are searched, each once, in the order of the request.
     pub indexes: Vec<&'t Index>,
@@ -64,6 +66,7 @@ impl<'t> Search<'t> {
         let counted: Result<_, Error> = counted.map(|uid| named(table, uid)).collect();
         let mut search = Search {
             app,
+            version: table.lowest_version(),
             counted: counted.map_err(|error| (None, error))?,
             federation,
             indexes: Vec::new(),
@@ -112,7 +115,7 @@ impl<'t> Search<'t> {
     }
 
     fn kind(&self, body: &SearchBody) -> Kind {
-        body.kind(self.app.shared.control.node_version())
+        body.kind(self.version)
     }
 
     fn add(&mut self, place: usize, query: Query) -> Result<(), Error> {
