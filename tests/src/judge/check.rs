@@ -366,7 +366,7 @@ impl<'a> Compared<'a> {
     }
 
     /// A search lists and counts no more; a federated one does.
-    fn hits_max(&self) -> usize {
+    pub(super) fn hits_max(&self) -> usize {
         let own = self.settings.get("pagination");
         let own = own.and_then(|pagination| pagination["maxTotalHits"].as_u64());
         own.map_or(HITS_MAX, |max| max as usize)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{json, Value};
 
-use super::check::{content, total, with, Compared, Listed, ALL};
+use super::check::{content, facets_within, total, with, Compared, Listed, ALL};
 use super::known::goes_by_frequency;
 use crate::ask::Route;
 
@@ -55,7 +55,11 @@ impl Compared<'_> {
         let mut pairs = parts.iter().zip(self.pairs());
         let mut more = false;
         pairs.all(|((search, hits, _), (left, right))| {
-            if total(left) == total(right) {
+            // Of totals that end at `maxTotalHits`, facets tell that there is more.
+            let is_cut = total(left) == Some(self.hits_max() as u64);
+            let facets = |answer: &Value| answer["facetDistribution"].clone();
+            let counts_more = is_cut && facets(left) != facets(right) && facets_within(left, right);
+            if total(left) == total(right) && !counts_more {
                 return self.keeps_order(search, hits);
             }
             more = true;
