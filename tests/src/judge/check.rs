@@ -60,6 +60,44 @@ impl<'a> Compared<'a> {
         self.rules_that_differ().is_some()
     }
 
+    /// Whether some document that both find by words is told another `maxTypoCount` by the cluster.
+    pub fn typo_maxima_differ(&self) -> bool {
+        let maxima = |target: &Target, search: &Value| -> Option<HashMap<String, Value>> {
+            let mut by_words = with(
+                search,
+                json!({"limit": ALL, "showRankingScoreDetails": true}),
+            );
+            by_words.remove("hybrid");
+            by_words.remove("vector");
+            let hits = self.hits(target, search, &by_words)?;
+            let max = |hit: &Value| hit["_rankingScoreDetails"]["typo"]["maxTypoCount"].clone();
+            Some(hits.iter().map(|hit| (content(hit), max(hit))).collect())
+        };
+        self.ask.searches().into_iter().any(|search| {
+            let (left, right) = (maxima(self.node, search), maxima(self.cluster, search));
+            let (Some(left), Some(right)) = (left, right) else {
+                return false;
+            };
+            let mut common = left
+                .iter()
+                .filter_map(|(hit, max)| Some((max, right.get(hit)?)));
+            common.any(|(left, right)| left != right)
+        })
+    }
+
+    /// Whether the refusals differ in nothing but the place that they name.
+    pub fn places_alone_differ(&self) -> bool {
+        let placeless = |answer: &Value| {
+            let message = answer["message"].as_str()?;
+            let (words, place) = message.split_once('\n')?;
+            let (numbers, filter) = place.split_once(' ')?;
+            let is_place = numbers.split(':').all(|n| n.parse::<usize>().is_ok());
+            is_place.then(|| (words.to_owned(), filter.to_owned(), answer["code"].clone()))
+        };
+        let left = placeless(self.left);
+        left.is_some() && left == placeless(self.right)
+    }
+
     /// In which of `proximity` and `exactness` they differ; `None`: in others too.
     fn rules_that_differ(&self) -> Option<Vec<&'static str>> {
         let mut differing = Vec::new();
@@ -147,8 +185,8 @@ impl<'a> Compared<'a> {
         format!("{}.none", name.unwrap_or("kind"))
     }
 
-    /// Whether the cluster's pages under a threshold are parts of what the node lists from the start, of which the node's own are not;
-    /// all others are as long as the node's.
+    /// Whether the cluster's pages of hybrid searches and under a threshold are parts of what the node lists from the start, of which
+    /// the node's own are not; all others are as long as the node's.
     pub fn pages_are_of_the_list_from_the_start(&self) -> bool {
         let parts = self.parts();
         let mut searches = parts.iter().zip(self.pairs());
@@ -156,7 +194,7 @@ impl<'a> Compared<'a> {
         !self.ask.is_federated()
             && searches.all(|((search, hits, _), (left, _))| {
                 let shown: Vec<String> = listed(left).map(content).collect();
-                if !search["rankingScoreThreshold"].is_number() {
+                if !search["rankingScoreThreshold"].is_number() && !search["hybrid"].is_object() {
                     return shown.len() == hits.len();
                 }
                 let (skip, take) = page(search);

@@ -189,6 +189,33 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
     },
     Known {
+        what: "a page of a hybrid search that reaches past its last hit",
+        why: "where the hits of words suffice, one node fills such a page with hits from the beginning of its list, which it turns round (milli `search/hybrid.rs`, `return_keyword_results`); the cluster's page ends",
+        applies: |_, ask| {
+            let behind = |s: &Value| s["offset"].as_u64() > Some(0) || s["page"].as_u64() > Some(1);
+            any_search(ask, |s| s["hybrid"].is_object() && behind(s))
+        },
+        ignoring: &["hits", "results.*.hits"],
+        ties_from: None,
+        holds: |compared| compared.pages_are_of_the_list_from_the_start(),
+    },
+    Known {
+        what: "which hits a hybrid search mixes in by their meaning, where nodes know different words",
+        why: "similarities are compared with scores of words, of which the part of `typo` is a ratio to the most typos that the words which a node knows allow; not cured yet: the most of all nodes could be taken",
+        applies: |_, ask| !ask.is_federated() && any_search(ask, |s| s["hybrid"].is_object() && s["q"].is_string()),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.typo_maxima_differ() && compared.is_a_choice_by_query(),
+    },
+    Known {
+        what: "the place in a filter that a refusal names, where several are wrong",
+        why: "a node evaluates no further where nothing is left (`a AND b`, where nothing matches `a`), so which wrong part it meets first depends on its documents",
+        applies: |_, ask| any_search(ask, |s| !s["filter"].is_null()),
+        ignoring: &["message"],
+        ties_from: None,
+        holds: |compared| compared.places_alone_differ(),
+    },
+    Known {
         what: "which spelling stands for a facet value that is written in several ways",
         why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal (a facet search by count lists equally frequent values by their spellings)",
         applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
