@@ -107,7 +107,7 @@ fn what_is_not_there_yet_says_so() {
     let features = json!({ "editDocumentsByFunction": true });
     let switched = proxy.send_json("PATCH", "/experimental-features", &features);
     assert_eq!(switched.expect("an answer").status, 200);
-    let body = json!({ "function": "return doc;" });
+    let body = json!({ "function": "exit(1);" });
     let answer = proxy
         .send_json("POST", "/indexes/films/documents/edit", &body)
         .expect("an answer");
