@@ -41,6 +41,7 @@ fuzz_target!(|input: &[u8]| {
         federated: false,
         semantic: false,
         distinct: flag(4).then_some("a.b"),
+        primary_key: flag(6).then_some("id"),
         counts: None,
         strip_fields: if flag(5) { &["a", "b.c"] } else { &[] }, strip_formatted: if flag(5) { &["a", "b.c"] } else { &[] },
         facet_order: &|field| {
@@ -56,7 +57,12 @@ fuzz_target!(|input: &[u8]| {
         request_uid: flag(6).then_some("0190"),
     };
     if let Ok(merged) = merge_search(&answers, &spec) {
-        valid(&merged);
+        // Of a hit not all is read: there a node is trusted to write JSON.
+        let is_json = |answer: &Bytes| serde_json::from_slice::<IgnoredAny>(answer).is_ok();
+        match answers.iter().all(is_json) {
+            true => valid(&merged),
+            false => drop(text(&merged)),
+        }
     }
     let page = DocumentsPage {
         offset: skip,
@@ -97,11 +103,15 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn valid(merged: &Merged) {
-    let bytes = merged.to_bytes();
+fn text(merged: &Merged) -> String {
+    let bytes = merged.to_bytes().to_vec();
     assert_eq!(bytes.len(), merged.len());
-    let text = std::str::from_utf8(&bytes).expect("a merged answer is UTF-8");
+    String::from_utf8(bytes).expect("a merged answer is UTF-8")
+}
+
+fn valid(merged: &Merged) {
+    let text = text(merged);
     // `IgnoredAny` walks without recursion: depth is no error of ours.
-    let parsed = serde_json::from_str::<IgnoredAny>(text);
+    let parsed = serde_json::from_str::<IgnoredAny>(&text);
     assert!(parsed.is_ok(), "{parsed:?}: {text}");
 }
