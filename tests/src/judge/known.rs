@@ -180,10 +180,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "hits behind an offset under `rankingScoreThreshold`",
         why: "one node passes over buckets before the page without applying the rules behind, so what those put below the threshold counts towards the offset: its page is no part of its own list from the start (milli `bucket_sort.rs`); the cluster's is",
-        applies: |_, ask| {
-            let behind = |s: &Value| s["offset"].as_u64() > Some(0) || s["page"].as_u64() > Some(1);
-            any_search(ask, |s| s["rankingScoreThreshold"].is_number() && behind(s))
-        },
+        applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number() && is_behind_the_first(s)),
         ignoring: HITS_AND_ALL_THAT_IS_COUNTED,
         ties_from: None,
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
@@ -191,10 +188,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "a page of a hybrid search that reaches past its last hit",
         why: "where the hits of words suffice, one node fills such a page with hits from the beginning of its list, which it turns round (milli `search/hybrid.rs`, `return_keyword_results`); the cluster's page ends",
-        applies: |_, ask| {
-            let behind = |s: &Value| s["offset"].as_u64() > Some(0) || s["page"].as_u64() > Some(1);
-            any_search(ask, |s| s["hybrid"].is_object() && behind(s))
-        },
+        applies: |_, ask| any_search(ask, |s| s["hybrid"].is_object() && is_behind_the_first(s)),
         ignoring: &["hits", "results.*.hits"],
         ties_from: None,
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
@@ -374,6 +368,11 @@ fn spelled_alike(body: &Value) -> Value {
     ];
     let of = |answer: &Value| -> Value { parts.iter().map(|part| alike(&answer[*part])).collect() };
     answers(body).map(of).collect()
+}
+
+/// Whether the search asks for another page than the first.
+fn is_behind_the_first(search: &Value) -> bool {
+    search["offset"].as_u64() > Some(0) || search["page"].as_u64() > Some(1)
 }
 
 fn is_distinct(settings: &Map<String, Value>, ask: &Ask) -> bool {
