@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::anew::{told_anew, Telling};
 use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
@@ -71,6 +72,8 @@ pub struct FederatedIndex<'a> {
 pub struct FederatedQuery<'a> {
     /// Its index, by position in [`FederatedSpec::indexes`].
     pub index: usize,
+    /// `federationOptions.weight`
+    pub weight: f64,
     pub show_score: bool,
     /// Nodes were asked for details unless `ranked` is false.
     pub show_details: bool,
@@ -118,13 +121,17 @@ pub fn merge_federated(
     answers: &FederatedAnswers,
     spec: &FederatedSpec,
 ) -> Result<Merged, MergeError> {
-    let mut listed = read(answers.lists, spec)?;
+    let told = spec.told_anew(answers.lists);
+    let words = answers.mixed.iter().map(|one| one.words);
+    let words: Vec<_> = words.map(|words| spec.told_anew(words)).collect();
+    let mut listed = read(&told, spec)?;
     let window = Window::of(spec.paging);
     let reach = window.skip.saturating_add(window.take);
     // All answers with hits in one row: hits are known by their place in it.
-    let mut all = answers.lists.to_vec();
-    let mut mixed = Vec::with_capacity(answers.mixed.len());
-    for one in answers.mixed {
+    let mut all = told.to_vec();
+    let mut mixed = Vec::with_capacity(words.len());
+    for (one, words) in answers.mixed.iter().zip(&words) {
+        let one = Mixed { words, ..*one };
         mixed.push((one.query, one.read(all.len(), reach, spec)?));
         all.extend(one.words.iter().chain(one.meaning).cloned());
     }
@@ -150,7 +157,7 @@ pub fn merge_federated(
             }
             (answers, counted)
         }
-        None => (answers.lists, listed),
+        None => (&told[..], listed),
     };
     let total = counted
         .iter()
@@ -182,6 +189,16 @@ pub fn merge_federated(
 }
 
 impl FederatedSpec<'_> {
+    /// The answers with one node's scores.
+    fn told_anew<'a>(&self, answers: &'a [Bytes]) -> Cow<'a, [Bytes]> {
+        let weight = |query: usize| self.queries.get(query).map_or(1.0, |query| query.weight);
+        let telling = Telling {
+            most_missing: None,
+            weight: &weight,
+        };
+        told_anew(answers, &telling)
+    }
+
     /// Whether no other query of the index can have found a duplicate too.
     fn is_alone(&self, query: usize) -> bool {
         let mut others = self.queries.iter().enumerate();

@@ -13,6 +13,7 @@
 //! - [`split`], [`Part`], [`count_documents`], [`infer_primary_key`], [`id_text`]: payloads
 #![forbid(unsafe_code)]
 
+mod anew;
 mod cut;
 mod documents;
 mod error;

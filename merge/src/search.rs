@@ -20,6 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::anew::{told_anew, Telling};
 use crate::cut::{cut_object, Added, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -159,6 +160,13 @@ fn merge_lists(
     marks: Option<&Marks>,
     spec: &Spec,
 ) -> Result<Merged, MergeError> {
+    let told;
+    let answers = if spec.show_score || spec.show_details {
+        told = told_anew(answers, &marks.map_or(Telling::PLAIN, Marks::telling));
+        &told
+    } else {
+        answers
+    };
     let scanned = scan(answers)?;
     let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::for_part_of(answers);

@@ -352,10 +352,6 @@ impl<'t> Search<'t> {
         if pins.is_some() {
             spec.paging = pins::from_start(planned.paging);
         }
-        let retelling = self.frequency().filter(|frequency| frequency.retells());
-        if retelling.is_some() {
-            (spec.show_score, spec.show_details) = (true, true);
-        }
         let merged = match (&self.by, answers.as_slice()) {
             (By::Both(halves), [words, meaning]) => {
                 merge_hybrid(words, meaning, &halves.mix(self.version), &spec)
@@ -368,10 +364,6 @@ impl<'t> Search<'t> {
             (_, []) => merge_search(&[], &spec),
         };
         let mut merged = merged.map_err(merge_error)?;
-        if let Some(frequency) = retelling {
-            merged = frequency.retell(merged, planned)?;
-            (spec.show_score, spec.show_details) = (planned.show_score, planned.show_details);
-        }
         if let Some(pins) = pins {
             spec.paging = planned.paging;
             merged = pins.put(merged, &spec)?;

@@ -20,6 +20,7 @@ fn index(uid: &'static str) -> FederatedIndex<'static> {
 fn query(index: usize) -> FederatedQuery<'static> {
     FederatedQuery {
         index,
+        weight: 1.0,
         show_score: false,
         show_details: false,
         ranked: true,

@@ -14,6 +14,7 @@ use ahash::AHasher;
 use bytes::Bytes;
 
 use super::{merge_lists, Spec};
+use crate::anew::Telling;
 use crate::reply::Merged;
 use crate::split::stored_id;
 use crate::MergeError;
@@ -84,6 +85,7 @@ pub fn merge_levels(
             .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
             .collect(),
         steps_before: levels.steps_before,
+        most_missing: levels.missing.last().copied(),
         primary_key: levels.primary_key,
         counted: answers.len() - searches.last().map_or(0, Vec::len),
     };
@@ -95,9 +97,20 @@ pub(super) struct Marks<'a> {
     /// So many words each answer was asked without.
     pub missing: Vec<u64>,
     pub steps_before: usize,
+    most_missing: Option<u64>,
     primary_key: &'a str,
     /// From here on answers count for totals and facets.
     pub counted: usize,
+}
+
+impl Marks<'_> {
+    /// What the answers' scores are told by.
+    pub fn telling(&self) -> Telling<'static> {
+        Telling {
+            most_missing: self.most_missing,
+            ..Telling::PLAIN
+        }
+    }
 }
 
 /// The documents so far.

@@ -18,6 +18,7 @@ use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
 use super::queue::{Head, Queue};
 use super::{finish, scan, sum, HitWriter, Spec, Window};
+use crate::anew::{told_anew, Telling};
 use crate::cut::Added;
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -58,6 +59,7 @@ pub fn merge_hybrid(
         .skip
         .saturating_add(window.take)
         .min(spec.max_total_hits);
+    let keyword = &told_anew(keyword, &Telling::PLAIN);
     let mixture = Mixture::of(keyword, semantic, reach, mix, spec)?;
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
@@ -96,6 +98,7 @@ pub fn words_suffice(
     mix: &Mix,
     spec: &Spec,
 ) -> Result<bool, MergeError> {
+    let keyword = &told_anew(keyword, &Telling::PLAIN);
     let words = Found::take(keyword, &scan(keyword)?, reach, false, mix, spec)?;
     Ok(words.suffice(reach, mix))
 }

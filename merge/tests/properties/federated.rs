@@ -194,6 +194,7 @@ fn with_spec<T>(search: &Search, paging: Paging, run: impl FnOnce(&FederatedSpec
     let indexes = [index("i0"), index("i1")];
     let query = |query: &Query| FederatedQuery {
         index: query.index,
+        weight: 1.0,
         show_score: false,
         show_details: false,
         ranked: true,

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
-use miroir_api::{Error, SHARD_FIELD};
-use miroir_merge::{missing_words, Levels, Merged, Paging};
+use miroir_api::SHARD_FIELD;
+use miroir_merge::{missing_words, Levels, Paging};
 use miroir_router::{Index, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
@@ -20,10 +20,6 @@ use super::request::{bytes_for, PlannedSearch, SearchBody};
 use super::Search;
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
-
-mod scores;
-
-use scores::Shown;
 
 /// Searches a client search becomes at most.
 const MAX_SETS: usize = 9;
@@ -223,21 +219,6 @@ impl Frequency {
             }
         }
         text
-    }
-
-    /// Whether scores must be told anew; then the merge is to keep them, and details.
-    pub fn retells(&self) -> bool {
-        self.tells && !self.searches.is_empty()
-    }
-
-    /// The merged answer with one node's scores.
-    pub fn retell(&self, merged: Merged, planned: &PlannedSearch) -> Result<Merged, Error> {
-        let most = self.missing.last().copied().unwrap_or(0);
-        let shown = Shown {
-            score: planned.show_score,
-            details: planned.show_details,
-        };
-        scores::retell(merged, most, shown)
     }
 
     /// What nodes are asked; nothing: as the client asks.

@@ -60,31 +60,6 @@ impl<'a> Compared<'a> {
         self.rules_that_differ().is_some()
     }
 
-    /// Whether some document that both find by words is told another `maxTypoCount` by the cluster.
-    pub fn typo_maxima_differ(&self) -> bool {
-        let maxima = |target: &Target, search: &Value| -> Option<HashMap<String, Value>> {
-            let mut by_words = with(
-                search,
-                json!({"limit": ALL, "showRankingScoreDetails": true}),
-            );
-            by_words.remove("hybrid");
-            by_words.remove("vector");
-            let hits = self.hits(target, search, &by_words)?;
-            let max = |hit: &Value| hit["_rankingScoreDetails"]["typo"]["maxTypoCount"].clone();
-            Some(hits.iter().map(|hit| (content(hit), max(hit))).collect())
-        };
-        self.ask.searches().into_iter().any(|search| {
-            let (left, right) = (maxima(self.node, search), maxima(self.cluster, search));
-            let (Some(left), Some(right)) = (left, right) else {
-                return false;
-            };
-            let mut common = left
-                .iter()
-                .filter_map(|(hit, max)| Some((max, right.get(hit)?)));
-            common.any(|(left, right)| left != right)
-        })
-    }
-
     /// Whether the refusals differ in nothing but the place that they name.
     pub fn places_alone_differ(&self) -> bool {
         let placeless = |answer: &Value| {

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Known {
 /// The list in docs/exactness.md is made of this one.
 pub const KNOWN: &[Known] = &[
     Known {
-        what: "`_rankingScore`, `weightedRankingScore`; `score`, `maxTypoCount` and the `maxMatchingWords` of `exactness` in the details",
+        what: "`_rankingScore`, `weightedRankingScore`; `score` and the `maxMatchingWords` of `exactness` in the details",
         why: "ratios to a maximum that depends on the words which a node knows (MEILISEARCH C.5); the order does not rest on them",
         applies: |_, ask| {
             let shows = |s: &Value| ask.is_federated() || s["showRankingScore"] == true || s["showRankingScoreDetails"] == true;
@@ -40,8 +40,6 @@ pub const KNOWN: &[Known] = &[
         ignoring: &[
             "**._rankingScore",
             "**._federation.weightedRankingScore",
-            "**._rankingScoreDetails.typo.score",
-            "**._rankingScoreDetails.typo.maxTypoCount",
             "**._rankingScoreDetails.proximity.score",
             "**._rankingScoreDetails.exactness.score",
             "**._rankingScoreDetails.exactness.maxMatchingWords",
@@ -192,14 +190,6 @@ pub const KNOWN: &[Known] = &[
         ignoring: &["hits", "results.*.hits"],
         ties_from: None,
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
-    },
-    Known {
-        what: "which hits a hybrid search mixes in by their meaning, where nodes know different words",
-        why: "similarities are compared with scores of words, of which the part of `typo` is a ratio to the most typos that the words which a node knows allow; not cured yet: the most of all nodes could be taken",
-        applies: |_, ask| !ask.is_federated() && any_search(ask, |s| s["hybrid"].is_object() && s["q"].is_string()),
-        ignoring: EVERYTHING,
-        ties_from: None,
-        holds: |compared| compared.typo_maxima_differ() && compared.is_a_choice_by_query(),
     },
     Known {
         what: "the place in a filter that a refusal names, where several are wrong",

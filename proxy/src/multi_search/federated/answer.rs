@@ -108,15 +108,26 @@ impl Search<'_> {
             .queries
             .iter()
             .zip(&strips)
-            .map(|(Planned { index, search, .. }, strip)| FederatedQuery {
-                index: *index,
-                show_score: search.show_score,
-                show_details: search.show_details,
-                ranked: search.ranked,
-                distinct: search.distinct.as_deref(),
-                strip_fields: strip,
-                strip_formatted: if search.strip_formatted { strip } else { &[] },
-            })
+            .map(
+                |(
+                    Planned {
+                        index,
+                        search,
+                        weight,
+                        ..
+                    },
+                    strip,
+                )| FederatedQuery {
+                    index: *index,
+                    weight: *weight,
+                    show_score: search.show_score,
+                    show_details: search.show_details,
+                    ranked: search.ranked,
+                    distinct: search.distinct.as_deref(),
+                    strip_fields: strip,
+                    strip_formatted: if search.strip_formatted { strip } else { &[] },
+                },
+            )
             .collect();
         let request_uid = sends_request_uid(version).then(|| uuid::Uuid::now_v7().to_string());
         merge(&FederatedSpec {
