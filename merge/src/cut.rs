@@ -58,6 +58,7 @@ struct Member {
 }
 
 impl Added {
+    /// The shard first.
     const NAMES: [&'static str; 4] = [
         miroir_api::SHARD_FIELD,
         "_rankingScore",
@@ -73,6 +74,12 @@ impl Added {
         }
     }
 
+    /// The hit's shard was read; see [`Added::note`].
+    #[inline]
+    pub fn note_shard(&mut self, before: usize, end: usize) {
+        self.push(0, before, end);
+    }
+
     /// A member was read: `before` and `end` are where the one before it and it end.
     #[inline]
     pub fn note(&mut self, name: Text, before: usize, end: usize) {
@@ -81,16 +88,19 @@ impl Added {
         } else if name.raw.first() == Some(&b'_') {
             let known = Self::NAMES.iter().position(|known| name.is(known));
             if let Some(name) = known {
-                let next = end;
-                self.members.push(Member {
-                    name,
-                    before,
-                    end,
-                    next,
-                });
+                self.push(name, before, end);
             }
             self.nested |= matches!(name.raw, b"_formatted" | b"_matchesPosition");
         }
+    }
+
+    fn push(&mut self, name: usize, before: usize, end: usize) {
+        self.members.push(Member {
+            name,
+            before,
+            end,
+            next: end,
+        });
     }
 
     /// Lists what remains of the hit; false where that takes reading it.
@@ -105,13 +115,13 @@ impl Added {
             }
             kept |= member.before > last;
             if from < member.before {
-                out.push(from..member.before);
+                add(out, from..member.before);
             }
             // A comma stays with the member behind it, unless that one becomes the first.
             from = if kept { member.end } else { member.next };
             last = member.end;
         }
-        out.push(from..hit.end);
+        add(out, from..hit.end);
         true
     }
 }
@@ -347,9 +357,13 @@ fn below<'p>(key: Text, paths: &[&'p str]) -> SmallVec<[&'p str; 4]> {
     rests
 }
 
-fn add(out: &mut Ranges, range: Range<usize>) {
-    out.push(range);
-    join_last(out);
+/// Lists one more range.
+#[inline]
+pub(crate) fn add(out: &mut Ranges, range: Range<usize>) {
+    match out.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => out.push(range),
+    }
 }
 
 fn join_last(out: &mut Ranges) {

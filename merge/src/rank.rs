@@ -12,6 +12,8 @@
 //! Details that do not correspond (another rule at the same place, fewer rules) still get a total order: first
 //! by the kind of rule, then by value, and where one list ends the shorter one comes later (C.4).
 
+mod plain;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -406,8 +408,7 @@ struct Fields<'a> {
 }
 
 fn read_step<'a>(scanner: &mut Scanner<'a>, name: Text<'a>) -> Result<(u64, Step<'a>), RankError> {
-    let mut fields = Fields::default();
-    scanner.object(|scanner, key, _| fields.read(scanner, key))?;
+    let fields = Fields::of(scanner)?;
     let order = fields.order;
     let step = match name.raw {
         b"words" => Step::Words(fields.missing_words()),
@@ -445,6 +446,17 @@ fn read_named<'a>(name: Text<'a>, fields: Fields<'a>) -> Result<Step<'a>, RankEr
 }
 
 impl<'a> Fields<'a> {
+    /// Reads the object at which the scanner stands.
+    fn of(scanner: &mut Scanner<'a>) -> Result<Self, RankError> {
+        if let Some((fields, length)) = plain::read(scanner.rest()) {
+            scanner.go_to(scanner.pos() + length);
+            return Ok(fields);
+        }
+        let mut fields = Fields::default();
+        scanner.object(|scanner, key, _| fields.read(scanner, key))?;
+        Ok(fields)
+    }
+
     fn missing_words(&self) -> i64 {
         let count = |words: u64| i64::try_from(words).unwrap_or(i64::MAX);
         count(self.max_matching_words).saturating_sub(count(self.matching_words))
@@ -471,11 +483,7 @@ impl<'a> Fields<'a> {
             b"similarity" => self.similarity = scanner.number()?.map(positive_zero),
             b"matchType" => {
                 let span = scanner.value()?;
-                self.match_type = match scanner.slice(span) {
-                    b"\"exactMatch\"" => 0,
-                    b"\"matchesStart\"" => 1,
-                    _ => 2,
-                };
+                self.match_type = match_type(scanner.slice(span));
             }
             b"value" => self.value = Some(read_value(scanner)?),
             _ => {
@@ -483,6 +491,15 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The place of a kind of match, which stands in quotes.
+fn match_type(text: &[u8]) -> u8 {
+    match text {
+        b"\"exactMatch\"" => 0,
+        b"\"matchesStart\"" => 1,
+        _ => 2,
     }
 }
 
@@ -523,6 +540,38 @@ mod tests {
             for (j, b) in list.iter().enumerate() {
                 assert_eq!(key(a).compare(&key(b)), i.cmp(&j), "{a} {b}");
             }
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_how_details_are_written() {
+        for text in [
+            r#"{"words":{"order":0,"matchingWords":13,"maxMatchingWords":20,"score":0.65}}"#,
+            r#"{"typo":{"order":1,"typoCount":0,"maxTypoCount":9,"score":0.1}}"#,
+            r#"{"proximity":{"order":2,"score":0.9849264705882353}}"#,
+            r#"{"attribute":{"order":3,"attributeRankingOrderScore":1.0,"queryWordDistanceScore":0.5,"score":0.2}}"#,
+            r#"{"attribute":{"order":3,"attributeRankingOrderScore":null,"queryWordDistanceScore":5e-1,"score":0.2}}"#,
+            r#"{"exactness":{"order":4,"matchType":"noExactMatch","score":0.3,"matchingWords":2,"maxMatchingWords":3}}"#,
+            r#"{"exactness":{"order":4,"matchType":"matchesStart","score":0.3}}"#,
+            r#"{"exactness":{"order":4,"matchType":"exactMatch","score":1.0}}"#,
+            r#"{"exactness":{"order":4,"matchType":3,"score":1.0}}"#,
+            r#"{"wordPosition":{"order":5,"score":0.0}}"#,
+            r#"{"unknown":{"order":6,"scores":1}}"#,
+            r#"{"unknown":{"order":6}}"#,
+            r#"{"skipped":{"order":18446744073709551615}}"#,
+            r#"{"vectorSort":{"order":0,"similarity":0.5}}"#,
+            r#"{"a:asc":{"order":0,"value":"}"}}"#,
+        ] {
+            let spaced = text.replace(':', " : ").replace(" : asc", ":asc");
+            assert_eq!(key(text), key(&spaced), "{text}");
+        }
+        for text in [
+            r#"{"words":{"order":01}}"#,
+            r#"{"words":{"order":}}"#,
+            r#"{"words":{"order":1"#,
+        ] {
+            let read = RankKey::read(text.as_bytes(), 0..text.len(), None);
+            assert_eq!(read, Err(RankError::Malformed), "{text}");
         }
     }
 

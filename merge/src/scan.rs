@@ -77,6 +77,11 @@ impl<'a> Scanner<'a> {
         self.pos
     }
 
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.pos..).unwrap_or_default()
+    }
+
     /// Goes on from another position of the same bytes.
     pub fn go_to(&mut self, pos: usize) {
         self.pos = pos;
@@ -139,15 +144,34 @@ impl<'a> Scanner<'a> {
             self.take(b':')?;
             self.peek();
             visit(self, key, start)?;
-            match self.peek() {
-                Some(b',') => self.pos += 1,
-                Some(b'}') => {
-                    self.pos += 1;
-                    return Ok(());
-                }
-                _ => return Ok(self.malformed()?),
+            if !self.more()? {
+                return Ok(());
             }
         }
+    }
+
+    /// The same from behind a member.
+    #[inline]
+    pub fn more_members<E: From<Malformed>>(
+        &mut self,
+        visit: impl FnMut(&mut Self, Text<'a>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.more()? {
+            true => self.members(visit),
+            false => Ok(()),
+        }
+    }
+
+    /// Passes over what stands behind a member: whether another one follows.
+    #[inline]
+    fn more(&mut self) -> Result<bool, Malformed> {
+        let follows = match self.peek() {
+            Some(b',') => true,
+            Some(b'}') => false,
+            _ => return self.malformed(),
+        };
+        self.pos += 1;
+        Ok(follows)
     }
 
     /// Walks the elements of the array that starts here; `visit` must consume exactly one value.
@@ -236,13 +260,17 @@ impl<'a> Scanner<'a> {
     /// Goes behind the closing quote of the string whose opening quote has been passed.
     #[inline(always)]
     fn string_rest(&mut self) -> Ended {
-        // Most strings are names or words: their first eight bytes hold the end.
+        // Most strings are names or words: their end is not far.
         let rest = self.bytes.get(self.pos..).unwrap_or_default();
-        if let Some(word) = rest.first_chunk::<8>() {
+        let words = rest.as_chunks::<8>().0;
+        for (position, word) in words.iter().take(SHORT_WORDS).enumerate() {
             let special = special_bytes(u64::from_le_bytes(*word));
-            let plain = special.trailing_zeros() as usize / 8;
-            if special != 0 && word[plain] == b'"' {
-                self.pos += plain + 1;
+            if special != 0 {
+                let plain = special.trailing_zeros() as usize / 8;
+                if word[plain] != b'"' {
+                    break;
+                }
+                self.pos += 8 * position + plain + 1;
                 return Ended::Plain;
             }
         }
@@ -474,6 +502,9 @@ impl Open {
         self.bits & 1 == 1
     }
 }
+
+/// So many times eight bytes are looked at one by one for the end of a string.
+const SHORT_WORDS: usize = 3;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -21,13 +21,13 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::anew::{told_anew, Telling};
-use crate::cut::{cut_object, Added, Cuts, Ranges};
+use crate::cut::{add, cut_object, Added, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::MergeError;
 pub(crate) use answer::unreadable;
-use answer::{Answer, Carried};
+use answer::{Answer, Carried, Hits};
 use distinct::Seen;
 pub use levels::{merge_levels, missing_words, Levels};
 use levels::{Documents, Marks};
@@ -304,6 +304,11 @@ fn merge_hits<'s>(
             met: None,
         });
     }
+    if let ([bytes], [answer], None) = (answers, scanned, marks) {
+        if !spec.ranked && !spec.federated && spec.distinct.is_none() {
+            return write_list(bytes, answer, spec, window, writer);
+        }
+    }
     let mut queue = Queue::marked(answers, scanned, spec.carried(), marks)?;
     let mut documents = Documents::of(marks);
     let counting = matches!(spec.counts, Some(Counts::Distinct(_)));
@@ -349,6 +354,39 @@ fn merge_hits<'s>(
     })
 }
 
+/// A lone node's list is the list: nothing is compared, and of its text only what is cut out is missing.
+fn write_list<'s>(
+    bytes: &Bytes,
+    answer: &Answer,
+    spec: &'s Spec,
+    window: Window,
+    writer: &mut HitWriter,
+) -> Result<Walked<'s>, MergeError> {
+    let (mut hits, mut passed, mut end) = (Hits::of(answer), 0, 0);
+    writer.ranges.clear();
+    while writer.written < window.take {
+        let Some((hit, _)) = hits.next(bytes, 0, spec.carried())? else {
+            break;
+        };
+        passed += 1;
+        if passed <= window.skip {
+            continue;
+        }
+        if writer.written > 0 {
+            // The comma.
+            add(&mut writer.ranges, end..hit.span.start);
+        }
+        end = hit.span.end;
+        writer.list(bytes, 0, hit.span, &hit.added)?;
+    }
+    writer.put(bytes);
+    Ok(Walked {
+        duplicates: 0,
+        full: writer.written == window.take,
+        met: None,
+    })
+}
+
 /// Writes hits one behind the other, without what the client did not ask for.
 struct HitWriter<'s, 'r> {
     spec: &'s Spec<'s>,
@@ -389,25 +427,42 @@ impl<'s, 'r> HitWriter<'s, 'r> {
         hit: Range<usize>,
         added: &Added,
     ) -> Result<(), MergeError> {
+        if self.written > 0 {
+            self.reply.text(b",");
+        }
+        self.ranges.clear();
+        self.list(bytes, node, hit, added)?;
+        self.put(bytes);
+        Ok(())
+    }
+
+    /// Lists what remains of a hit.
+    fn list(
+        &mut self,
+        bytes: &Bytes,
+        node: usize,
+        hit: Range<usize>,
+        added: &Added,
+    ) -> Result<(), MergeError> {
         let cuts = Cuts {
             members: &self.members,
             paths: self.spec.strip_fields,
             formatted_paths: self.spec.strip_formatted,
             hit: true,
         };
-        self.ranges.clear();
         if !added.cut(hit.clone(), &cuts, &mut self.ranges) {
             cut_object(&mut Scanner::within(bytes, hit), &cuts, &mut self.ranges)
                 .map_err(|error| answer::unreadable(node, error))?;
         }
-        if self.written > 0 {
-            self.reply.text(b",");
-        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Writes what was listed.
+    fn put(&mut self, bytes: &Bytes) {
         for range in &self.ranges {
             self.reply.span(bytes, range.clone());
         }
-        self.written += 1;
-        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use memchr::{memchr, memmem, memrchr};
 
@@ -214,8 +215,17 @@ impl Hits {
         }
         let start = scanner.pos();
         let (mut federation, mut added) = (None, Added::default());
+        let shard = own_shard(bytes, start + 1, self.left.end);
         let mut before = start + 1;
-        scanner.object(|scanner, name, at| {
+        if let Some(at) = shard {
+            scanner.go_to(at + SHARD.needle().len());
+            scanner.value()?;
+            // What stands before it ends with a comma, if it is not the first.
+            added.note_shard(before.max(at - 1), scanner.pos());
+            self.pass_document(bytes, scanner, &mut added);
+            before = scanner.pos();
+        }
+        let visit = |scanner: &mut Scanner<'a>, name: Text<'a>, at: usize| {
             added.follow(at);
             let value = scanner.pos();
             if carried.details && name.raw == b"_rankingScoreDetails" {
@@ -233,21 +243,31 @@ impl Hits {
                 }
             }
             added.note(name, before, scanner.pos());
-            before = scanner.pos();
             if name.raw == miroir_api::SHARD_FIELD.as_bytes() {
-                if let Some(next) = pass_over(bytes, before, self.left.end) {
-                    added.follow(before + 1);
-                    before = next;
-                    scanner.go_to(next);
-                }
+                self.pass_document(bytes, scanner, &mut added);
             }
+            before = scanner.pos();
             Ok::<(), Malformed>(())
-        })?;
+        };
+        match shard {
+            Some(_) => scanner.more_members(visit)?,
+            None => scanner.object(visit)?,
+        }
         Ok(Some(Hit {
             span: start..scanner.pos(),
             federation,
             added,
         }))
+    }
+
+    /// From behind a hit's shard goes to the end of its document, where that is known without reading it all.
+    #[inline]
+    fn pass_document(&self, bytes: &[u8], scanner: &mut Scanner, added: &mut Added) {
+        let shard_end = scanner.pos();
+        if let Some(next) = pass_over(bytes, shard_end, self.left.end) {
+            added.follow(shard_end + 1);
+            scanner.go_to(next);
+        }
     }
 }
 
@@ -267,6 +287,22 @@ fn hits_start(bytes: &[u8]) -> Option<usize> {
         rest = named[end..].strip_prefix(b"\",")?;
     }
     Some(bytes.len() - rest.strip_prefix(HEAD)?.len())
+}
+
+/// Where the name of a hit's own shard begins, if nothing before it must be read; `from` is behind the hit's brace. `None`: read it all.
+///
+/// No text holds a quote without a backslash before it. So a quote behind a comma begins a string or ends one; and it does not end
+/// one, as behind a string no name stands. The string that it begins is the name whole, and a colon behind a string makes it the name
+/// of a member. As there is no other brace between the hit's and it, neither an object in this hit has begun nor the next hit. That
+/// needs no reading of what stands before; where a document holds objects or braces before its shard, it is read.
+fn own_shard(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+    let rest = &bytes[from..end];
+    if rest.starts_with(SHARD.needle()) {
+        return Some(from);
+    }
+    let flat = &rest[..memchr(b'{', rest).unwrap_or(rest.len())];
+    let at = SHARD.find(flat)?;
+    flat[..at].ends_with(b",").then_some(from + at)
 }
 
 /// Where reading a hit goes on, of which all up to `from` was read, its shard last: at the brace that ends it, or at the comma before
@@ -313,6 +349,12 @@ fn before_score(members: &[u8]) -> usize {
     let last = memrchr(b',', members).filter(|comma| members[*comma..].starts_with(SCORE));
     last.unwrap_or(members.len())
 }
+
+/// The name of the shard as a member.
+static SHARD: LazyLock<memmem::Finder> = LazyLock::new(|| {
+    let name = format!("\"{}\":", miroir_api::SHARD_FIELD);
+    memmem::Finder::new(&name).into_owned()
+});
 
 /// Objects that nodes add: what is in them counts, or is cut.
 const ADDED: [&[u8]; 3] = [

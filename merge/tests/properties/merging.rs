@@ -213,6 +213,32 @@ proptest! {
         prop_assert_eq!(merged["results"].as_array().unwrap(), &vec![bare; 4]);
     }
 
+    /// Written as nodes write them, so that little of them is read.
+    #[test]
+    fn hits_lose_their_shard_alone(
+        hits in prop::collection::vec((document(), any::<prop::sample::Index>(), any::<bool>()), 0..6), skip in 0..3usize,
+    ) {
+        let mut bare: Vec<Value> = hits.iter().map(|(document, ..)| Value::Object(document.clone())).collect();
+        let sent: Vec<Value> = hits.iter().map(|(document, at, scored)| {
+            let mut hit = document.clone();
+            hit.shift_insert(at.index(document.len() + 1), "_miroir_shard".into(), "⸀⸁".into());
+            if *scored {
+                hit.insert("_rankingScore".into(), json!(0.5));
+            }
+            hit.insert("_rankingScoreDetails".into(), json!({"words": {"order": 0, "matchingWords": 1, "maxMatchingWords": 1}}));
+            Value::Object(hit)
+        }).collect();
+        let answer = Bytes::from(json!({"hits": sent, "query": "q", "estimatedTotalHits": 9}).to_string());
+        bare.drain(..skip.min(bare.len()));
+        let expected = json!(bare).to_string();
+        for ranked in [false, true] {
+            let spec = Spec { ranked, ..spec(skip, 9) };
+            let merged = merge_search(std::slice::from_ref(&answer), &spec).unwrap().to_bytes();
+            let text = std::str::from_utf8(&merged).unwrap();
+            prop_assert!(text.starts_with(&format!("{{\"hits\":{expected},\"query\"")), "{} instead of {}", text, expected);
+        }
+    }
+
     #[test]
     fn foreign_bytes_never_panic(body in damaged(members(string(), value(), 0..5)), answer in damaged(answer_text())) {
         for bytes in [Bytes::from(body), Bytes::from(answer)] {
@@ -229,6 +255,52 @@ proptest! {
             let _ = strip_document(&bytes);
         }
     }
+}
+
+/// Documents whose names and texts look like what is searched for in their hits' text.
+fn document() -> impl Strategy<Value = Map<String, Value>> {
+    let shard = "_miroir_shard";
+    let text = prop::sample::select(vec![
+        "x",
+        "{",
+        "},{",
+        ",",
+        "a,\"_miroir_shard\":\"b\",",
+        "\"_miroir_shard\":",
+        "_miroir_shard",
+        "],\"query\":",
+        ",\"_rankingScore\":1",
+        "\\",
+        "é",
+    ]);
+    let leaf = prop_oneof![
+        text.prop_map(|text| json!(text)),
+        (0..2000).prop_map(|number| json!(number)),
+        Just(json!([])),
+        Just(json!({})),
+        Just(Value::Null),
+    ];
+    let value = leaf.prop_recursive(3, 12, 3, move |inner| {
+        let name = prop::sample::select(vec![shard, "a", "_rankingScoreDetails", "b\""]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((name, inner), 0..3).prop_map(|members| {
+                Value::Object(members.into_iter().map(|(k, v)| (k.into(), v)).collect())
+            }),
+        ]
+    });
+    let name = prop::sample::select(vec![
+        "id",
+        "a",
+        "b\"",
+        "\"_miroir_shard",
+        "x_miroir_shard",
+        ",",
+        "{",
+        "_formattes",
+    ]);
+    prop::collection::vec((name, value), 0..5)
+        .prop_map(|members| members.into_iter().map(|(k, v)| (k.into(), v)).collect())
 }
 
 /// Objects whose names are those that are stripped, at all levels; no name twice, because serde_json's map keeps one of them.
