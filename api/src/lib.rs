@@ -28,6 +28,10 @@ pub use template::{
 /// The hidden field that every stored document carries: which shard it belongs to (DESIGN 6).
 pub const SHARD_FIELD: &str = "_miroir_shard";
 
+/// Stands in a node's `displayedAttributes` between what the client lists and what nodes display besides, for merging: it is cut out
+/// of every answer.
+pub const ALSO_DISPLAYED: &str = "_miroir_also";
+
 /// Document fields whose names begin so are refused from clients and never shown to them.
 pub const RESERVED_PREFIX: &str = "_miroir_";
 

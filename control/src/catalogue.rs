@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 use crate::exports::Order;
-use crate::settings::{Secret, UserFaceting};
+use crate::settings::{Displayed, Secret, UserFaceting};
 use crate::tasks::{Status, Task, TaskUid};
 
 /// What is known of an index in one of its two states.
@@ -29,6 +29,9 @@ pub(crate) struct IndexState {
     /// The user's own faceting numbers; nodes are configured with larger ones.
     #[serde(default)]
     pub faceting: UserFaceting,
+    /// What the user lets clients see; nodes are told to display more. `None`: set before that was kept here.
+    #[serde(default)]
+    pub displayed: Option<Displayed>,
 }
 
 /// What a task does to its index. Stored with the task, so that a restart can finish what was begun.
@@ -45,6 +48,8 @@ pub(crate) struct Effect {
     pub deletes: bool,
     /// On success: settings are read back, and these are the user's faceting numbers.
     pub faceting: Option<UserFaceting>,
+    /// On success: settings are read back, and clients are shown this.
+    pub displayed: Option<Displayed>,
     /// On success: clients call these indexes so.
     pub names: Vec<Naming>,
     /// It ends after these: those that a cancelation asked to be cancelled, those that had begun when a deletion came.
@@ -76,8 +81,13 @@ impl Effect {
         self.creates
             || self.deletes
             || self.key.is_some()
-            || self.faceting.is_some()
+            || self.changes_settings()
             || !self.names.is_empty()
+    }
+
+    /// Whether settings are other ones afterwards.
+    pub(crate) fn changes_settings(&self) -> bool {
+        self.faceting.is_some() || self.displayed.is_some()
     }
 
     /// The state after success, from the state before.
@@ -106,6 +116,9 @@ impl Effect {
             }
             if let Some(faceting) = &self.faceting {
                 state.faceting = faceting.clone();
+            }
+            if self.displayed.is_some() {
+                state.displayed.clone_from(&self.displayed);
             }
         }
         state

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use miroir_api::{binary_size, Error, SHARD_FIELD};
+use miroir_router::displays;
 use reqwest::Method;
 use serde_json::{json, Value};
 
@@ -34,6 +35,10 @@ impl Plane {
             map.insert("offset".to_owned(), json!(0));
             map.insert("limit".to_owned(), json!(u32::MAX));
         }
+        // Nodes display more than clients see.
+        let filter = body.get_mut("filter").and_then(Value::as_object_mut);
+        let filter = filter.filter(|filter| filter.get("displayed").is_some_and(Value::is_boolean));
+        let shown = filter.and_then(|filter| filter.remove("displayed")?.as_bool());
         let (offset, limit) = window.unwrap_or((0, DEFAULT_LIMIT));
         let request = NodeRequest::new(Method::POST, index.node_path("/fields"), Some(body));
         let nodes = self.nodes();
@@ -55,7 +60,16 @@ impl Plane {
             for field in listed["results"].as_array().into_iter().flatten() {
                 match field["name"].as_str() {
                     Some(name) if name != SHARD_FIELD => {
-                        fields.insert(name.to_owned(), field.clone());
+                        let mut field = field.clone();
+                        let hidden = displays(&index.settings.also_displayed, name)
+                            && !index.settings.displays(name);
+                        if hidden {
+                            field["displayed"]["enabled"] = json!(false);
+                        }
+                        let is_shown = field["displayed"]["enabled"].as_bool();
+                        if shown.is_none() || shown == is_shown {
+                            fields.insert(name.to_owned(), field);
+                        }
                     }
                     _ => {}
                 }

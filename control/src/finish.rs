@@ -202,7 +202,7 @@ async fn end(
     if created {
         plane.identify_index(&uid).await;
     }
-    if created || (task.effect.faceting.is_some() && task.status == Status::Succeeded) {
+    if created || (task.effect.changes_settings() && task.status == Status::Succeeded) {
         match new_settings(plane, &task, flights).await {
             Read::Settings(value) => settings = Some(value),
             Read::Diverged(value, why) => {

@@ -191,6 +191,12 @@ impl Plane {
                 .map_err(|error| hold.in_clients_words(error))?;
             parts = self.parts(&accepted, Role::Counted);
         }
+        if let Some(key) = &primary_key {
+            let displayed = self.known_displayed(&hold.node_uid, hold.planned.as_ref());
+            let displaying = self.display_key(&hold.node_uid, &displayed, key).await?;
+            effect.displayed = (!displaying.is_empty()).then_some(displayed);
+            parts.extend(displaying);
+        }
         let mut task = new_task(&hold, Kind::IndexUpdate, details);
         task.effect = effect;
         Ok(summary(&self.accept(task, parts, Vec::new()).await?))

@@ -5,6 +5,7 @@
 //! rewriting undone.
 
 mod change;
+pub(crate) mod displayed;
 mod embedders;
 mod rewrite;
 mod secrets;
@@ -21,6 +22,7 @@ use serde_json::{json, Value};
 use crate::nodes::NodeClient;
 
 pub(crate) use change::no_node;
+pub(crate) use displayed::Displayed;
 pub(crate) use secrets::{revealed, Secret};
 pub(crate) use subs::{Sub, SUBS};
 
@@ -63,6 +65,9 @@ pub(crate) fn for_client(mut settings: Value, faceting: &UserFaceting) -> Value 
     if let Some(list) = settings.get_mut("filterableAttributes") {
         strip_filterable(list);
     }
+    if let Some(list) = settings.get_mut("displayedAttributes") {
+        displayed::for_client(list);
+    }
     if let Some(max) = settings.pointer_mut("/faceting/maxValuesPerFacet") {
         *max = json!(faceting.user_max());
     }
@@ -92,6 +97,8 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
     let defaults = SearchSettings::default();
     let mut filterable = settings["filterableAttributes"].clone();
     strip_filterable(&mut filterable);
+    let mut listed = settings["displayedAttributes"].clone();
+    displayed::for_client(&mut listed);
     let order = |value: &Value| {
         if value == "count" {
             FacetOrder::Count
@@ -102,8 +109,8 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
     SearchSettings {
         ranking_rules: strings(&settings["rankingRules"]).unwrap_or(defaults.ranking_rules),
         distinct_attribute: settings["distinctAttribute"].as_str().map(str::to_owned),
-        displayed_attributes: strings(&settings["displayedAttributes"])
-            .filter(|list| !list.iter().any(|name| name == "*")),
+        displayed_attributes: strings(&listed).filter(|list| !list.iter().any(|name| name == "*")),
+        also_displayed: displayed::added(&settings["displayedAttributes"]),
         filterable_attributes_empty: filterable.as_array().is_none_or(Vec::is_empty),
         filterable_attributes: filterable
             .as_array()

@@ -17,6 +17,7 @@ use crate::clock::{now, Nanos};
 use crate::indexes::check_uid;
 use crate::lane::Guard;
 use crate::plane::Plane;
+use crate::settings::Displayed;
 use crate::store::{CopyRow, IndexRow, NewTask};
 use crate::tasks::{merge, summary, Kind, Part, Role, Status, Task};
 use crate::types::{BeginWrite, InferredKey, Outcome, TaskSummary, Turn, WriteKind};
@@ -37,6 +38,8 @@ pub(crate) struct TurnInner {
     creation: Option<Vec<Part>>,
     /// The index gets this primary key if the write succeeds.
     sets_key: Option<String>,
+    /// Nodes were told to display that key, although clients are not shown it.
+    displays_key: Option<(Displayed, Vec<Part>)>,
 }
 
 impl Drop for TurnInner {
@@ -124,6 +127,7 @@ impl Plane {
             counted: false,
             creation: None,
             sets_key: None,
+            displays_key: None,
         };
         let (planned, found) = self.start_turn(&write.index, &inner.node_uid, &mut inner.counted);
         let is_addition = write.kind == WriteKind::DocumentAdditionOrUpdate;
@@ -149,6 +153,11 @@ impl Plane {
         let (primary_key, doomed) = match footing {
             Footing::Go { key, sets } => {
                 inner.sets_key = key.clone().filter(|_| sets);
+                if let Some(key) = &inner.sets_key {
+                    let displayed = self.known_displayed(&inner.node_uid, planned.as_ref());
+                    let parts = self.display_key(&inner.node_uid, &displayed, key).await?;
+                    inner.displays_key = (!parts.is_empty()).then_some((displayed, parts));
+                }
                 (key, None)
             }
             Footing::Doomed(error) => (None, Some(error)),
@@ -258,8 +267,14 @@ impl Plane {
                 .sets_key
                 .take()
                 .filter(|_| doom.is_none() && !parts.is_empty()),
+            displayed: inner
+                .displays_key
+                .as_ref()
+                .map(|(displayed, _)| displayed.clone()),
             ..Effect::default()
         };
+        let displaying = inner.displays_key.take();
+        parts.extend(displaying.into_iter().flat_map(|(_, parts)| parts));
         parts.extend(inner.creation.iter().flatten().cloned());
         let task = Task {
             uid: 0,

@@ -22,6 +22,7 @@ mod hydration;
 mod pins;
 mod query_string;
 mod raw;
+mod redaction;
 mod request;
 
 use counting::Counting;
@@ -32,9 +33,10 @@ pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
 pub use raw::Object;
+pub use redaction::{redact, redacts};
 pub use request::{
-    check_filter, is_displayed, not_null, paging, shown_key, with_shards, Needed, Part,
-    PlannedSearch, SearchBody, Unsupported, DEFAULT_LIMIT,
+    check_filter, not_null, paging, shown_key, with_shards, Needed, Part, PlannedSearch,
+    SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
 pub static SEARCHES: Counter = Counter::new(
@@ -186,6 +188,7 @@ impl<'t> Search<'t> {
         mut body: SearchBody,
     ) -> Result<Self, Error> {
         body.check_reserved()?;
+        body.hide(&index.settings);
         let show_performance = body.show_performance_details;
         let show_details = body.show_ranking_score_details;
         let rules = table.search_rules;
@@ -367,6 +370,9 @@ impl<'t> Search<'t> {
         if let Some(pins) = pins {
             spec.paging = planned.paging;
             merged = pins.put(merged, &spec)?;
+        }
+        if planned.show_details && redacts(settings) {
+            merged = redact(merged, |_| Some(settings))?;
         }
         Ok(Answer {
             merged: stages.tell(merged, self.show_performance),

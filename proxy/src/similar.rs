@@ -296,6 +296,7 @@ impl<'a> Search<'a> {
             retrieve_vectors: to_raw_value(&self.body.retrieve_vectors).ok(),
             ..SearchBody::default()
         };
+        body.hide(&self.index.settings);
         let primary_key = shown_key(self.index);
         let needed = primary_key.and_then(|field| body.need(field, &self.index.settings).ok());
         (body, needed.unwrap_or_default())

@@ -37,7 +37,7 @@ pub use publish::{Pinned, Publisher, Quiesced, Reader};
 pub use replicas::{Ended, Policy, Replicas};
 pub use shard::{shard_of, NodeIdx, Shard, SHARDS_MAX};
 pub use table::{
-    Changes, FacetOrder, FilterableRule, ForeignKey, Index, Node, RoutingTable, SearchSettings,
-    Version, VERSION_MIN,
+    covers, displays, Changes, FacetOrder, FilterableRule, ForeignKey, Index, Node, RoutingTable,
+    SearchSettings, Version, VERSION_MIN,
 };
 pub use task_count::{Counted, TaskCount};

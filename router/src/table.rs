@@ -199,6 +199,8 @@ pub struct SearchSettings {
     pub distinct_attribute: Option<String>,
     /// None stands for `["*"]`.
     pub displayed_attributes: Option<Vec<String>>,
+    /// What nodes display besides, for merging; clients never see it.
+    pub also_displayed: Vec<String>,
     /// Whether the user's list is empty (the nodes' list never is: it holds the hidden shard field).
     pub filterable_attributes_empty: bool,
     /// In the user's order: the first rule that matches a field counts.
@@ -244,14 +246,24 @@ pub enum FilterableRule {
 impl FilterableRule {
     fn matches(&self, field: &str) -> bool {
         match self {
-            FilterableRule::Field(name) => field
-                .strip_prefix(name.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+            FilterableRule::Field(name) => covers(name, field),
             FilterableRule::Patterns { patterns, .. } => {
                 patterns.iter().any(|pattern| matches(pattern, field))
             }
         }
     }
+}
+
+/// Whether displaying these includes the field.
+pub fn displays(list: &[String], field: &str) -> bool {
+    list.iter().any(|name| name == "*" || covers(name, field))
+}
+
+/// Whether retrieving or displaying `name` includes `field`.
+pub fn covers(name: &str, field: &str) -> bool {
+    field
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// milli `attribute_patterns.rs`.
@@ -274,6 +286,17 @@ impl SearchSettings {
             Some(FilterableRule::Field(_)) => true,
             Some(FilterableRule::Patterns { filterable, .. }) => *filterable,
         }
+    }
+
+    /// Whether clients may see the field.
+    pub fn displays(&self, field: &str) -> bool {
+        let list = self.displayed_attributes.as_ref();
+        list.is_none_or(|list| displays(list, field))
+    }
+
+    /// Whether nodes show the field to the merge.
+    pub fn nodes_display(&self, field: &str) -> bool {
+        self.displays(field) || displays(&self.also_displayed, field)
     }
 
     /// The order for this facet: its own entry, else that of `*`, else alphabetical.
@@ -304,6 +327,7 @@ impl Default for SearchSettings {
             ranking_rules: rules.map(String::from).to_vec(),
             distinct_attribute: None,
             displayed_attributes: None,
+            also_displayed: Vec::new(),
             filterable_attributes_empty: true,
             filterable_attributes: Vec::new(),
             max_values_per_facet: 100,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use miroir_api::Error;
 use serde_json::{json, Value};
 
+use super::displayed::{self, Displayed};
 use super::embedders;
 use super::rewrite::{for_task, rewrite, Asked, Change, Known};
 use super::secrets::sent;
@@ -57,6 +58,11 @@ impl Plane {
         let known = Known {
             names: &keys,
             embedders: self.known_embedders(&hold, sub, body.as_ref()).await?,
+            displayed: self.known_displayed(&hold.node_uid, hold.planned.as_ref()),
+            primary_key: hold
+                .planned
+                .as_ref()
+                .and_then(|state| state.primary_key.as_deref()),
         };
         let resets_all = body.is_none() && sub.is_none();
         let asked = body.map_or(Asked::Reset, Asked::Set);
@@ -88,6 +94,7 @@ impl Plane {
                 task.effect = Effect {
                     creates,
                     faceting: Some(change.faceting),
+                    displayed: Some(change.displayed),
                     secrets: body.map_or_else(Vec::new, |body| sent(sub, body)),
                     ..Effect::default()
                 };
@@ -150,6 +157,22 @@ impl Plane {
         }
     }
 
+    /// What clients are shown, as planned; as it is, where it was set before that was kept.
+    pub(crate) fn known_displayed(
+        &self,
+        node_uid: &str,
+        planned: Option<&IndexState>,
+    ) -> Displayed {
+        let planned = planned.and_then(|state| state.displayed.clone());
+        planned.unwrap_or_else(|| {
+            let catalogue = self.catalogue();
+            let entry = catalogue.get(node_uid);
+            entry
+                .map(|entry| Displayed::of(&entry.settings))
+                .unwrap_or_default()
+        })
+    }
+
     /// The names of all settings that a node knows.
     async fn setting_names(&self, node_uid: &str) -> Result<Vec<String>, Error> {
         let settings = self.node_settings(node_uid, "").await?;
@@ -185,6 +208,7 @@ impl Plane {
             .await?;
         match sub.key {
             "filterableAttributes" => strip_filterable(&mut value),
+            "displayedAttributes" => displayed::for_client(&mut value),
             "embedders" => embedders::for_client(&mut value),
             "faceting" => value["maxValuesPerFacet"] = json!(faceting.user_max()),
             _ => {}

@@ -1,5 +1,6 @@
 //! What a client's settings request becomes on its way to the nodes. Pure.
 //!
+//! - Nodes display the primary key and the distinct attribute, whatever the client hides (`displayed`).
 //! - The shard field stands first in `filterableAttributes`, also after a reset.
 //! - `faceting.maxValuesPerFacet` is larger on nodes where facets are sorted by count.
 //! - A reset of everything is sent as a change of every setting to null: a plain DELETE would leave the shard field
@@ -17,6 +18,7 @@ use miroir_router::{shard_code, Shard, SHARDS_MAX};
 use reqwest::Method;
 use serde_json::{json, Map, Value};
 
+use super::displayed::Displayed;
 use super::subs::Sub;
 use super::UserFaceting;
 use crate::nodes::NodeRequest;
@@ -29,6 +31,8 @@ pub(crate) struct Change {
     pub details: Value,
     /// The user's faceting afterwards.
     pub faceting: UserFaceting,
+    /// What clients are shown afterwards.
+    pub displayed: Displayed,
     /// The shard field is filterable by this very request.
     pub sets_filterable: bool,
 }
@@ -46,6 +50,9 @@ pub(crate) struct Known<'k> {
     pub names: &'k [String],
     /// Their embedders, where these change.
     pub embedders: Value,
+    /// What clients are shown as planned.
+    pub displayed: Displayed,
+    pub primary_key: Option<&'k str>,
 }
 
 /// Rewrites a change of `sub` (`None`: of the whole) of `index`; `before` is the user's faceting as planned.
@@ -58,6 +65,7 @@ pub(crate) fn rewrite(
 ) -> Result<Change, Error> {
     let path = format!("/indexes/{index}/settings");
     let mut faceting = before.clone();
+    let mut displayed = known.displayed.clone();
     let Some(sub) = sub else {
         let body = match asked {
             Asked::Set(body) => body,
@@ -75,6 +83,7 @@ pub(crate) fn rewrite(
                 request: NodeRequest::new(Method::PATCH, path, Some(body)),
                 details,
                 faceting,
+                displayed,
                 sets_filterable: false,
             });
         };
@@ -83,34 +92,44 @@ pub(crate) fn rewrite(
             check(key, value)?;
             rewrite_value(key, value, &mut faceting, &known.embedders);
         }
+        if let Some(list) = displayed.change(&map, known.primary_key) {
+            map.insert("displayedAttributes".to_owned(), list);
+        }
         let request = NodeRequest::new(Method::PATCH, path, Some(Value::Object(map)));
         return Ok(Change {
             request,
             details,
             faceting,
+            displayed,
             sets_filterable,
         });
     };
+    let whole = path.clone();
     let path = format!("{path}/{}", sub.path);
     let mut value = match asked {
         Asked::Set(value) => value,
         Asked::Reset => Value::Null,
     };
-    let details = for_task(Value::Object(Map::from_iter([(
-        sub.key.to_owned(),
-        value.clone(),
-    )])));
+    let asked = Map::from_iter([(sub.key.to_owned(), value.clone())]);
+    let list = displayed.change(&asked, known.primary_key);
+    let details = for_task(Value::Object(asked.clone()));
     check(sub.key, &value)?;
     let was_reset = value.is_null();
     rewrite_value(sub.key, &mut value, &mut faceting, &known.embedders);
-    let request = match was_reset && value.is_null() {
-        true => NodeRequest::new(Method::DELETE, path, None),
-        false => NodeRequest::new(sub.verb.clone(), path, Some(value)),
+    let request = match list {
+        Some(list) => {
+            let mut both = asked;
+            both.insert("displayedAttributes".to_owned(), list);
+            NodeRequest::new(Method::PATCH, whole, Some(Value::Object(both)))
+        }
+        None if was_reset && value.is_null() => NodeRequest::new(Method::DELETE, path, None),
+        None => NodeRequest::new(sub.verb.clone(), path, Some(value)),
     };
     Ok(Change {
         request,
         details,
         faceting,
+        displayed,
         sets_filterable: sub.key == "filterableAttributes",
     })
 }

@@ -6,13 +6,14 @@ use futures_util::future::join_all;
 use miroir_api::{Error, SHARD_FIELD};
 use miroir_router::Index;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::index_for;
 use crate::catalogue::{Entry, IndexState};
 use crate::clock::now;
 use crate::nodes::{broadcast, Accepted, NodeRequest};
 use crate::plane::Plane;
+use crate::settings::Displayed;
 use crate::store::IndexRow;
 use crate::tasks::{Part, Role};
 
@@ -79,6 +80,27 @@ impl Plane {
     /// Makes the shard field filterable on every node, on an index whose settings are the defaults.
     pub(crate) async fn make_filterable(&self, node_uid: &str) -> Result<Vec<Part>, Error> {
         let body = json!({ "filterableAttributes": [SHARD_FIELD] });
+        self.preset(node_uid, body).await
+    }
+
+    /// Makes every node display a primary key that the index gets, where clients are not shown it.
+    pub(crate) async fn display_key(
+        &self,
+        node_uid: &str,
+        displayed: &Displayed,
+        primary_key: &str,
+    ) -> Result<Vec<Part>, Error> {
+        match displayed.for_nodes(Some(primary_key)) {
+            Some(list) => {
+                self.preset(node_uid, json!({ "displayedAttributes": list }))
+                    .await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Changes settings on every node on the way to something else.
+    async fn preset(&self, node_uid: &str, body: Value) -> Result<Vec<Part>, Error> {
         let request = NodeRequest::new(
             Method::PATCH,
             format!("/indexes/{node_uid}/settings"),

@@ -23,8 +23,8 @@ use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    check_filter, degraded, filter_parameter, is_displayed, list_parameter, merge_error,
-    reserved_field, sort_parameter, with_shards, Object,
+    check_filter, degraded, filter_parameter, list_parameter, merge_error, reserved_field,
+    sort_parameter, with_shards, Object,
 };
 
 /// How a rule that sorts by a place begins, and what a node says that has no documents with one.
@@ -213,7 +213,7 @@ pub async fn by_ids(
             let Some(id) = id.as_ref().and_then(id_text) else {
                 continue;
             };
-            if !is_displayed(settings, primary_key) {
+            if !settings.displays(primary_key) {
                 document.remove(primary_key);
             }
             found.push((id, document));

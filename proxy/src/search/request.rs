@@ -12,7 +12,7 @@ use serde_json::value::{to_raw_value, RawValue};
 use super::hybrid::Hybrid;
 use miroir_api::{Error, SHARD_FIELD};
 use miroir_merge::Paging;
-use miroir_router::{and_shards, rewrite_filter, Index, ReadTarget, SearchSettings, Shard};
+use miroir_router::{and_shards, covers, rewrite_filter, Index, ReadTarget, SearchSettings, Shard};
 
 use super::counting::Counting;
 use super::reserved_field;
@@ -142,7 +142,7 @@ impl SearchBody {
             .distinct
             .clone()
             .or_else(|| settings.distinct_attribute.clone());
-        let mut strip_fields = Vec::new();
+        let mut strip_fields = self.strays(settings);
         let reveal = self.reveal(distinct.as_deref(), settings)?;
         match (&distinct, &reveal) {
             (None, _) | (_, Some(Reveal { distinct: Some(_) })) => {}
@@ -173,6 +173,15 @@ impl SearchBody {
         })
     }
 
+    /// Fields that clients may not see, where nodes show them although nobody asked for them.
+    fn strays(&self, settings: &SearchSettings) -> Vec<String> {
+        let asked = |field: &String| self.retrieved().any(|name| covers(&name, field));
+        let hidden = settings.also_displayed.iter();
+        let hidden = hidden.filter(|field| !settings.displays(field));
+        let told = |field: &&String| self.show_matches_position.is_some() || asked(field);
+        hidden.filter(told).cloned().collect()
+    }
+
     /// Whether some attribute lets each value through only once.
     pub fn is_distinct(&self, settings: &SearchSettings) -> bool {
         self.distinct.is_some() || settings.distinct_attribute.is_some()
@@ -184,7 +193,7 @@ impl SearchBody {
             .distinct
             .as_ref()
             .or(settings.distinct_attribute.as_ref());
-        distinct.is_some_and(|field| !is_displayed(settings, field))
+        distinct.is_some_and(|field| !settings.nodes_display(field))
     }
 
     /// What must be asked for because no public answer shows it.
@@ -193,13 +202,14 @@ impl SearchBody {
         distinct: Option<&str>,
         settings: &SearchSettings,
     ) -> Result<Option<Reveal>, Unsupported> {
-        let distinct = distinct.filter(|field| !is_displayed(settings, field));
+        let distinct = distinct.filter(|field| !settings.nodes_display(field));
         if let Some(field) = distinct.filter(|_| self.distinct.is_none()) {
-            // By the setting it may be anything, by a request it must be filterable, and we must request it.
+            // By the setting it may be anything, and nodes display it (ADR 5) unless it was set by an earlier build; by a request it
+            // must be filterable, and we must request it.
             if !settings.is_filterable(field) {
                 return Err(Unsupported(format!(
-                    "distinct on `{field}`, which displayedAttributes hides and filterableAttributes lacks (add it to \
-                     one of them)"
+                    "distinct on `{field}`, which displayedAttributes hides (send displayedAttributes again: Miroir now tells nodes to show it \
+                     to Miroir alone)"
                 )));
             }
         }
@@ -214,6 +224,21 @@ impl SearchBody {
                 },
             ),
         )
+    }
+
+    /// Asks for nothing but what clients may see, before anything else is asked for: nodes display more (`also_displayed`).
+    pub fn hide(&mut self, settings: &SearchSettings) {
+        let Some(list) = &settings.displayed_attributes else {
+            return;
+        };
+        match &mut self.attributes_to_retrieve {
+            Some(names) if !names.iter().any(|name| name == "*") => {
+                names.retain(|name| touches(list, name));
+            }
+            all => *all = Some(list.clone()),
+        }
+        hide_in(&mut self.attributes_to_highlight, list);
+        hide_in(&mut self.attributes_to_crop, list);
     }
 
     fn paging(&self) -> Paging {
@@ -261,9 +286,8 @@ impl SearchBody {
     fn formatted(&self) -> impl Iterator<Item = String> {
         let highlighted = attributes(self.attributes_to_highlight.as_deref());
         let mut cropped = attributes(self.attributes_to_crop.as_deref());
-        // A cropped attribute may carry its length: `overview:20`.
         for name in &mut cropped {
-            name.truncate(name.find(':').unwrap_or(name.len()));
+            name.truncate(without_length(name).len());
         }
         cropped.into_iter().chain(highlighted)
     }
@@ -294,9 +318,10 @@ impl SearchBody {
 
     /// Makes hits carry a field that the merge needs, before the search is planned; see [`PlannedSearch::strip`].
     pub fn need(&mut self, field: &str, settings: &SearchSettings) -> Result<Needed, Unsupported> {
-        if !is_displayed(settings, field) {
+        if !settings.nodes_display(field) {
             return Err(Unsupported(format!(
-                "a search that must tell documents apart by `{field}`, which displayedAttributes hides"
+                "a search that must tell documents apart by `{field}`, which displayedAttributes hides (send \
+                 displayedAttributes again: Miroir now tells nodes to show it to Miroir alone)"
             )));
         }
         let mut added = Vec::new();
@@ -358,6 +383,35 @@ pub fn paging(
             limit: limit.unwrap_or(DEFAULT_LIMIT),
         }
     }
+}
+
+/// A cropped attribute may carry its length: `overview:20`.
+fn without_length(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(name, _)| name)
+}
+
+/// Whether some of these attributes is this one, lies in it, or holds it.
+fn touches(list: &[String], name: &str) -> bool {
+    list.iter()
+        .any(|shown| covers(shown, name) || covers(name, shown))
+}
+
+/// Takes attributes that clients may not see out of those that they want highlighted or cropped.
+fn hide_in(attributes: &mut Option<Box<RawValue>>, shown: &[String]) {
+    let Some(raw) = attributes else {
+        return;
+    };
+    let Ok(named) = serde_json::from_str::<Vec<String>>(raw.get()) else {
+        return;
+    };
+    let allowed = named.iter().flat_map(|name| match name.strip_prefix('*') {
+        Some(length) if length.is_empty() || length.starts_with(':') => {
+            shown.iter().map(|name| format!("{name}{length}")).collect()
+        }
+        _ if touches(shown, without_length(name)) => vec![name.clone()],
+        _ => Vec::new(),
+    });
+    *attributes = to_raw_value(&allowed.collect::<Vec<_>>()).ok();
 }
 
 /// A list of attributes as the client wrote it; whether it is one, nodes judge.
@@ -608,29 +662,17 @@ pub(super) fn serialise(body: &SearchBody) -> Vec<u8> {
 /// `sort.rs`, `must_redact`).
 fn hides_values(settings: &SearchSettings, field: &str) -> bool {
     let displayed = settings.displayed_attributes.as_ref();
-    displayed.is_some_and(|names| !names.iter().any(|name| name == "*" || name == field))
-}
-
-/// Whether retrieving or displaying `name` includes `field`.
-fn covers(name: &str, field: &str) -> bool {
-    field == name
-        || field
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('.'))
+    let also = &settings.also_displayed;
+    displayed.is_some_and(|names| {
+        let mut names = names.iter().chain(also);
+        !names.any(|name| name == "*" || name == field)
+    })
 }
 
 /// The primary key of an index, where hits may show it.
 pub fn shown_key(index: &Index) -> Option<&str> {
     let primary_key = index.primary_key.as_deref();
-    primary_key.filter(|field| is_displayed(&index.settings, field))
-}
-
-/// Whether hits may show a field.
-pub fn is_displayed(settings: &SearchSettings, field: &str) -> bool {
-    match &settings.displayed_attributes {
-        None => true,
-        Some(names) => names.iter().any(|name| name == "*" || covers(name, field)),
-    }
+    primary_key.filter(|field| index.settings.nodes_display(field))
 }
 
 #[cfg(test)]

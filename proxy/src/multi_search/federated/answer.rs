@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::asking::Answers;
 use super::plan::{Planned, Search};
 use crate::search::{
-    hydrate, merge_error, merge_order, sends_request_uid, shown_key, Object, INDEX_HITS_MAX_SINCE,
+    hydrate, merge_error, merge_order, redact, redacts, sends_request_uid, shown_key, Object,
+    INDEX_HITS_MAX_SINCE,
 };
 use crate::stages::Stages;
 
@@ -31,7 +32,8 @@ impl Search<'_> {
             counted: answers.counted.as_deref(),
         };
         let merged = self.with_spec(stages, |spec| merge_federated(&found, spec));
-        let merged = self.hydrate(table, merged.map_err(merge_error)?).await?;
+        let merged = self.redact(merged.map_err(merge_error)?)?;
+        let merged = self.hydrate(table, merged).await?;
         let merged = stages.tell(merged, self.federation.show_performance_details);
         let response = Response::segments(200, merged.into_segments());
         if answers.short.is_empty() {
@@ -47,12 +49,26 @@ impl Search<'_> {
             return Ok(merged);
         }
         let keys = |hit: &Object| {
-            let federation: Value = hit.read("_federation").unwrap_or_default();
-            let of = |index: &&&Index| federation["indexUid"] == index.uid.as_str();
-            let index = self.indexes.iter().find(of);
+            let index = self.index_of(hit);
             index.map_or(&[][..], |index| &index.settings.foreign_keys)
         };
         hydrate(self.app, table, merged, keys).await
+    }
+
+    fn redact(&self, merged: Merged) -> Result<Merged, Error> {
+        let shows_details = self.queries.iter().any(|query| query.search.show_details);
+        let mut indexes = self.indexes.iter();
+        if !shows_details || !indexes.any(|index| redacts(&index.settings)) {
+            return Ok(merged);
+        }
+        redact(merged, |hit| Some(&*self.index_of(hit)?.settings))
+    }
+
+    /// The index that a hit says it comes from.
+    fn index_of(&self, hit: &Object) -> Option<&Index> {
+        let federation: Value = hit.read("_federation").unwrap_or_default();
+        let of = |index: &&&Index| federation["indexUid"] == index.uid.as_str();
+        self.indexes.iter().find(of).copied()
     }
 
     /// What the merge must know.

@@ -124,6 +124,7 @@ impl<'t> Search<'t> {
         } = query;
         body.check_reserved()?;
         let index = self.indexes[place];
+        body.hide(&index.settings);
         let overridden;
         let settings: &SearchSettings = match self.federation.distinct {
             // Overrides the index's own; nodes send its values on the side.
