@@ -105,7 +105,16 @@ pub fn search(
     let kind = SearchKind::of(&query, index, &rtxn)?;
     let window = Window::of(&query, index, &rtxn)?;
 
-    let search = prepare(index, &rtxn, &query, &kind, &window, flags)?;
+    let search_on = search_on(index, &rtxn, &query)?;
+    let search = prepare(
+        index,
+        &rtxn,
+        &query,
+        search_on.as_deref(),
+        &kind,
+        &window,
+        flags,
+    )?;
     let (mut result, semantic_hit_count) = kind.execute(uid, search)?;
 
     let candidates = std::mem::take(&mut result.candidates);
@@ -130,10 +139,33 @@ pub fn search(
     })
 }
 
+/// The attributes to search on, without those that are searchable by the settings and that no document has: newer Meilisearch finds
+/// nothing in them, this engine knows no such attribute.
+fn search_on(
+    index: &Index,
+    rtxn: &RoTxn<'_>,
+    query: &SearchQuery,
+) -> Result<Option<Vec<String>>, Error> {
+    let Some(attributes) = &query.attributes_to_search_on else {
+        return Ok(None);
+    };
+    let listed = index
+        .user_defined_searchable_fields(rtxn)
+        .map_err(heed_error)?;
+    let listed = listed.unwrap_or_default();
+    let fields = index.fields_ids_map(rtxn).map_err(heed_error)?;
+    let unseen = |name: &&String| listed.contains(&name.as_str()) && fields.id(name).is_none();
+    let seen = attributes
+        .iter()
+        .filter(|name| *name == "*" || !unseen(name));
+    Ok(Some(seen.cloned().collect()))
+}
+
 fn prepare<'q>(
     index: &'q Index,
     rtxn: &'q RoTxn<'q>,
     query: &'q SearchQuery,
+    search_on: Option<&'q [String]>,
     kind: &SearchKind,
     window: &Window,
     flags: Flags,
@@ -150,7 +182,7 @@ fn prepare<'q>(
         search.distinct(distinct.clone());
     }
     kind.prepare(query, &mut search)?;
-    if let Some(attributes) = &query.attributes_to_search_on {
+    if let Some(attributes) = search_on {
         search.searchable_attributes(attributes);
     }
     search.terms_matching_strategy(query.matching_strategy.into());

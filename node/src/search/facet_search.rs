@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::codes::*;
 use super::kind::SearchKind;
 use super::request::{HybridQuery, MatchingStrategy, ScoreThreshold, SearchQuery};
-use super::{prepare, Window};
+use super::{prepare, search_on, Window};
 use crate::deserialize::{missing, read_json, JsonRejection};
 use crate::error::{coded, heed_error, milli_error};
 use crate::features::Flags;
@@ -110,7 +110,16 @@ pub fn facet_search(
     let languages = rule.map(|rule| common(rule.locales(), asked.locales.as_deref()));
 
     let window = Window::of(&query, index, &rtxn)?;
-    let search = prepare(index, &rtxn, &query, &kind, &window, flags)?;
+    let search_on = search_on(index, &rtxn, &query)?;
+    let search = prepare(
+        index,
+        &rtxn,
+        &query,
+        search_on.as_deref(),
+        &kind,
+        &window,
+        flags,
+    )?;
     let is_hybrid = matches!(kind, SearchKind::Hybrid(..));
     let mut values = SearchForFacetValues::new(asked.facet_name, search, is_hybrid);
     if let Some(text) = &asked.facet_query {

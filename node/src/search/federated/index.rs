@@ -13,7 +13,7 @@ use serde_json::{json, Value};
 use super::super::hits::{tokenizer, HitMaker, Words};
 use super::super::kind::SearchKind;
 use super::super::select::Object;
-use super::super::{inside_query, prepare, SearchQuery, Window};
+use super::super::{inside_query, prepare, search_on, SearchQuery, Window};
 use super::compare::Rank;
 use super::facets::{count, inside};
 use super::rules::{Looking, Rules};
@@ -111,7 +111,11 @@ impl Run<'_> {
             limit: self.required().min(at.documents),
             max_total_hits: usize::MAX,
         };
-        let mut search = prepare(at.index, at.rtxn, query, &kind, &window, self.flags)?;
+        let search_on = search_on(at.index, at.rtxn, query)?;
+        let search_on = search_on.as_deref();
+        let mut search = prepare(
+            at.index, at.rtxn, query, search_on, &kind, &window, self.flags,
+        )?;
         search.scoring_strategy(ScoringStrategy::Detailed);
         search.exhaustive_number_hits(self.paginated());
         if let Some(field) = &self.federation.distinct {
