@@ -6,7 +6,8 @@
 //! weighted score values as one node merges them ([`crate::weighted`]). No document is on two nodes, so none comes twice.
 //!
 //! Queries of which a node's list is of no use are asked apart, each in a federated search of its own: a hybrid one, for which nodes
-//! would decide each by itself, by words and by meaning ([`Mixed`]), and one whose distinct attribute is hidden. A document that such
+//! would decide each by itself, by words and by meaning ([`Mixed`]), one whose frequent words may be missing ([`Levelled`]), and one
+//! whose distinct attribute is hidden. A document that such
 //! a query and another find is known by its id, and the sums are told by answers to all queries together.
 //!
 //! Nodes are asked all queries, also for indexes of which they are to show nothing (their filter then lets nothing pass), so that
@@ -14,6 +15,7 @@
 
 pub(crate) mod answer;
 mod facets;
+mod row;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -21,17 +23,18 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::anew::{told_anew, Telling};
 use crate::cut::{cut_object, Cuts, Ranges};
 use crate::reply::{Merged, Reply};
 use crate::scan::Scanner;
 use crate::search::distinct::Seen;
-use crate::search::mix::Mixture;
-use crate::search::{unreadable, write_paging, FacetOrder, Mix, Paging, Spec, Window};
+use crate::search::{
+    unreadable, write_paging, ByWords, Documents, FacetOrder, Mix, Paging, Spec, Window,
+};
 use crate::split::stored_id;
 use crate::tie::Tie;
 use crate::MergeError;
 use answer::{Answer, Hit};
+use row::{Marked, Row};
 
 /// How a federated search's answers are to be merged and what the client asked for.
 pub struct FederatedSpec<'a> {
@@ -98,9 +101,18 @@ pub struct MergeFacets {
 pub struct FederatedAnswers<'a> {
     /// To queries that nodes were asked together, and to single ones. In the order of the plan, as those of a search.
     pub lists: &'a [Bytes],
+    pub levelled: &'a [Levelled<'a>],
     pub mixed: &'a [Mixed<'a>],
     /// To all queries together, where some were asked apart: these tell totals and facets.
     pub counted: Option<&'a [Bytes]>,
+}
+
+/// The answers to a query for each set of words that may be missing.
+#[derive(Clone, Copy)]
+pub struct Levelled<'a> {
+    /// Its position among the queries.
+    pub query: usize,
+    pub words: ByWords<'a>,
 }
 
 /// The answers to a hybrid query.
@@ -108,7 +120,7 @@ pub struct FederatedAnswers<'a> {
 pub struct Mixed<'a> {
     /// Its position among the queries.
     pub query: usize,
-    pub words: &'a [Bytes],
+    pub words: ByWords<'a>,
     pub meaning: &'a [Bytes],
     pub mix: Mix<'a>,
 }
@@ -121,26 +133,17 @@ pub fn merge_federated(
     answers: &FederatedAnswers,
     spec: &FederatedSpec,
 ) -> Result<Merged, MergeError> {
-    let told = spec.told_anew(answers.lists);
-    let words = answers.mixed.iter().map(|one| one.words);
-    let words: Vec<_> = words.map(|words| spec.told_anew(words)).collect();
-    let mut listed = read(&told, spec)?;
+    let row = Row::of(answers, spec);
+    let mut listed = read(&row.answers[..row.listed], spec)?;
     let window = Window::of(spec.paging);
     let reach = window.skip.saturating_add(window.take);
-    // All answers with hits in one row: hits are known by their place in it.
-    let mut all = told.to_vec();
-    let mut mixed = Vec::with_capacity(words.len());
-    for (one, words) in answers.mixed.iter().zip(&words) {
-        let one = Mixed { words, ..*one };
-        mixed.push((one.query, one.read(all.len(), reach, spec)?));
-        all.extend(one.words.iter().chain(one.meaning).cloned());
-    }
-    let mut lists = Lists::new(&all, spec, reach);
-    let mut by_query = lists.of_queries(&mut listed)?;
-    for (query, (hits, duplicates)) in mixed {
-        by_query[query] = hits;
-        if spec.is_alone(query) {
-            lists.duplicates += duplicates;
+    let mixed = row.mixed(reach, spec)?;
+    let mut lists = Lists::new(&row.answers, spec, reach);
+    let mut by_query = lists.of_queries(&mut listed, &row.levelled)?;
+    for mixed in mixed {
+        by_query[mixed.query] = mixed.hits;
+        if spec.is_alone(mixed.query) {
+            lists.duplicates += mixed.duplicates;
         }
     }
     let hits = lists.of_all(by_query)?;
@@ -151,13 +154,13 @@ pub fn merge_federated(
             if spec.distinct.is_some() {
                 // Nodes know the duplicates between their own hits of different queries, wherever they were asked for these.
                 let mut lists = Lists::new(answers, spec, reach);
-                let by_query = lists.of_queries(&mut counted)?;
+                let by_query = lists.of_queries(&mut counted, &[])?;
                 lists.of_all(by_query)?;
                 duplicates = lists.duplicates;
             }
             (answers, counted)
         }
-        None => (&told[..], listed),
+        None => (&row.answers[..row.listed], listed),
     };
     let total = counted
         .iter()
@@ -168,7 +171,7 @@ pub fn merge_federated(
 
     let mut reply = Reply::with_capacity(4 * page.len() + 2, 1024);
     reply.text(b"{\"hits\":[");
-    write_hits(&all, spec, &page, &mut reply)?;
+    write_hits(&row.answers, spec, &page, &mut reply)?;
     reply.text(b"],\"processingTimeMs\":");
     reply.number(spec.processing_time_ms);
     let found = total.saturating_sub(duplicates);
@@ -189,16 +192,6 @@ pub fn merge_federated(
 }
 
 impl FederatedSpec<'_> {
-    /// The answers with one node's scores.
-    fn told_anew<'a>(&self, answers: &'a [Bytes]) -> Cow<'a, [Bytes]> {
-        let weight = |query: usize| self.queries.get(query).map_or(1.0, |query| query.weight);
-        let telling = Telling {
-            most_missing: None,
-            weight: &weight,
-        };
-        told_anew(answers, &telling)
-    }
-
     /// Whether no other query of the index can have found a duplicate too.
     fn is_alone(&self, query: usize) -> bool {
         let mut others = self.queries.iter().enumerate();
@@ -213,43 +206,6 @@ fn read<'a>(answers: &'a [Bytes], spec: &FederatedSpec) -> Result<Vec<Answer<'a>
     numbered
         .map(|(node, bytes)| Answer::read(bytes, node, &ranked))
         .collect()
-}
-
-impl<'a> Mixed<'a> {
-    /// The first hits of the query, and how many more repeat their distinct values; the answers stand from `at` on, those by words
-    /// before those by meaning.
-    fn read(
-        &self,
-        at: usize,
-        reach: usize,
-        spec: &FederatedSpec,
-    ) -> Result<(Vec<Hit<'a>>, u64), MergeError> {
-        let out_of_range = || MergeError::bad(0, "it is to a query that was not asked");
-        let query = spec.queries.get(self.query).ok_or_else(out_of_range)?;
-        let mixture = Mixture::of(
-            self.words,
-            self.meaning,
-            reach,
-            &self.mix,
-            &spec_of_mixed(query.distinct.or(spec.distinct), self.mix.primary_key),
-        )?;
-        let duplicates = mixture.duplicates;
-        let hits: Result<_, _> = mixture
-            .hits
-            .into_iter()
-            .map(|hit| {
-                let (answers, before) = if hit.semantic {
-                    (self.meaning, self.words.len())
-                } else {
-                    (self.words, 0)
-                };
-                let mut read = Hit::read_at(&answers[hit.node], hit.span)?;
-                read.node = at + before + hit.node;
-                Ok(read)
-            })
-            .collect();
-        Ok((hits?, duplicates))
-    }
 }
 
 /// How the two lists of a hybrid query are read.
@@ -285,14 +241,26 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// One list a query, over all nodes.
-    fn of_queries<'h>(&mut self, read: &mut [Answer<'h>]) -> Result<Vec<Vec<Hit<'h>>>, MergeError> {
+    /// One list a query, over all nodes; `levelled` are those of the answers that are to one for each set of words.
+    fn of_queries<'h>(
+        &mut self,
+        read: &mut [Answer<'h>],
+        levelled: &[Marked],
+    ) -> Result<Vec<Vec<Hit<'h>>>, MergeError> {
         let mut parts: Vec<Vec<Vec<(Hit, Tie)>>> = Vec::new();
         parts.resize_with(self.spec.queries.len(), || {
             read.iter().map(|_| Vec::new()).collect()
         });
         for (node, answer) in read.iter_mut().enumerate() {
-            for hit in answer.hits.drain(..) {
+            let marked = levelled.iter().find(|marked| marked.place.contains(&node));
+            for mut hit in answer.hits.drain(..) {
+                let put = |marked: &Marked| {
+                    let answer = node - marked.place.start;
+                    marked.marks.put_words(answer, &mut hit.key)
+                };
+                if !marked.is_none_or(put) {
+                    break;
+                }
                 let index = self.spec.indexes.get(self.spec.queries[hit.query].index);
                 let primary_key = index.and_then(|index| index.primary_key);
                 let tie = Tie::of(&self.answers[hit.node], hit.span.clone(), primary_key);
@@ -307,10 +275,16 @@ impl<'a> Lists<'a> {
             });
             let mut list = Vec::new();
             let mut seen = query.distinct.or(self.spec.distinct).map(Seen::new);
-            let alone = self.spec.is_alone(lists.len());
+            let position = lists.len();
+            let alone = self.spec.is_alone(position);
+            let marked = levelled.iter().find(|marked| marked.query == position);
+            let mut documents = Documents::of(marked.map(|marked| &marked.marks));
             for (hit, _) in in_order {
                 if list.len() == self.reach {
                     break;
+                }
+                if documents.repeats(&self.answers[hit.node], hit.node, &hit.span)? {
+                    continue;
                 }
                 if self.repeats(&mut seen, &hit)? {
                     self.duplicates += u64::from(alone);

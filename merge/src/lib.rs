@@ -36,13 +36,13 @@ pub use error::MergeError;
 pub use facet_search::{merge_facet_search, FacetSearch};
 pub use federated::{
     merge_federated, spec_of_mixed, FederatedAnswers, FederatedIndex, FederatedQuery,
-    FederatedSpec, MergeFacets, Mixed,
+    FederatedSpec, Levelled, MergeFacets, Mixed,
 };
 pub use reply::Merged;
 pub use results::split_results;
 pub use search::{
     count_found, merge_hybrid, merge_levels, merge_search, merge_similar, missing_words,
-    words_suffice, Counts, DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
+    words_suffice, ByWords, Counts, DistinctCounts, FacetOrder, Levels, Mix, Paging, Similar, Spec,
 };
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Part, Pieces, Split,

@@ -20,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::anew::{told_anew, Telling};
+use crate::anew::told_anew;
 use crate::cut::{add, cut_object, Added, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -29,8 +29,8 @@ use crate::MergeError;
 pub(crate) use answer::unreadable;
 use answer::{Answer, Carried, Hits};
 use distinct::Seen;
-pub use levels::{merge_levels, missing_words, Levels};
-use levels::{Documents, Marks};
+pub use levels::{merge_levels, missing_words, ByWords, Levels};
+pub(crate) use levels::{Documents, Marks};
 pub use mix::{merge_hybrid, words_suffice, Mix};
 use queue::{Head, Queue};
 pub use similar::{count_found, merge_similar, Similar};
@@ -162,7 +162,7 @@ fn merge_lists(
 ) -> Result<Merged, MergeError> {
     let told;
     let answers = if spec.show_score || spec.show_details {
-        told = told_anew(answers, &marks.map_or(Telling::PLAIN, Marks::telling));
+        told = told_anew(answers, &Marks::telling(marks));
         &told
     } else {
         answers

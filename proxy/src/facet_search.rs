@@ -1,20 +1,21 @@
 //! `POST /indexes/{uid}/facet-search`: which values of a facet begin like a text, and how many documents have each.
 //!
 //! Parameters that a facet search does not know are ignored, as Meilisearch does; the node's copy of the request is the
-//! client's but for the filter.
+//! client's but for the filter, and for words that may be missing by their frequency, which is decided for the whole cluster.
 
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{merge_facet_search, FacetSearch};
 use miroir_net::{Request, Response};
-use miroir_router::{rewrite_filter, RoutingTable};
+use miroir_router::{rewrite_filter, Index, RoutingTable};
 use serde_json::{Map, Value};
 
 use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    bodies, check_filter, degraded, merge_error, merge_order, reserved_field, respond, with_shards,
+    bodies, check_filter, decide, degraded, merge_error, merge_order, reserved_field, respond,
+    with_shards, Frequency, SearchBody, Undecided,
 };
 
 /// One copy of each shard is asked; counts are summed.
@@ -38,6 +39,7 @@ pub async fn handle(
     if let Some(filter) = &mut asked.filter {
         rewrite_filter(filter);
     }
+    asked.decide(app, table, index).await;
     let path = index.node_path("/facet-search");
     let shards = pinned::by_filter(index, asked.filter.as_ref());
     let wanted = Wanted {
@@ -93,6 +95,42 @@ impl Asked {
             query,
             filter: body.remove("filter"),
             rest: body,
+        })
+    }
+
+    /// Decides which words may be missing. Values are counted in the documents that the search finds without the most of them.
+    async fn decide(&mut self, app: &App, table: &RoutingTable, index: &Index) {
+        let search = self.by_frequency().filter(|_| table.nodes.len() > 1);
+        let Some(mut planned) = search.and_then(|search| search.plan(&index.settings).ok()) else {
+            return;
+        };
+        let primary_key = index.primary_key.as_deref().unwrap_or_default();
+        let Some(mut frequency) = Frequency::of(index, primary_key, &planned, false) else {
+            return;
+        };
+        let undecided = Undecided {
+            index,
+            planned: &mut planned,
+            frequency: &mut frequency,
+        };
+        decide(app, table, vec![undecided]).await;
+        if let Some(widest) = frequency.searches().last() {
+            self.rest.insert("q".into(), widest.q.clone().into());
+            self.rest.insert("matchingStrategy".into(), "all".into());
+        }
+    }
+
+    /// The search for the documents whose values are counted, where frequent words may be missing.
+    fn by_frequency(&self) -> Option<SearchBody> {
+        const MEMBERS: [&str; 4] = ["q", "matchingStrategy", "attributesToSearchOn", "locales"];
+        let member = |name: &str| Some((name.to_owned(), self.rest.get(name)?.clone()));
+        let members = MEMBERS.into_iter().filter_map(member).collect();
+        let search: SearchBody = serde_json::from_value(Value::Object(members)).ok()?;
+        let others = ["hybrid", "rankingScoreThreshold"];
+        let plain = others.iter().all(|name| !self.rest.contains_key(*name));
+        (plain && search.goes_by_frequency()).then_some(SearchBody {
+            limit: Some(0),
+            ..search
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
-use miroir_merge::{merge_hybrid, merge_levels, merge_search, MergeError, Merged, Spec};
+use miroir_merge::{merge_hybrid, merge_levels, merge_search, ByWords, MergeError, Merged, Spec};
 use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
@@ -26,7 +26,7 @@ mod redaction;
 mod request;
 
 use counting::Counting;
-use frequency::Frequency;
+pub use frequency::{decide, Frequency, Undecided};
 pub use hybrid::{Halves, Hybrid, Kind, Ratio};
 pub use hydration::hydrate;
 pub use query_string::{
@@ -116,6 +116,8 @@ pub struct Search<'t> {
     index: &'t Index,
     planned: PlannedSearch,
     by: By,
+    /// Frequent words may be missing.
+    frequency: Option<Box<Frequency>>,
     /// The primary key, where hits show it and may come from several nodes.
     primary_key: Option<&'t str>,
     show_performance: Option<bool>,
@@ -127,13 +129,11 @@ pub struct Search<'t> {
     version: Version,
 }
 
-/// What a search goes by: each node is asked once, or for both halves of a hybrid search, or for each set of words that may be missing.
+/// What a search goes by: each node is asked once, or for both halves of a hybrid search.
 enum By {
     Words,
     Meaning,
     Both(Box<Halves>),
-    /// By words of which frequent ones may be missing.
-    Frequency(Box<Frequency>),
 }
 
 /// A merged answer, and `shards=3,7` where some shard could not be asked.
@@ -152,7 +152,8 @@ pub async fn run(
     stages: &mut Stages,
 ) -> Result<Vec<Answer>, (usize, Error)> {
     stages.planned();
-    frequency::decide(app, table, searches).await;
+    let undecided = searches.iter_mut().filter_map(Search::undecided).collect();
+    decide(app, table, undecided).await;
     searches.iter().for_each(Search::count);
     let (positions, legs): (Vec<usize>, Vec<Leg>) = searches
         .iter()
@@ -201,12 +202,9 @@ impl<'t> Search<'t> {
         let primary_key = shown_key(index).filter(|_| table.nodes.len() > 1);
         let needed = primary_key.and_then(|key| body.need(key, &index.settings).ok());
         let (mut planned, by) = match body.kind(version) {
-            Kind::Words => match frequency::plan(table, index, &body) {
-                Some((planned, frequency)) => Ok((planned, By::Frequency(Box::new(frequency)))),
-                None => body
-                    .plan(&index.settings)
-                    .map(|planned| (planned, By::Words)),
-            },
+            Kind::Words => body
+                .plan(&index.settings)
+                .map(|planned| (planned, By::Words)),
             Kind::Meaning => body
                 .plan_by_meaning(&index.settings)
                 .map(|planned| (planned, By::Meaning)),
@@ -220,11 +218,15 @@ impl<'t> Search<'t> {
         if planned.reveal.is_some() {
             check_reveal(table)?;
         }
+        let frequency = primary_key
+            .filter(|_| !matches!(by, By::Meaning))
+            .and_then(|key| Frequency::of(index, key, &planned, matches!(by, By::Both(_))));
         let shards = planned.pinned_shards(index);
         Ok(Search {
             index,
             planned,
             by,
+            frequency: frequency.map(Box::new),
             primary_key,
             show_performance,
             rules,
@@ -256,24 +258,38 @@ impl<'t> Search<'t> {
         FREQUENCY_SEARCHES.add(usize::from(self.levels() > 0));
     }
 
-    /// What nodes are asked: the search, or the two halves of a hybrid one; then what counts for its totals.
+    /// Whether it goes by frequencies, which must be known first.
+    fn undecided(&mut self) -> Option<Undecided<'_>> {
+        Some(Undecided {
+            index: self.index,
+            planned: &mut self.planned,
+            frequency: self.frequency.as_deref_mut()?,
+        })
+    }
+
+    /// What nodes are asked: by words, once or for each set of them, and by meaning; then what counts for its totals.
     fn legs<'a>(&'a self, app: &'a App) -> impl Iterator<Item = Leg<'a>> {
         let meaning = match &self.by {
             By::Both(halves) => Some(&halves.meaning),
-            By::Words | By::Meaning | By::Frequency(_) => None,
+            By::Words | By::Meaning => None,
         };
         // The same copies answer all.
         let seed = self.planned.seed();
-        let levels = self.frequency().map_or(&[][..], Frequency::searches);
-        let planned = Some(&self.planned).filter(|_| self.levels() == 0);
-        let searches = [planned, meaning].into_iter().flatten();
-        searches
-            .map(move |planned| planned.ask(app, self.index))
+        let levels = self
+            .frequency
+            .as_deref()
+            .map_or(&[][..], Frequency::searches);
+        let planned = Some(&self.planned).filter(|_| levels.is_empty());
+        let ask = move |planned: &'a PlannedSearch| planned.ask(app, self.index);
+        planned
+            .map(ask)
+            .into_iter()
             .chain(
                 levels
                     .iter()
                     .map(|body| self.planned.ask_as(body, app, self.index)),
             )
+            .chain(meaning.map(ask))
             .chain(
                 self.counting()
                     .into_iter()
@@ -289,23 +305,16 @@ impl<'t> Search<'t> {
             })
     }
 
-    fn frequency(&self) -> Option<&Frequency> {
-        match &self.by {
-            By::Frequency(frequency) => Some(frequency),
-            By::Words | By::Meaning | By::Both(_) => None,
-        }
-    }
-
     /// So many searches it has become by the frequencies of its words.
     fn levels(&self) -> usize {
-        self.frequency()
-            .map_or(0, |frequency| frequency.searches().len())
+        let frequency = self.frequency.as_deref();
+        frequency.map_or(0, |frequency| frequency.searches().len())
     }
 
     /// What is counted for the totals.
     fn counting(&self) -> Option<&Counting> {
         let counting = self.planned.counting.as_ref();
-        counting.filter(|_| matches!(self.by, By::Words | By::Frequency(_)))
+        counting.filter(|_| matches!(self.by, By::Words))
     }
 
     /// Merges what came back for the legs, in their order.
@@ -355,16 +364,20 @@ impl<'t> Search<'t> {
         if pins.is_some() {
             spec.paging = pins::from_start(planned.paging);
         }
-        let merged = match (&self.by, answers.as_slice()) {
-            (By::Both(halves), [words, meaning]) => {
-                merge_hybrid(words, meaning, &halves.mix(self.version), &spec)
+        let frequency = self.frequency.as_deref().filter(|_| levels > 0);
+        let (by_words, others) = answers.split_at(levels.max(1).min(answers.len()));
+        let words = ByWords {
+            searches: by_words,
+            levels: frequency.map(Frequency::levels),
+        };
+        let merged = match (&self.by, &words.levels, by_words) {
+            (By::Both(halves), ..) => {
+                let meaning = others.first().map_or(&[][..], Vec::as_slice);
+                merge_hybrid(&words, meaning, &halves.mix(self.version), &spec)
             }
-            (By::Frequency(frequency), searches) if levels > 0 => {
-                let searches = searches.get(..levels).unwrap_or_default();
-                merge_levels(searches, &frequency.levels(), &spec)
-            }
-            (_, [hits, ..]) => merge_search(hits, &spec),
-            (_, []) => merge_search(&[], &spec),
+            (_, Some(levels), searches) => merge_levels(searches, levels, &spec),
+            (_, None, [hits, ..]) => merge_search(hits, &spec),
+            (_, None, []) => merge_search(&[], &spec),
         };
         let mut merged = merged.map_err(merge_error)?;
         if let Some(pins) = pins {

@@ -425,7 +425,7 @@ fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
         answer(hits.collect(), 50, json!({}))
     };
     let lists = [answer(vec![hit("p", 0, 9), hit("q", 0, 5)], 70, json!({}))];
-    let words = [
+    let words = vec![
         half_answer(true, &[("r", 0.8), ("s", 0.1)]),
         half_answer(true, &[]),
     ];
@@ -437,7 +437,10 @@ fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
     let mixed = |ratio| {
         [Mixed {
             query: 2,
-            words: &words,
+            words: ByWords {
+                searches: std::slice::from_ref(&words),
+                levels: None,
+            },
             meaning: &meaning,
             mix: Mix {
                 ratio,
@@ -454,6 +457,7 @@ fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
         let paging = Paging::Offset { offset: 0, limit };
         let answers = FederatedAnswers {
             lists: &lists,
+            levelled: &[],
             mixed: &mixed(ratio),
             counted: Some(&counted),
         };

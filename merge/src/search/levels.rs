@@ -15,11 +15,13 @@ use bytes::Bytes;
 
 use super::{merge_lists, Spec};
 use crate::anew::Telling;
+use crate::rank::RankKey;
 use crate::reply::Merged;
 use crate::split::stored_id;
 use crate::MergeError;
 
 /// How the searches of one client search are put together.
+#[derive(Clone, Copy)]
 pub struct Levels<'a> {
     /// So many words each of the searches left out.
     pub missing: &'a [u64],
@@ -27,6 +29,26 @@ pub struct Levels<'a> {
     pub steps_before: usize,
     /// Dotted path of the primary key, which hits carry.
     pub primary_key: &'a str,
+}
+
+/// The answers to a client's search by words.
+#[derive(Clone, Copy)]
+pub struct ByWords<'a> {
+    /// To the search itself, or to those for each set of words that may be missing.
+    pub searches: &'a [Vec<Bytes>],
+    /// Where it is the latter.
+    pub levels: Option<Levels<'a>>,
+}
+
+impl<'a> ByWords<'a> {
+    /// All answers, and what is known of each.
+    pub(crate) fn in_a_row(&self) -> (Vec<Bytes>, Option<Marks<'a>>) {
+        let answers = self.searches.iter().flatten().cloned().collect();
+        (
+            answers,
+            self.levels.map(|levels| Marks::of(self.searches, &levels)),
+        )
+    }
 }
 
 /// The sets of words, by their positions, that `frequency` lets be missing, the smaller ones first; the last is the union of
@@ -78,43 +100,54 @@ pub fn merge_levels(
     levels: &Levels,
     spec: &Spec,
 ) -> Result<Merged, MergeError> {
-    let answers: Vec<Bytes> = searches.iter().flatten().cloned().collect();
-    let missing = searches.iter().zip(levels.missing);
-    let marks = Marks {
-        missing: missing
-            .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
-            .collect(),
-        steps_before: levels.steps_before,
-        most_missing: levels.missing.last().copied(),
-        primary_key: levels.primary_key,
-        counted: answers.len() - searches.last().map_or(0, Vec::len),
-    };
-    merge_lists(&answers, Some(&marks), spec)
+    let levels = Some(*levels);
+    let (answers, marks) = ByWords { searches, levels }.in_a_row();
+    merge_lists(&answers, marks.as_ref(), spec)
 }
 
 /// What is known of answers that stand in one row.
-pub(super) struct Marks<'a> {
+pub(crate) struct Marks<'a> {
     /// So many words each answer was asked without.
-    pub missing: Vec<u64>,
-    pub steps_before: usize,
+    missing: Vec<u64>,
+    steps_before: usize,
     most_missing: Option<u64>,
     primary_key: &'a str,
     /// From here on answers count for totals and facets.
     pub counted: usize,
 }
 
-impl Marks<'_> {
+impl<'a> Marks<'a> {
+    fn of(searches: &[Vec<Bytes>], levels: &Levels<'a>) -> Self {
+        let missing = searches.iter().zip(levels.missing);
+        let last = searches.last().map_or(0, Vec::len);
+        Marks {
+            missing: missing
+                .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
+                .collect(),
+            steps_before: levels.steps_before,
+            most_missing: levels.missing.last().copied(),
+            primary_key: levels.primary_key,
+            counted: searches.iter().map(Vec::len).sum::<usize>() - last,
+        }
+    }
+
     /// What the answers' scores are told by.
-    pub fn telling(&self) -> Telling<'static> {
+    pub fn telling(marks: Option<&Self>) -> Telling<'static> {
         Telling {
-            most_missing: self.most_missing,
+            most_missing: marks.and_then(|marks| marks.most_missing),
             ..Telling::PLAIN
         }
+    }
+
+    /// Puts the words that are missing into the key of a hit of this answer. False: what lacks another number of words stands there, and
+    /// behind it is nothing else: words are what that node goes by first.
+    pub fn put_words(&self, answer: usize, key: &mut RankKey) -> bool {
+        key.put_words(self.steps_before, self.missing[answer])
     }
 }
 
 /// The documents so far.
-pub(super) struct Documents<'a> {
+pub(crate) struct Documents<'a> {
     marks: Option<&'a Marks<'a>>,
     ids: HashSet<Cow<'a, [u8]>, BuildHasherDefault<AHasher>>,
 }

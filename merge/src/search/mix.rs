@@ -16,9 +16,10 @@ use bytes::Bytes;
 
 use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
+use super::levels::{ByWords, Documents, Marks};
 use super::queue::{Head, Queue};
 use super::{finish, scan, sum, HitWriter, Spec, Window};
-use crate::anew::{told_anew, Telling};
+use crate::anew::told_anew;
 use crate::cut::Added;
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -40,16 +41,16 @@ pub struct Mix<'a> {
     pub distinct_again: bool,
 }
 
-/// Merges the nodes' answers to the two halves of a hybrid search. Both were asked for `showRankingScore` and
+/// Merges the nodes' answers to the two halves of a hybrid search, `words` and `semantic`. Both were asked for `showRankingScore` and
 /// `showRankingScoreDetails`, for offset 0 and for as many hits as the page reaches to.
 ///
 /// `semantic` may be answers of a node's own hybrid search with a ratio next to 1: those hits in it that were not found by their
-/// meaning are passed over, they are in `keyword`.
+/// meaning are passed over, they are in `words`.
 ///
 /// # Errors
 /// As [`merge_search`](super::merge_search); and a hit without an id or a score.
 pub fn merge_hybrid(
-    keyword: &[Bytes],
+    words: &ByWords,
     semantic: &[Bytes],
     mix: &Mix,
     spec: &Spec,
@@ -59,8 +60,10 @@ pub fn merge_hybrid(
         .skip
         .saturating_add(window.take)
         .min(spec.max_total_hits);
-    let keyword = &told_anew(keyword, &Telling::PLAIN);
-    let mixture = Mixture::of(keyword, semantic, reach, mix, spec)?;
+    let (keyword, marks) = words.in_a_row();
+    let marks = marks.as_ref();
+    let keyword = &told_anew(&keyword, &Marks::telling(marks));
+    let mixture = Mixture::of((keyword, marks), semantic, reach, mix, spec)?;
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
     let mut semantic_hits = 0;
@@ -70,7 +73,7 @@ pub fn merge_hybrid(
     }
     // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
     let counted = if mixture.words_suffice {
-        keyword
+        &keyword[marks.map_or(0, |marks| marks.counted)..]
     } else {
         semantic
     };
@@ -93,15 +96,20 @@ pub fn merge_hybrid(
 /// # Errors
 /// As [`merge_hybrid`].
 pub fn words_suffice(
-    keyword: &[Bytes],
+    words: &ByWords,
     reach: usize,
     mix: &Mix,
     spec: &Spec,
 ) -> Result<bool, MergeError> {
-    let keyword = &told_anew(keyword, &Telling::PLAIN);
-    let words = Found::take(keyword, &scan(keyword)?, reach, false, mix, spec)?;
+    let (keyword, marks) = words.in_a_row();
+    let marks = marks.as_ref();
+    let keyword = &told_anew(&keyword, &Marks::telling(marks));
+    let words = Found::by_words((keyword, marks), &scan(keyword)?, reach, mix, spec)?;
     Ok(words.suffice(reach, mix))
 }
+
+/// The answers to a search by words, and what is known of each where they are to several.
+type Row<'a> = (&'a [Bytes], Option<&'a Marks<'a>>);
 
 /// The first hits of a hybrid search.
 pub(crate) struct Mixture<'a> {
@@ -127,24 +135,24 @@ pub(crate) struct MixedHit<'a> {
 
 impl<'a> Mixture<'a> {
     pub fn of(
-        keyword: &'a [Bytes],
+        keyword: Row<'a>,
         semantic: &'a [Bytes],
         reach: usize,
         mix: &Mix,
         spec: &Spec,
     ) -> Result<Self, MergeError> {
-        let by_words = scan(keyword)?;
-        let words = Found::take(keyword, &by_words, reach, false, mix, spec)?;
+        let mut by_words = scan(keyword.0)?;
+        let words = Found::by_words(keyword, &by_words, reach, mix, spec)?;
         if words.suffice(reach, mix) {
             return Ok(Mixture {
                 hits: words.hits.iter().map(Mixable::hit).collect(),
                 words_suffice: true,
-                counted: by_words,
+                counted: by_words.split_off(keyword.1.map_or(0, |marks| marks.counted)),
                 duplicates: words.duplicates,
             });
         }
         let by_meaning = scan(semantic)?;
-        let meaning = Found::take(semantic, &by_meaning, reach, true, mix, spec)?;
+        let meaning = Found::by_meaning(semantic, &by_meaning, reach, mix, spec)?;
         let weights = (f64::from(mix.ratio), mix.words_weight());
         let mixed = Mixed::new(&meaning.hits, &words.hits, weights, mix, spec);
         let hits: Result<_, _> = mixed.take(reach).map(|hit| hit.map(Mixable::hit)).collect();
@@ -202,22 +210,45 @@ impl<'a> Found<'a> {
         self.hits.len() >= reach && self.hits.iter().all(good)
     }
 
-    fn take(
+    fn by_words(
+        row: Row<'a>,
+        scanned: &[Answer],
+        reach: usize,
+        mix: &Mix,
+        spec: &Spec,
+    ) -> Result<Self, MergeError> {
+        let found = Self::take(row, scanned, reach, false, mix, spec)?;
+        Ok(Found {
+            // Which of its own duplicates a node has counted is another matter in each search.
+            duplicates: row.1.map_or(found.duplicates, |_| 0),
+            ..found
+        })
+    }
+
+    fn by_meaning(
         answers: &'a [Bytes],
+        scanned: &[Answer],
+        reach: usize,
+        mix: &Mix,
+        spec: &Spec,
+    ) -> Result<Self, MergeError> {
+        Self::take((answers, None), scanned, reach, true, mix, spec)
+    }
+
+    fn take(
+        (answers, marks): Row<'a>,
         scanned: &[Answer],
         reach: usize,
         semantic: bool,
         mix: &Mix,
         spec: &Spec,
     ) -> Result<Self, MergeError> {
-        let mut queue = Queue::new(
-            answers,
-            scanned,
-            Carried {
-                details: true,
-                ..spec.carried()
-            },
-        )?;
+        let carried = Carried {
+            details: true,
+            ..spec.carried()
+        };
+        let mut queue = Queue::marked(answers, scanned, carried, marks)?;
+        let mut documents = Documents::of(marks);
         let mut seen = spec.distinct.map(Seen::new);
         let mut found = Found {
             hits: Vec::with_capacity(reach.min(256)),
@@ -239,6 +270,9 @@ impl<'a> Found<'a> {
             }
             let bytes = &answers[node];
             let span = hit.span;
+            if documents.repeats(bytes, node, &span)? {
+                continue;
+            }
             if repeats(&mut seen, bytes, node, &span, &extra)? {
                 found.duplicates += 1;
                 continue;

@@ -142,8 +142,7 @@ impl<'a, 'k> Queue<'a, 'k> {
             key.reveal(&values).map_err(|error| error.at_node(node))?;
         }
         if let Some(marks) = self.marks {
-            if !key.put_words(marks.steps_before, marks.missing[node]) {
-                // Behind it is nothing else: words are what that node goes by first.
+            if !marks.put_words(node, &mut key) {
                 return Ok(());
             }
         }

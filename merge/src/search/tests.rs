@@ -304,7 +304,11 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     let hit = |id: &str, rule: &str, details: Value| json!({"id": id, "k": "same", "_rankingScore": 0.2, "_rankingScoreDetails": {rule: details}});
     let found = |hit: Value| body(json!({"hits": [hit], "query": "q", "estimatedTotalHits": 1}));
     let words = json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 2, "score": 0.2});
-    let keyword = [found(hit("a", "words", words))];
+    let keyword = [vec![found(hit("a", "words", words))]];
+    let keyword = ByWords {
+        searches: &keyword,
+        levels: None,
+    };
     let near = json!({"order": 0, "similarity": 0.2});
     let semantic = [found(hit("b", "vectorSort", near))];
     let mix = Mix {

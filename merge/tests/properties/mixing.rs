@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 
-use miroir_merge::{merge_hybrid, merge_similar, Mix, Paging, Similar, Spec};
+use miroir_merge::{merge_hybrid, merge_similar, ByWords, Mix, Paging, Similar, Spec};
 
 /// A document as a search sees it. Few different values, so that ties are common.
 #[derive(Clone, Debug)]
@@ -226,6 +226,7 @@ proptest! {
         }
         let mix = Mix { ratio, primary_key: "id", distinct_again: false };
         let spec = spec(offset, limit);
+        let keyword = ByWords { searches: &[keyword], levels: None };
         let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();
         let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
         let ids: Vec<Value> = expected.iter().map(|hit| json!({"id": hit.document.id})).collect();

@@ -5,8 +5,8 @@
 //! filter then lets nothing pass): so every node checks that the queries go together, positions need no translation, and
 //! layouts may differ between indexes. [`miroir_merge::merge_federated`] makes one answer of theirs.
 //!
-//! Some queries are asked apart ([`plan::Way`]): a hybrid one, which nodes would each decide on by themselves, as two lists, and one
-//! whose distinct attribute is hidden. What all queries find together is counted in a second round then, when it is known which
+//! Some queries are asked apart ([`plan::Way`]): a hybrid one, which nodes would each decide on by themselves, as two lists, one
+//! whose frequent words may be missing, and one whose distinct attribute is hidden. What all queries find together is counted in a second round then, when it is known which
 //! hybrid queries words are good enough for.
 //!
 //! What a node refuses is retold by a node that sees the client's own words ([`crate::judge`]).
@@ -54,7 +54,7 @@ pub async fn handle(
     if !queries.iter().all(Query::is_federated) {
         return Err(refused(app, table, request).await);
     }
-    let search = match Search::prepare(app, table, federation, queries) {
+    let mut search = match Search::prepare(app, table, federation, queries) {
         Ok(search) => search,
         Err((position, error)) => return Err(retold(app, table, request, position, error).await),
     };
@@ -65,6 +65,7 @@ pub async fn handle(
         }
     }
     stages.planned();
+    search.decide(table).await;
     let answers = search.ask(table).await;
     stages.asked();
     match answers {

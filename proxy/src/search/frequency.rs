@@ -10,14 +10,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use miroir_api::SHARD_FIELD;
-use miroir_merge::{missing_words, Levels, Paging};
+use miroir_merge::{missing_words, Levels};
 use miroir_router::{Index, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
 use super::counting::{bare, Counting};
 use super::request::{bytes_for, PlannedSearch, SearchBody};
-use super::Search;
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
 
@@ -49,55 +48,18 @@ pub struct Frequency {
     missing: Vec<u64>,
 }
 
-/// Plans a search that goes by frequencies; `None`: nothing is to be decided, or nodes have to.
-pub fn plan(
-    table: &RoutingTable,
-    index: &Index,
-    body: &SearchBody,
-) -> Option<(PlannedSearch, Frequency)> {
-    let settings = &index.settings;
-    let strategy = body.matching_strategy.as_ref()?;
-    if strategy.get() != "\"frequency\"" || table.nodes.len() < 2 || !settings.plain_words {
-        return None;
-    }
-    let words = plain_words(body.q.as_deref()?, &settings.stop_words)?;
-    let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
-    let tells =
-        body.show_ranking_score == Some(true) || body.show_ranking_score_details == Some(true);
-    // Nodes compare scores with a threshold that are not one node's, and these can be told anew where `words` comes first.
-    if body.ranking_score_threshold.is_some() || (tells && steps_before != Some(0)) {
-        return None;
-    }
-    let primary_key = index.primary_key.as_deref()?;
-    let mut body = body.clone();
-    let needed = body.need(primary_key, settings).ok()?;
-    let mut planned = body.plan(settings).ok()?;
-    planned.strip(&needed);
-    let counts_groups = planned.counting.is_some() || planned.has_no_hits();
-    if planned.distinct.is_some() && !counts_groups {
-        return None;
-    }
-    let frequency = Frequency {
-        words,
-        steps_before,
-        tells,
-        primary_key: primary_key.to_owned(),
-        searches: Vec::new(),
-        missing: Vec::new(),
-    };
-    Some((planned, frequency))
+/// A search that goes by frequencies, which are not known yet.
+pub struct Undecided<'s> {
+    pub index: &'s Index,
+    pub planned: &'s mut PlannedSearch,
+    pub frequency: &'s mut Frequency,
 }
 
 /// Asks for frequencies and decides by them what nodes are asked. Where that fails the search itself will tell why.
-pub async fn decide(app: &App, table: &RoutingTable, searches: &mut [Search<'_>]) {
+pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided<'_>>) {
     let questions: Vec<Vec<SearchBody>> = searches
         .iter()
-        .map(|search| {
-            let frequency = search.frequency();
-            frequency.map_or(Vec::new(), |frequency| {
-                frequency.questions(&search.planned, app)
-            })
-        })
+        .map(|search| search.frequency.questions(search.planned, app))
         .collect();
     let legs: Vec<Leg> = searches
         .iter()
@@ -127,14 +89,46 @@ pub async fn decide(app: &App, table: &RoutingTable, searches: &mut [Search<'_>]
         let values_max = search.index.settings.node_values_per_facet;
         let frequencies: Option<Vec<u64>> =
             answers.map(|answer| count(&answer, values_max)).collect();
-        if let (Some(frequencies), super::By::Frequency(frequency)) = (frequencies, &mut search.by)
-        {
-            frequency.settle(&frequencies, &mut search.planned);
+        if let Some(frequencies) = frequencies {
+            search.frequency.settle(&frequencies, search.planned);
         }
     }
 }
 
 impl Frequency {
+    /// Of a planned search by words, whose hits show the primary key; `by_scores`: it is these that order them. `None`: nothing is to be
+    /// decided, or nodes have to.
+    pub fn of(
+        index: &Index,
+        primary_key: &str,
+        planned: &PlannedSearch,
+        by_scores: bool,
+    ) -> Option<Self> {
+        let (settings, body) = (&index.settings, &planned.node_body);
+        if !body.goes_by_frequency() || !settings.plain_words {
+            return None;
+        }
+        let words = plain_words(body.q.as_deref()?, &settings.stop_words)?;
+        let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
+        let tells = by_scores || planned.show_score || planned.show_details;
+        // Nodes compare scores with a threshold that are not one node's, and these can be told anew where `words` comes first.
+        if body.ranking_score_threshold.is_some() || (tells && steps_before != Some(0)) {
+            return None;
+        }
+        let counts_groups = planned.counting.is_some() || planned.has_no_hits();
+        if planned.distinct.is_some() && !counts_groups {
+            return None;
+        }
+        Some(Frequency {
+            words,
+            steps_before,
+            tells,
+            primary_key: primary_key.to_owned(),
+            searches: Vec::new(),
+            missing: Vec::new(),
+        })
+    }
+
     /// Searches for each word alone.
     fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<SearchBody> {
         let body = &planned.node_body;
@@ -221,9 +215,17 @@ impl Frequency {
         text
     }
 
-    /// What nodes are asked; nothing: as the client asks.
+    /// What nodes are asked; nothing: as the client asks. The last one counts.
     pub fn searches(&self) -> &[SearchBody] {
         &self.searches
+    }
+
+    /// Those of them that list hits.
+    pub fn listing(&self) -> &[SearchBody] {
+        match self.searches.split_last() {
+            Some((last, others)) if last.has_no_hits() => others,
+            _ => &self.searches,
+        }
     }
 
     pub fn levels(&self) -> Levels<'_> {
@@ -237,7 +239,19 @@ impl Frequency {
 
 impl PlannedSearch {
     fn has_no_hits(&self) -> bool {
-        matches!(self.paging, Paging::Offset { limit: 0, .. })
+        self.node_body.has_no_hits()
+    }
+}
+
+impl SearchBody {
+    /// Whether frequent words may be missing.
+    pub fn goes_by_frequency(&self) -> bool {
+        let strategy = self.matching_strategy.as_ref();
+        strategy.is_some_and(|strategy| strategy.get() == "\"frequency\"")
+    }
+
+    fn has_no_hits(&self) -> bool {
+        self.limit == Some(0)
     }
 }
 

@@ -156,7 +156,7 @@ impl Halves {
     /// The half that goes by meaning, as a query of a federated search that counts: not by meaning alone, so that nodes see it
     /// go together with queries by words as the client's does.
     pub fn counting_body(&self, part: Part) -> Vec<u8> {
-        let mut body = self.meaning.federated_query(part);
+        let mut body = self.meaning.node_body.federated_query(part);
         if let Some(hybrid) = &mut body.hybrid {
             hybrid.semantic_ratio = Some(NEARLY_ALL_MEANING);
         }

@@ -453,6 +453,29 @@ struct Federation<'a> {
     distinct: Option<&'a str>,
 }
 
+impl SearchBody {
+    /// The bytes of this search as a query of a federated one, whose paging is not here.
+    pub fn federated_body(&self, part: Part) -> Vec<u8> {
+        serialise(&self.federated_query(part))
+    }
+
+    pub(super) fn federated_query(&self, part: Part) -> SearchBody {
+        let mut body = SearchBody {
+            limit: None,
+            hits_per_page: None,
+            page: None,
+            ..self.clone()
+        };
+        let shards: &[Shard] = match part {
+            Part::Of(target) if !target.whole => &target.shards,
+            Part::Of(_) | Part::Everything => return body,
+            Part::Nothing => &[],
+        };
+        body.filter = Some(and_shards(body.filter.take(), shards));
+        body
+    }
+}
+
 impl PlannedSearch {
     /// Whether documents are told apart by a field that their hits cannot show.
     pub fn hides_distinct(&self) -> bool {
@@ -523,34 +546,18 @@ impl PlannedSearch {
         bytes_for(&self.node_body, target)
     }
 
-    /// The bytes of this search as a query of a federated one, whose paging is not here.
-    pub fn federated_body(&self, part: Part) -> Vec<u8> {
-        serialise(&self.federated_query(part))
+    /// What nodes are asked, without the shard filter.
+    pub fn body(&self) -> &SearchBody {
+        &self.node_body
     }
 
-    pub(super) fn federated_query(&self, part: Part) -> SearchBody {
-        let mut body = SearchBody {
-            limit: None,
-            hits_per_page: None,
-            page: None,
-            ..self.node_body.clone()
-        };
-        let shards: &[Shard] = match part {
-            Part::Of(target) if !target.whole => &target.shards,
-            Part::Of(_) | Part::Everything => return body,
-            Part::Nothing => &[],
-        };
-        body.filter = Some(and_shards(body.filter.take(), shards));
-        body
-    }
-
-    /// The same where the query is asked by itself; and the distinct attribute where it has to stand beside the query.
-    pub fn alone_body(&self, part: Part) -> (Vec<u8>, Option<&str>) {
+    /// The bytes of a query of this search that is asked by itself; and the distinct attribute where it has to stand beside the query.
+    pub fn alone_body(&self, body: &SearchBody, part: Part) -> (Vec<u8>, Option<&str>) {
         let hidden = self
             .reveal
             .as_ref()
             .and_then(|reveal| reveal.distinct.as_deref());
-        let mut body = self.federated_query(part);
+        let mut body = body.federated_query(part);
         if hidden.is_some() {
             body.distinct = None;
         }

@@ -150,10 +150,9 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "not cured yet: with a threshold, with scores where a rule goes before the words, with matches shown, five words or more, other than Latin words, or with stop words other than ASCII, where hits do not tell documents apart, federated, in a facet search",
+        why: "not cured yet: with a threshold, with scores (also of hybrid and federated searches) where a rule goes before the words, with matches shown, five words or more, other than Latin words, or with stop words other than ASCII, federated under a `distinct` of its own",
         applies: |settings, ask| {
-            let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && ask.body["federation"].is_null());
-            any_search(ask, |s| goes_by_frequency(s) && !(searches && is_decided_for_all(settings, s)))
+            any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
         ignoring: EVERYTHING,
         ties_from: None,
@@ -162,7 +161,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "everything under `matchingStrategy: frequency` where two words of the query are also indexed as one",
         why: "one node counts documents with the joined word (`dela` for `de la`) for both of its words, which moves the frequencies by which it drops words; no search asks for such a union",
-        applies: |settings, ask| ask.route == Route::Search && any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, s)),
+        applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s)),
         ignoring: EVERYTHING,
         ties_from: None,
         holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
@@ -381,7 +380,7 @@ fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> 
 }
 
 /// Whether a search by `frequency` is one in which nodes need not decide.
-fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
+fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
     let words: Vec<&str> = search["q"]
         .as_str()
         .unwrap_or_default()
@@ -393,7 +392,6 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
         "attributesToHighlight",
         "attributesToCrop",
         "showMatchesPosition",
-        "hybrid",
     ];
     let words_settings = ["dictionary", "separatorTokens", "nonSeparatorTokens"];
     let stop_words = settings.get("stopWords").and_then(Value::as_array);
@@ -408,15 +406,21 @@ fn is_decided_for_all(settings: &Map<String, Value>, search: &Value) -> bool {
     };
     let distinct = search["distinct"].as_str();
     let distinct = distinct.or(settings.get("distinctAttribute").and_then(Value::as_str));
-    let counts_groups =
-        distinct.is_none_or(|field| listed("filterableAttributes", field) == Some(true));
+    let counts_groups = match (ask.is_federated(), distinct) {
+        // one attribute for all queries goes before
+        (true, _) if ask.body["federation"]["distinct"].is_string() => true,
+        (_, None) => true,
+        (federated, Some(field)) => {
+            !federated && listed("filterableAttributes", field) == Some(true)
+        }
+    };
+    let scores_matter = shows_scores(search) || ask.is_federated() || search["hybrid"].is_object();
     words.iter().all(plain)
         && plain_stop_words
         && counts_groups
-        && listed("displayedAttributes", "id") != Some(false)
         && words.iter().filter(|word| !word.is_empty()).count() <= 4
         && shown.iter().all(|name| search[*name].is_null())
-        && (words_come_first(settings, search) || !shows_scores(search))
+        && (words_come_first(settings, search) || !scores_matter)
         && !words_settings
             .iter()
             .any(|name| settings.contains_key(*name))

@@ -25,9 +25,10 @@ impl Search<'_> {
         answers: Answers,
         stages: &Stages,
     ) -> Result<Response, Error> {
-        let mixed = answers.mixed(self);
+        let (levelled, mixed) = (answers.levelled(self), answers.mixed(self));
         let found = FederatedAnswers {
             lists: &answers.lists,
+            levelled: &levelled,
             mixed: &mixed,
             counted: answers.counted.as_deref(),
         };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use miroir_api::{Error, PROXY_SEARCH_HEADER};
-use miroir_merge::{spec_of_mixed, words_suffice, Mixed};
+use miroir_merge::{spec_of_mixed, words_suffice, ByWords, Levelled, Mixed};
 use miroir_net::client::OutRequest;
 use miroir_router::{ReadTarget, RoutingTable};
 use serde_json::json;
@@ -10,15 +10,17 @@ use serde_json::json;
 use super::plan::{Planned, Search, Way};
 use super::request::{append, Federation};
 use crate::scatter::{multi_search_body, Ask, Gathered, Leg, Wanted};
-use crate::search::{degraded, merge_error, Part, PlannedSearch};
+use crate::search::{degraded, merge_error, Frequency, Part, PlannedSearch, SearchBody};
 
 /// What the nodes answered.
 #[derive(Default)]
 pub(super) struct Answers {
     /// To queries together, and to single ones.
     pub lists: Vec<Bytes>,
+    /// To queries by position, for each set of words that may be missing.
+    pub levels: Vec<(usize, Vec<Vec<Bytes>>)>,
     /// To hybrid queries, by position: by words, by meaning.
-    pub halves: Vec<(usize, Vec<Bytes>, Vec<Bytes>)>,
+    pub halves: Vec<(usize, Vec<Vec<Bytes>>, Vec<Bytes>)>,
     /// To all queries together, where some were asked apart.
     pub counted: Option<Vec<Bytes>>,
     /// What the answer's header says of shards that nobody answered for.
@@ -33,12 +35,30 @@ impl Answers {
             };
             Some(Mixed {
                 query: *query,
-                words,
+                words: search.queries[*query].answered(words),
                 meaning,
                 mix: halves.mix(search.version),
             })
         });
         halves.collect()
+    }
+
+    pub fn levelled<'a>(&'a self, search: &'a Search) -> Vec<Levelled<'a>> {
+        let levels = self.levels.iter().map(|(query, searches)| Levelled {
+            query: *query,
+            words: search.queries[*query].answered(searches),
+        });
+        levels.collect()
+    }
+}
+
+impl Planned {
+    /// The answers to what nodes were asked by words.
+    fn answered<'a>(&'a self, searches: &'a [Vec<Bytes>]) -> ByWords<'a> {
+        ByWords {
+            searches,
+            levels: self.levels().map(Frequency::levels),
+        }
     }
 }
 
@@ -85,7 +105,9 @@ impl Search<'_> {
                 Way::Alone => None,
                 Way::Halves(halves) => Some(&halves.meaning),
             };
-            let searches = std::iter::once(&query.search).chain(halves);
+            let by_words = query.by_words().into_iter();
+            let by_meaning = halves.map(|meaning| (meaning, meaning.body()));
+            let searches = by_words.map(|body| (&query.search, body)).chain(by_meaning);
             legs.extend(searches.map(|search| self.single_leg(position, query, search)));
         }
         let mut gathered = self.run(table, &legs).await?.into_iter();
@@ -105,13 +127,17 @@ impl Search<'_> {
                 )?;
                 Ok(bodies)
             };
+            if query.is_together() {
+                continue;
+            }
+            let by_words: Result<Vec<_>, Error> = query.by_words().iter().map(|_| next()).collect();
             match &query.way {
-                Way::Together => {}
-                Way::Alone => lists.extend(next()?),
                 Way::Halves(_) => {
-                    let (words, meaning) = (next()?, next()?);
-                    answers.halves.push((position, words, meaning));
+                    let meaning = next()?;
+                    answers.halves.push((position, by_words?, meaning));
                 }
+                _ if query.levels().is_some() => answers.levels.push((position, by_words?)),
+                _ => lists.extend(by_words?.into_iter().flatten()),
             }
         }
         answers.lists = lists;
@@ -137,7 +163,8 @@ impl Search<'_> {
                 distinct.or(self.federation.distinct.as_deref()),
                 mixed.mix.primary_key,
             );
-            let suffice = words_suffice(mixed.words, self.federation.last_hit(), &mixed.mix, &spec);
+            let suffice =
+                words_suffice(&mixed.words, self.federation.last_hit(), &mixed.mix, &spec);
             if suffice.map_err(merge_error)? {
                 enough.push(mixed.query);
             }
@@ -187,10 +214,10 @@ impl Search<'_> {
         &'s self,
         position: usize,
         query: &'s Planned,
-        search: &'s PlannedSearch,
+        (search, body): (&'s PlannedSearch, &'s SearchBody),
     ) -> Leg<'s> {
         let build = move |target: &ReadTarget| {
-            let (body, distinct) = search.alone_body(Part::Of(target));
+            let (body, distinct) = search.alone_body(body, Part::Of(target));
             let mut federation = self.federation.hits_only();
             if let Some(distinct) = distinct {
                 federation.distinct = Some(distinct.to_owned());
@@ -244,7 +271,8 @@ impl Search<'_> {
                 {
                     halves.counting_body(part)
                 }
-                _ => query.search.federated_body(part),
+                (Purpose::Totals { .. }, _) => query.counting_body(part),
+                _ => query.search.body().federated_body(part),
             };
             // Where queries are left out the others keep their position.
             let position = (!all_together).then_some(position);

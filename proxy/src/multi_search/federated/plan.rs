@@ -5,13 +5,17 @@ use miroir_router::{Index, RoutingTable, SearchSettings, Version};
 
 use super::request::{Federation, Query};
 use crate::core::{visible_index, App};
-use crate::search::{shown_key, Halves, Kind, Needed, PlannedSearch, SearchBody, Unsupported};
+use crate::search::{
+    decide, shown_key, Frequency, Halves, Kind, Needed, Part, PlannedSearch, SearchBody, Undecided,
+    Unsupported,
+};
 
 /// A federated search that is ready to be asked.
 pub(super) struct Search<'t> {
     pub app: &'t App,
     /// The lowest of the nodes' versions.
     pub version: Version,
+    several_nodes: bool,
     pub federation: Federation,
     /// Those that are searched, each once, in the order of the request.
     pub indexes: Vec<&'t Index>,
@@ -28,6 +32,8 @@ pub(super) struct Planned {
     pub search: PlannedSearch,
     pub weight: f64,
     pub way: Way,
+    /// Frequent words may be missing.
+    pub frequency: Option<Box<Frequency>>,
     /// Meaning has a part in it.
     pub semantic: bool,
 }
@@ -37,7 +43,7 @@ pub(super) enum Way {
     /// With the others.
     Together,
     /// By itself: its distinct attribute is hidden, and stands where nodes tell its values; or the index is asked several times,
-    /// and a document that a node shows under another query would not count as seen in this one.
+    /// and a document that a node shows under another query would not count as seen in this one; or its frequent words may be missing.
     Alone,
     /// By itself, by words (the planned search) and by meaning.
     Halves(Box<Halves>),
@@ -46,6 +52,28 @@ pub(super) enum Way {
 impl Planned {
     pub fn is_together(&self) -> bool {
         matches!(self.way, Way::Together)
+    }
+
+    /// What nodes are asked for its hits by words: once, or for each set of words that may be missing.
+    pub fn by_words(&self) -> Vec<&SearchBody> {
+        match self.levels() {
+            Some(frequency) => frequency.listing().iter().collect(),
+            None => vec![self.search.body()],
+        }
+    }
+
+    /// Where they are asked for each set of words.
+    pub fn levels(&self) -> Option<&Frequency> {
+        let frequency = self.frequency.as_deref();
+        frequency.filter(|frequency| !frequency.searches().is_empty())
+    }
+
+    /// What counts for its totals where it goes by words.
+    pub fn counting_body(&self, part: Part) -> Vec<u8> {
+        let widest = self
+            .levels()
+            .and_then(|frequency| frequency.searches().last());
+        widest.unwrap_or(self.search.body()).federated_body(part)
     }
 }
 
@@ -67,6 +95,7 @@ impl<'t> Search<'t> {
         let mut search = Search {
             app,
             version: table.lowest_version(),
+            several_nodes: table.nodes.len() > 1,
             counted: counted.map_err(|error| (None, error))?,
             federation,
             indexes: Vec::new(),
@@ -110,8 +139,14 @@ impl<'t> Search<'t> {
         let several = || places.iter().filter(|other| **other == place).count() > 1;
         // Documents of an index that is asked several times must be told apart.
         matches!(self.kind(body), Kind::Both(_))
+            || (body.goes_by_frequency() && self.may_decide(index))
             || (distinct
                 && (body.hides_distinct(settings) || (several() && shown_key(index).is_some())))
+    }
+
+    /// Whether it may be decided here which words are missing: where several nodes' hits can be told apart.
+    fn may_decide(&self, index: &Index) -> bool {
+        self.several_nodes && shown_key(index).is_some()
     }
 
     fn kind(&self, body: &SearchBody) -> Kind {
@@ -168,14 +203,38 @@ impl<'t> Search<'t> {
                 (search, way)
             }
         };
+        let primary_key = shown_key(index).filter(|_| self.several_nodes);
+        // Totals under a distinct attribute of its own are a node's business.
+        let is_distinct = search.distinct.is_some() && self.federation.distinct.is_none();
+        let frequency = primary_key
+            .filter(|_| kind != Kind::Meaning && !is_distinct)
+            .and_then(|key| Frequency::of(index, key, &search, true));
+        let way = match way {
+            Way::Together if frequency.is_some() => Way::Alone,
+            way => way,
+        };
         self.queries.push(Planned {
             index: place,
             search,
+            frequency: frequency.map(Box::new),
             weight: options.weight,
             way,
             semantic,
         });
         Ok(())
+    }
+
+    /// Decides which words may be missing.
+    pub async fn decide(&mut self, table: &RoutingTable) {
+        let indexes = &self.indexes;
+        let undecided = self.queries.iter_mut().filter_map(|query| {
+            Some(Undecided {
+                index: indexes[query.index],
+                planned: &mut query.search,
+                frequency: query.frequency.as_deref_mut()?,
+            })
+        });
+        decide(self.app, table, undecided.collect()).await;
     }
 
     /// Facets are merged here, so no node sees that two indexes order them differently; and without queries no node is asked.
