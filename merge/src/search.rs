@@ -364,20 +364,30 @@ fn write_list<'s>(
 ) -> Result<Walked<'s>, MergeError> {
     let (mut hits, mut passed, mut end) = (Hits::of(answer), 0, 0);
     writer.ranges.clear();
-    while writer.written < window.take {
-        let Some((hit, _)) = hits.next(bytes, 0, spec.carried())? else {
-            break;
-        };
+    // Whether the hit is in the window: then with the comma before it.
+    let mut takes = |writer: &mut HitWriter, hit: &Range<usize>| {
         passed += 1;
-        if passed <= window.skip {
-            continue;
+        if passed > window.skip && writer.written > 0 {
+            add(&mut writer.ranges, end..hit.start);
         }
-        if writer.written > 0 {
-            // The comma.
-            add(&mut writer.ranges, end..hit.span.start);
+        end = hit.end;
+        passed > window.skip
+    };
+    while writer.written < window.take {
+        let bare = spec.strip_fields.is_empty();
+        if let Some((hit, cut)) = bare.then(|| hits.next_bare(bytes)).flatten() {
+            if takes(writer, &hit) {
+                add(&mut writer.ranges, hit.start..cut.start);
+                add(&mut writer.ranges, cut.end..hit.end);
+                writer.written += 1;
+            }
+        } else if let Some((hit, _)) = hits.next(bytes, 0, spec.carried())? {
+            if takes(writer, &hit.span) {
+                writer.list(bytes, 0, hit.span, &hit.added)?;
+            }
+        } else {
+            break;
         }
-        end = hit.span.end;
-        writer.list(bytes, 0, hit.span, &hit.added)?;
     }
     writer.put(bytes);
     Ok(Walked {

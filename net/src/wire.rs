@@ -24,7 +24,7 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 /// doubling: each move leaves a hole of the size that it had.
 const GROWTH: usize = 16;
 /// Up to here it is cheaper to copy the pieces together than to describe them to the kernel.
-const COPY_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const COPY_BYTES_MAX: usize = 8 * 1024;
 /// An idle connection keeps no buffer larger than this.
 const IDLE_BYTES_MAX: usize = 16 * 1024;
 
@@ -115,7 +115,8 @@ impl<S: AsyncReadRent + AsyncWriteRent> Wire<S> {
         Ok(())
     }
 
-    async fn write_one(
+    /// The same for one segment.
+    pub async fn write_one(
         &mut self,
         mut bytes: Bytes,
         deadline: impl Fn() -> Instant,

@@ -204,7 +204,7 @@ pub fn visible_index<'t>(table: &'t RoutingTable, uid: &str) -> Result<&'t Arc<I
 
 /// Whether the request declares the JSON that these routes demand.
 pub fn is_json(request: &Request) -> bool {
-    media_type(request).as_deref() == Some("application/json")
+    essence(request).is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
 /// Reads a JSON object. Derived readers also take an array for a struct, member by member, which no node does.
@@ -221,7 +221,11 @@ pub fn json_object<T: serde::de::DeserializeOwned>(request: &Request) -> Option<
 
 /// The media type without its parameters, in lower case (RFC 9110, 8.3.1).
 pub fn media_type(request: &Request) -> Option<String> {
+    essence(request).map(str::to_ascii_lowercase)
+}
+
+fn essence(request: &Request) -> Option<&str> {
     let value = request.headers.get_str("content-type")?;
-    let essence = value.split(';').next().unwrap_or_default();
-    Some(essence.trim().to_ascii_lowercase())
+    let essence = value.bytes().position(|byte| byte == b';');
+    Some(value[..essence.unwrap_or(value.len())].trim())
 }

@@ -274,7 +274,10 @@ impl<'t> Search<'t> {
             By::Words | By::Meaning => None,
         };
         // The same copies answer all.
-        let seed = self.planned.seed();
+        let seed = match self.index.layout.has_choice() {
+            true => self.planned.seed(),
+            false => 0,
+        };
         let levels = self
             .frequency
             .as_deref()

@@ -117,6 +117,11 @@ impl Layout {
             .map_or(&[], |copies| copies)
     }
 
+    /// Whether some shard has several copies, so that one must be picked.
+    pub fn has_choice(&self) -> bool {
+        self.copies.iter().any(|copies| copies.len() > 1)
+    }
+
     /// The shards that a node holds a copy of, in whatever state, ascending.
     pub fn shards_of(&self, node: NodeIdx) -> Vec<Shard> {
         self.all_shards()

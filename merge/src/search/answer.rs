@@ -13,7 +13,7 @@ use crate::MergeError;
 const HEAD: &[u8] = b"\"hits\":[";
 /// What stands before that in an answer that was part of a multi-search, followed by the index's name, which holds no escapes.
 const PART: &[u8] = b"\"indexUid\":\"";
-const TAIL: &[u8] = b"],\"query\":";
+static TAIL: LazyLock<memmem::FinderRev> = LazyLock::new(|| memmem::FinderRev::new("],\"query\":"));
 
 /// The spans of one node's answer.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Answer {
     fn from_tail(bytes: &[u8]) -> Option<Self> {
         let start = hits_start(bytes)?;
         // `{"hits":[]` itself holds the `]` of an empty list.
-        let end = memmem::rfind(bytes, TAIL).filter(|end| start <= *end)?;
+        let end = TAIL.rfind(bytes).filter(|end| start <= *end)?;
         let mut answer = Answer {
             hits: start..end,
             ..Answer::default()
@@ -195,6 +195,41 @@ impl Hits {
         self.left.start = scanner.pos();
         self.started = true;
         Ok(hit.map(|hit| (hit, key.unwrap_or_default())))
+    }
+
+    /// The next hit, where its shard is all that it carries besides the document: its span, and what of it is to go. `None`: it has
+    /// to be read.
+    pub fn next_bare(&mut self, bytes: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
+        let (mut start, end) = (self.left.start, self.left.end);
+        if self.started {
+            bytes[start..end].strip_prefix(b",")?;
+            start += 1;
+        }
+        bytes[start..end].strip_prefix(b"{")?;
+        let at = own_shard(bytes, start + 1, end)?;
+        let value = at + SHARD.needle().len();
+        let text = bytes[value..end].strip_prefix(b"\"")?;
+        let quote = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let shard_end = value + quote + 2;
+        // One of the commas beside it goes, too.
+        let first = at == start + 1;
+        let (cut, close) = match bytes[shard_end - 1..end] {
+            [b'"', b'}', ..] if first => (at..shard_end, shard_end),
+            [b'"', b'}', ..] => (at - 1..shard_end, shard_end),
+            [b'"', b',', ..] => {
+                let cut = if first {
+                    at..shard_end + 1
+                } else {
+                    at - 1..shard_end
+                };
+                (cut, pass_over(bytes, shard_end, end)?)
+            }
+            _ => return None,
+        };
+        bytes[close..end].strip_prefix(b"}")?;
+        self.left.start = close + 1;
+        self.started = true;
+        Some((start..close + 1, cut))
     }
 
     fn read<'a>(

@@ -219,19 +219,21 @@ proptest! {
         hits in prop::collection::vec((document(), any::<prop::sample::Index>(), any::<bool>()), 0..6), skip in 0..3usize,
     ) {
         let mut bare: Vec<Value> = hits.iter().map(|(document, ..)| Value::Object(document.clone())).collect();
-        let sent: Vec<Value> = hits.iter().map(|(document, at, scored)| {
-            let mut hit = document.clone();
-            hit.shift_insert(at.index(document.len() + 1), "_miroir_shard".into(), "⸀⸁".into());
-            if *scored {
-                hit.insert("_rankingScore".into(), json!(0.5));
-            }
-            hit.insert("_rankingScoreDetails".into(), json!({"words": {"order": 0, "matchingWords": 1, "maxMatchingWords": 1}}));
-            Value::Object(hit)
-        }).collect();
-        let answer = Bytes::from(json!({"hits": sent, "query": "q", "estimatedTotalHits": 9}).to_string());
         bare.drain(..skip.min(bare.len()));
         let expected = json!(bare).to_string();
-        for ranked in [false, true] {
+        for (detailed, ranked) in [(false, false), (true, false), (true, true)] {
+            let sent: Vec<Value> = hits.iter().map(|(document, at, scored)| {
+                let mut hit = document.clone();
+                hit.shift_insert(at.index(document.len() + 1), "_miroir_shard".into(), "⸀⸁".into());
+                if *scored {
+                    hit.insert("_rankingScore".into(), json!(0.5));
+                }
+                if detailed {
+                    hit.insert("_rankingScoreDetails".into(), json!({"words": {"order": 0, "matchingWords": 1, "maxMatchingWords": 1}}));
+                }
+                Value::Object(hit)
+            }).collect();
+            let answer = Bytes::from(json!({"hits": sent, "query": "q", "estimatedTotalHits": 9}).to_string());
             let spec = Spec { ranked, ..spec(skip, 9) };
             let merged = merge_search(std::slice::from_ref(&answer), &spec).unwrap().to_bytes();
             let text = std::str::from_utf8(&merged).unwrap();

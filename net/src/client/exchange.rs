@@ -9,7 +9,7 @@ use super::{Body, ErrorKind, OutRequest, Reply};
 use crate::chunked::{ChunkError, ChunkedDecoder};
 use crate::head::{parse_response_head, Framing, HeadError, HeadScanner, ResponseHead};
 use crate::response::put_number;
-use crate::wire::{Stop, Wire, READ_BYTES};
+use crate::wire::{Stop, Wire, COPY_BYTES_MAX, READ_BYTES};
 
 pub(crate) static SENT: Counter = Counter::new(
     "miroir_node_sent_bytes_total",
@@ -103,17 +103,22 @@ async fn send<S: AsyncReadRent + AsyncWriteRent>(
     until: Instant,
     written: &mut usize,
 ) -> Result<(), Stop> {
-    let head = encode_head(host, request);
+    let mut head = encode_head(host, request);
     match &request.body {
+        Body::Ready(pieces) if head.len() + request.body.bytes() <= COPY_BYTES_MAX => {
+            pieces.iter().for_each(|piece| head.put_slice(piece));
+            wire.write_one(head.freeze(), || until, written).await
+        }
         Body::Ready(pieces) => {
             let mut segments = Vec::with_capacity(1 + pieces.len());
-            segments.push(head);
+            segments.push(head.freeze());
             segments.extend(pieces.iter().filter(|piece| !piece.is_empty()).cloned());
             wire.write_all(segments, || until, written).await
         }
         Body::Made(made) => {
             let mut pieces = made.pieces();
-            let mut segments: Vec<Bytes> = [head].into_iter().chain(pieces.next()).collect();
+            let mut segments: Vec<Bytes> =
+                [head.freeze()].into_iter().chain(pieces.next()).collect();
             while !segments.is_empty() {
                 wire.write_all(segments, || until, written).await?;
                 segments = pieces.next().into_iter().collect();
@@ -123,8 +128,11 @@ async fn send<S: AsyncReadRent + AsyncWriteRent>(
     }
 }
 
-fn encode_head(host: &str, request: &OutRequest) -> Bytes {
-    let mut head = BytesMut::with_capacity(256);
+fn encode_head(host: &str, request: &OutRequest) -> BytesMut {
+    let length = request.body.bytes();
+    // A short body comes behind it.
+    let body = Some(length).filter(|length| *length <= COPY_BYTES_MAX);
+    let mut head = BytesMut::with_capacity(256 + body.unwrap_or(0));
     head.put_slice(request.method.as_bytes());
     head.put_u8(b' ');
     head.put_slice(request.path.as_bytes());
@@ -140,14 +148,13 @@ fn encode_head(host: &str, request: &OutRequest) -> Bytes {
     for (name, value) in &request.headers {
         put_field(&mut head, name, value);
     }
-    let length = request.body.bytes();
     if length > 0 || !matches!(request.method, "GET" | "HEAD" | "DELETE") {
         head.put_slice(b"content-length: ");
         put_number(&mut head, length as u64);
         head.put_slice(b"\r\n");
     }
     head.put_slice(b"\r\n");
-    head.freeze()
+    head
 }
 
 fn put_field(head: &mut BytesMut, name: &str, value: &str) {

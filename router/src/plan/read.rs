@@ -75,11 +75,9 @@ pub fn read_plan(
         let group = (first + turn) % groups;
         let in_group =
             |copy: &Placement| may_answer(copy) && layout.group_of(copy.node) == Some(group);
-        if wanted
-            .iter()
-            .all(|shard| layout.copies_of(*shard).iter().any(in_group))
-        {
-            return cover(layout, &wanted, seed, in_group);
+        let plan = cover(layout, &wanted, seed, in_group);
+        if plan.uncovered.is_empty() {
+            return plan;
         }
     }
     cover(layout, &wanted, seed, may_answer)
@@ -93,28 +91,30 @@ fn cover(
     may_answer: impl Fn(&Placement) -> bool,
 ) -> ReadPlan {
     let mut plan = ReadPlan::default();
-    let mut open: SmallVec<[Shard; 64]> = SmallVec::from_slice(wanted);
-    open.retain(|shard| {
-        let covered = layout.copies_of(*shard).iter().any(&may_answer);
-        if !covered {
-            plan.uncovered.push(*shard);
-        }
-        covered
-    });
-    // By node: open shards that it may answer for, and shards that it has documents of, in whatever state.
-    let mut count: SmallVec<[u16; 32]> = SmallVec::from_elem(0, layout.nodes.len());
-    let mut held = count.clone();
-    for copy in layout.copies.iter().flatten() {
-        held[usize::from(copy.node.0)] += 1;
-    }
     let answering = |shard: Shard| {
         layout
             .copies_of(shard)
             .iter()
             .filter(|copy| may_answer(copy))
     };
-    for copy in open.iter().flat_map(|shard| answering(*shard)) {
-        count[usize::from(copy.node.0)] += 1;
+    // By node: open shards that it may answer for.
+    let mut count: SmallVec<[u16; 32]> = SmallVec::from_elem(0, layout.nodes.len());
+    let mut open: SmallVec<[Shard; 64]> = SmallVec::new();
+    for shard in wanted {
+        let mut copies = answering(*shard).peekable();
+        match copies.peek() {
+            Some(_) => open.push(*shard),
+            None => plan.uncovered.push(*shard),
+        }
+        copies.for_each(|copy| count[usize::from(copy.node.0)] += 1);
+    }
+    if open.is_empty() {
+        return plan;
+    }
+    // By node: shards that it has documents of, in whatever state.
+    let mut held: SmallVec<[u16; 32]> = SmallVec::from_elem(0, layout.nodes.len());
+    for copy in layout.copies.iter().flatten() {
+        held[usize::from(copy.node.0)] += 1;
     }
     while !open.is_empty() {
         let best = (0..count.len()).max_by_key(|node| {
