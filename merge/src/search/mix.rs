@@ -67,7 +67,7 @@ pub fn merge_hybrid(
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
     let mut semantic_hits = 0;
-    for hit in mixture.hits.iter().skip(window.skip).take(window.take) {
+    for hit in mixture.page(window) {
         semantic_hits += u64::from(hit.semantic);
         writer.write(hit.bytes, hit.node, hit.span.clone(), &hit.added)?;
     }
@@ -116,6 +116,8 @@ pub(crate) struct Mixture<'a> {
     pub hits: Vec<MixedHit<'a>>,
     /// The search by meaning was not looked at.
     words_suffice: bool,
+    /// There was none: nodes could not tell what the query means.
+    is_meaningless: bool,
     /// The answers that count for totals and facets.
     counted: Vec<Answer>,
     /// Hits of theirs that repeat another's distinct value.
@@ -147,6 +149,7 @@ impl<'a> Mixture<'a> {
             return Ok(Mixture {
                 hits: words.hits.iter().map(Mixable::hit).collect(),
                 words_suffice: true,
+                is_meaningless: false,
                 counted: by_words.split_off(keyword.1.map_or(0, |marks| marks.counted)),
                 duplicates: words.duplicates,
             });
@@ -159,9 +162,22 @@ impl<'a> Mixture<'a> {
         Ok(Mixture {
             hits: hits?,
             words_suffice: false,
+            // Whatever passes the filter is found by meaning, documents without a vector last.
+            is_meaningless: meaning.hits.is_empty(),
             counted: by_meaning,
             duplicates: meaning.duplicates,
         })
+    }
+}
+
+impl Mixture<'_> {
+    /// The hits of a page. Where there is no meaning one node turns the list round, so that a page past its end goes on with its
+    /// beginning (milli `search/hybrid.rs`, `return_keyword_results`).
+    fn page(&self, window: Window) -> impl Iterator<Item = &MixedHit<'_>> {
+        let (before, from) = self.hits.split_at(window.skip.min(self.hits.len()));
+        let turned = self.is_meaningless && !from.is_empty();
+        let again = before.iter().filter(move |_| turned);
+        from.iter().chain(again).take(window.take)
     }
 }
 

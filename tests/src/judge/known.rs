@@ -183,14 +183,6 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
     },
     Known {
-        what: "a page of a hybrid search that reaches past its last hit",
-        why: "where the hits of words suffice, one node fills such a page with hits from the beginning of its list, which it turns round (milli `search/hybrid.rs`, `return_keyword_results`); the cluster's page ends",
-        applies: |_, ask| any_search(ask, |s| s["hybrid"].is_object() && is_behind_the_first(s)),
-        ignoring: &["hits", "results.*.hits"],
-        ties_from: None,
-        holds: |compared| compared.pages_are_of_the_list_from_the_start(),
-    },
-    Known {
         what: "the place in a filter that a refusal names, where several are wrong",
         why: "a node evaluates no further where nothing is left (`a AND b`, where nothing matches `a`), so which wrong part it meets first depends on its documents",
         applies: |_, ask| any_search(ask, |s| !s["filter"].is_null()),
