@@ -468,17 +468,20 @@ impl Numbers {
 }
 
 fn whole(scanner: &mut Scanner) -> Result<Option<Number<u64>>, Malformed> {
-    scanner.peek();
-    let start = scanner.pos();
-    let value = scanner.unsigned()?;
-    let span = start..scanner.pos();
-    Ok(value.map(|value| Number { value, span }))
+    placed(scanner, Scanner::unsigned)
 }
 
 fn float(scanner: &mut Scanner) -> Result<Option<Number<f64>>, Malformed> {
+    placed(scanner, Scanner::number)
+}
+
+fn placed<'a, T>(
+    scanner: &mut Scanner<'a>,
+    read: fn(&mut Scanner<'a>) -> Result<Option<T>, Malformed>,
+) -> Result<Option<Number<T>>, Malformed> {
     scanner.peek();
     let start = scanner.pos();
-    let value = scanner.number()?;
+    let value = read(scanner)?;
     let span = start..scanner.pos();
     Ok(value.map(|value| Number { value, span }))
 }

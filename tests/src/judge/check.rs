@@ -160,7 +160,7 @@ impl<'a> Compared<'a> {
         format!("{}.none", name.unwrap_or("kind"))
     }
 
-    /// Whether the cluster's pages of hybrid searches and under a threshold are parts of what the node lists from the start, of which
+    /// Whether the cluster's pages under a threshold are parts of what the node lists from the start, of which
     /// the node's own are not; all others are as long as the node's.
     pub fn pages_are_of_the_list_from_the_start(&self) -> bool {
         let parts = self.parts();
@@ -169,7 +169,7 @@ impl<'a> Compared<'a> {
         !self.ask.is_federated()
             && searches.all(|((search, hits, _), (left, _))| {
                 let shown: Vec<String> = listed(left).map(content).collect();
-                if !search["rankingScoreThreshold"].is_number() && !search["hybrid"].is_object() {
+                if !search["rankingScoreThreshold"].is_number() {
                     return shown.len() == hits.len();
                 }
                 let (skip, take) = page(search);
