@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use miroir_api::SHARD_FIELD;
-use miroir_router::{FacetOrder, FilterableRule, ForeignKey, SearchSettings};
+use miroir_router::{FacetOrder, FilterableRule, ForeignKey, SearchSettings, WordSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
@@ -86,14 +86,6 @@ pub(crate) fn strip_filterable(list: &mut Value) {
 
 /// The part of the settings that searching and merging need.
 pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings {
-    let strings = |value: &Value| -> Option<Vec<String>> {
-        value.as_array().map(|list| {
-            list.iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        })
-    };
     let defaults = SearchSettings::default();
     let mut filterable = settings["filterableAttributes"].clone();
     strip_filterable(&mut filterable);
@@ -130,15 +122,36 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .and_then(Value::as_u64)
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(defaults.max_total_hits),
-        plain_words: ["separatorTokens", "nonSeparatorTokens", "dictionary"]
-            .iter()
-            .all(|name| settings[*name].as_array().is_none_or(Vec::is_empty)),
-        stop_words: strings(&settings["stopWords"]).unwrap_or_default(),
+        words: words(settings),
         foreign_keys: settings["foreignKeys"]
             .as_array()
             .map(|keys| keys.iter().filter_map(foreign_key).collect())
             .unwrap_or_default(),
     }
+}
+
+/// What the settings say of words.
+fn words(settings: &Value) -> WordSettings {
+    let list = |name: &str| strings(&settings[name]).unwrap_or_default();
+    let mut words = WordSettings::default();
+    words.stop_words = list("stopWords");
+    words.separators = list("separatorTokens");
+    words.non_separators = list("nonSeparatorTokens");
+    words.dictionary = list("dictionary");
+    let localized = settings["localizedAttributes"].as_array();
+    words.locales = localized
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| strings(&rule["locales"]))
+        .flatten()
+        .collect();
+    words
+}
+
+/// `None`: it is no list.
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let list = value.as_array()?.iter();
+    Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn foreign_key(key: &Value) -> Option<ForeignKey> {

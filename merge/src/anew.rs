@@ -115,7 +115,7 @@ struct Typo {
 }
 
 /// A rank out of how many.
-type Rank = (u64, u64);
+pub type Rank = (u64, u64);
 
 impl Words {
     fn rank(&self) -> Rank {
@@ -182,8 +182,8 @@ impl Hit {
     }
 }
 
-/// A score whose outermost ranks are others; `None`: it does not hold these.
-fn with_ranks(score: f64, ranks: &[(Rank, Rank)]) -> Option<f64> {
+/// A score whose outermost ranks are others, each as it is told and as it is to be; `None`: it does not hold these.
+pub fn with_ranks(score: f64, ranks: &[(Rank, Rank)]) -> Option<f64> {
     // An error of the score grows with what it is multiplied by.
     const ERROR: f64 = 4e-16;
     let (mut rest, mut near) = (score, ERROR);

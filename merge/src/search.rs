@@ -180,6 +180,9 @@ fn merge_lists(
     };
     let (answers, scanned) = (&answers[counted..], &scanned[counted..]);
     let mut found = sum(scanned).saturating_sub(duplicates);
+    if marks.is_some_and(|marks| marks.threshold) && !walked.full && !totals::is_past(found, spec) {
+        found = walked.passed as u64;
+    }
     match spec.counts {
         Some(Counts::Threshold { universe }) => {
             let all = scan(universe)?;
@@ -301,6 +304,7 @@ fn merge_hits<'s>(
         return Ok(Walked {
             duplicates,
             full: true,
+            passed: 0,
             met: None,
         });
     }
@@ -350,6 +354,7 @@ fn merge_hits<'s>(
     Ok(Walked {
         duplicates,
         full,
+        passed,
         met: seen,
     })
 }
@@ -393,6 +398,7 @@ fn write_list<'s>(
     Ok(Walked {
         duplicates: 0,
         full: writer.written == window.take,
+        passed,
         met: None,
     })
 }

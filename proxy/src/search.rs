@@ -336,6 +336,9 @@ impl<'t> Search<'t> {
         }
         let pins = self.rules.then(|| pins::take(&mut answers)).flatten();
         let levels = self.levels();
+        if let (By::Words, Some(frequency)) = (&self.by, &self.frequency) {
+            frequency.retell(&mut answers)?;
+        }
         let counts = self
             .counting()
             .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings));

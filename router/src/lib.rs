@@ -11,7 +11,8 @@
 //!   and what differs where not;
 //! - [`Health`]: whether a node is to be asked at all; [`Replicas`]: which copies are slow, and when to ask a second one;
 //! - [`rewrite_not_equal`]: the one operator of Meilisearch's filters that is wrong on a part of an index;
-//! - [`Ids::reach`]: which shards can hold what a filter lets through.
+//! - [`Ids::reach`]: which shards can hold what a filter lets through;
+//! - [`WordSettings::read`]: the words of a query, where more than one node must decide which of them may be missing.
 #![forbid(unsafe_code)]
 
 mod code;
@@ -25,6 +26,7 @@ mod shard;
 mod sync;
 mod table;
 mod task_count;
+mod words;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
 pub use filter::{and_shards, rewrite_filter, rewrite_not_equal, told_of_filter, Ids, Reach};
@@ -41,3 +43,4 @@ pub use table::{
     SearchSettings, Version, VERSION_MIN,
 };
 pub use task_count::{Counted, TaskCount};
+pub use words::{Query, Term, WordSettings};

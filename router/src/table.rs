@@ -11,6 +11,7 @@ use crate::filter::Ids;
 use crate::health::{NodeState, SharedState};
 use crate::layout::Layout;
 use crate::task_count::TaskCount;
+use crate::words::WordSettings;
 
 /// Everything that routing depends on, as of one epoch. Built by the control plane, never changed after it has been
 /// published (except for what [`Node::set_state`] and [`Node::set_federates`] note).
@@ -213,10 +214,8 @@ pub struct SearchSettings {
     pub sort_facet_values_by: Vec<(String, FacetOrder)>,
     /// `pagination.maxTotalHits`
     pub max_total_hits: usize,
-    /// No separators, non-separators and dictionary: spaces and punctuation tell what a query's words are.
-    pub plain_words: bool,
-    /// As the user wrote them.
-    pub stop_words: Vec<String>,
+    /// What a query's words are.
+    pub words: WordSettings,
     /// Fields whose values are ids of documents of other indexes.
     pub foreign_keys: Vec<ForeignKey>,
 }
@@ -334,8 +333,7 @@ impl Default for SearchSettings {
             node_values_per_facet: 100,
             sort_facet_values_by: vec![("*".into(), FacetOrder::Alpha)],
             max_total_hits: 1000,
-            plain_words: true,
-            stop_words: Vec::new(),
+            words: WordSettings::default(),
             foreign_keys: Vec::new(),
         }
     }

@@ -29,6 +29,10 @@ pub struct Levels<'a> {
     pub steps_before: usize,
     /// Dotted path of the primary key, which hits carry.
     pub primary_key: &'a str,
+    /// Hits below a threshold are not there: the last answers count what there is without it.
+    pub threshold: bool,
+    /// Scores tell how many words match of so many.
+    pub words_max: u64,
 }
 
 /// The answers to a client's search by words.
@@ -52,19 +56,20 @@ impl<'a> ByWords<'a> {
 }
 
 /// The sets of words, by their positions, that `frequency` lets be missing, the smaller ones first; the last is the union of
-/// all. `None`: they are more than `max`. `frequencies`: in how many documents each word is found, at most 16 words.
+/// all. `None`: they are more than `max`. `frequencies`: in how many documents each word is found, at most 16 words. `all`: all of them
+/// may be missing, because the query has a phrase, which stays.
 ///
 /// The rules are milli's (`query_graph.rs`, `removal_order_for_terms_matching_strategy_frequency`, and the walk in
 /// `graph_based_ranking_rule.rs`): words go by falling frequency, and those in no document first of all; the rarest stay; and when a
 /// word is missing, all more frequent words behind it are.
-pub fn missing_words(frequencies: &[u64], max: usize) -> Option<Vec<Vec<usize>>> {
+pub fn missing_words(frequencies: &[u64], all: bool, max: usize) -> Option<Vec<Vec<usize>>> {
     let often: Vec<u64> = frequencies
         .iter()
         .map(|&documents| if documents == 0 { u64::MAX } else { documents })
         .collect();
     let rarest = often.iter().min().copied().unwrap_or(0);
     let removable: Vec<usize> = (0..often.len().min(16))
-        .filter(|&word| often[word] > rarest)
+        .filter(|&word| all || often[word] > rarest)
         .collect();
     let subset = |mask: u32| -> Vec<usize> {
         let chosen = removable.iter().enumerate();
@@ -114,6 +119,7 @@ pub(crate) struct Marks<'a> {
     primary_key: &'a str,
     /// From here on answers count for totals and facets.
     pub counted: usize,
+    pub threshold: bool,
 }
 
 impl<'a> Marks<'a> {
@@ -125,7 +131,8 @@ impl<'a> Marks<'a> {
                 .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
                 .collect(),
             steps_before: levels.steps_before,
-            most_missing: levels.missing.last().copied(),
+            most_missing: Some(levels.words_max.saturating_sub(1)),
+            threshold: levels.threshold,
             primary_key: levels.primary_key,
             counted: searches.iter().map(Vec::len).sum::<usize>() - last,
         }
@@ -218,27 +225,30 @@ mod tests {
                             .unwrap()
                     })
                     .collect();
-                let mut walked = Vec::new();
-                walk(&weights, groups.len() - 1, &mut Vec::new(), &mut walked);
-                let mut sets = missing_words(&frequencies, 64).unwrap();
-                let all = sets.last().cloned().unwrap();
-                assert!(sets.iter().flatten().all(|word| all.contains(word)));
-                assert!(sets.is_sorted_by_key(Vec::len));
-                sets.sort();
-                walked.sort();
-                assert_eq!(sets, walked, "{frequencies:?}");
+                for all in [false, true] {
+                    let mut walked = Vec::new();
+                    let last = groups.len() - usize::from(!all);
+                    walk(&weights, last, &mut Vec::new(), &mut walked);
+                    let mut sets = missing_words(&frequencies, all, 64).unwrap();
+                    let most = sets.last().cloned().unwrap();
+                    assert!(sets.iter().flatten().all(|word| most.contains(word)));
+                    assert!(sets.is_sorted_by_key(Vec::len));
+                    sets.sort();
+                    walked.sort();
+                    assert_eq!(sets, walked, "{frequencies:?}");
+                }
             }
         }
     }
 
     #[test]
     fn what_may_be_missing() {
-        assert_eq!(missing_words(&[7, 7], 9).unwrap(), [[0usize; 0]]);
-        assert_eq!(missing_words(&[0, 1], 9).unwrap(), [vec![], vec![0]]);
+        assert_eq!(missing_words(&[7, 7], false, 9).unwrap(), [[0usize; 0]]);
+        assert_eq!(missing_words(&[0, 1], false, 9).unwrap(), [vec![], vec![0]]);
         assert_eq!(
-            missing_words(&[3, 1, 5], 9).unwrap(),
+            missing_words(&[3, 1, 5], false, 9).unwrap(),
             [vec![], vec![2], vec![0, 2]]
         );
-        assert_eq!(missing_words(&[5, 3, 1, 4], 3), None);
+        assert_eq!(missing_words(&[5, 3, 1, 4], false, 3), None);
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Walked<'s> {
     pub duplicates: u64,
     /// The page has as many hits as it may have.
     pub full: bool,
+    /// Hits of the page and before it.
+    pub passed: usize,
     /// The values that one node would have met. Those of hits that nodes did not send are not there, so where a node's list was
     /// cut within the last bucket the total is an upper bound.
     pub met: Option<Seen<'s>>,

@@ -6,12 +6,12 @@
 //! makes one list of the answers.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_api::SHARD_FIELD;
+use miroir_api::{Error, SHARD_FIELD};
 use miroir_merge::{missing_words, Levels};
-use miroir_router::{Index, RoutingTable, SearchSettings};
+use miroir_router::{Index, Query, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
@@ -20,25 +20,30 @@ use super::request::{bytes_for, PlannedSearch, SearchBody};
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
 
+mod scores;
+
+use scores::Scale;
+
 /// Searches a client search becomes at most.
-const MAX_SETS: usize = 9;
-/// milli looks at so many words of a query.
-const MAX_WORDS: usize = 10;
-/// What may stand behind a word and is no part of it.
-const PUNCTUATION: [char; 6] = [':', ',', ';', '!', '?', '.'];
-/// Longer words are none to milli.
-const MAX_WORD_BYTES: usize = 200;
+const MAX_SETS: usize = 32;
 /// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
 const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
 /// The same where nodes are to see that a word is missing: they let this one be missing first of all.
 const UNKNOWN: &str = "zqxjkvbwpfzqxjkvbwpf";
+/// Scores that nodes compare with a threshold come out of other divisions than the threshold that they are given.
+const THRESHOLD_MARGIN: f64 = 1e-9;
 
 /// A search whose frequent words may be missing.
 pub struct Frequency {
-    /// Where the words stand in the query.
-    words: Vec<Range<usize>>,
-    /// `None`: no rule goes by words, so that all that matches ties there.
-    steps_before: Option<usize>,
+    settings: Arc<SearchSettings>,
+    query: Query,
+    /// Those that the request names.
+    locales: Vec<String>,
+    /// Each word that may be missing, by its place among the terms, and a query for it alone.
+    words: Vec<(usize, String)>,
+    /// Where words stand among the ranking rules; `None`: no rule goes by them, so that all that matches ties there.
+    rule: Option<WordsRule>,
+    threshold: Option<f64>,
     /// Scores are shown, which tell how many words are missing of how many that may be.
     tells: bool,
     primary_key: String,
@@ -46,6 +51,16 @@ pub struct Frequency {
     /// nodes are asked as the client asks, and each decides for itself.
     searches: Vec<SearchBody>,
     missing: Vec<u64>,
+    /// Scores tell how many words match of so many.
+    max: u64,
+}
+
+/// The place of `words` among the steps of the ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct WordsRule {
+    steps_before: usize,
+    /// No rule that counts in scores stands right behind it: scores end with the first rule that sorts.
+    ends_score: bool,
 }
 
 /// A search that goes by frequencies, which are not known yet.
@@ -96,8 +111,8 @@ pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided
 }
 
 impl Frequency {
-    /// Of a planned search by words, whose hits show the primary key; `by_scores`: it is these that order them. `None`: nothing is to be
-    /// decided, or nodes have to.
+    /// Of a planned search by words, whose hits show the primary key; `by_scores`: it is these that order them, as nodes tell them. `None`:
+    /// nothing is to be decided, or nodes have to.
     pub fn of(
         index: &Index,
         primary_key: &str,
@@ -105,27 +120,46 @@ impl Frequency {
         by_scores: bool,
     ) -> Option<Self> {
         let (settings, body) = (&index.settings, &planned.node_body);
-        if !body.goes_by_frequency() || !settings.plain_words {
+        if !body.goes_by_frequency() {
             return None;
         }
-        let words = plain_words(body.q.as_deref()?, &settings.stop_words)?;
-        let steps_before = steps_before_words(settings, body.sort.as_deref().unwrap_or_default());
-        let tells = by_scores || planned.show_score || planned.show_details;
-        // Nodes compare scores with a threshold that are not one node's, and these can be told anew where `words` comes first.
-        if body.ranking_score_threshold.is_some() || (tells && steps_before != Some(0)) {
+        let locales: Vec<String> = match &body.locales {
+            Some(locales) => serde_json::from_str(locales.get()).ok()?,
+            None => Vec::new(),
+        };
+        let query = settings.words.read(body.q.as_deref()?, &locales)?;
+        let alone = |at| Some((at, query.alone(at, &settings.words, &locales)?));
+        let words: Vec<(usize, String)> = query.words().map(alone).collect::<Option<_>>()?;
+        // The last one stays, where nothing else does.
+        if words.is_empty() || query.terms.len() < 2 {
             return None;
         }
-        let counts_groups = planned.counting.is_some() || planned.has_no_hits();
+        let threshold = match &body.ranking_score_threshold {
+            Some(threshold) => Some(serde_json::from_str(threshold.get()).ok()?),
+            None => None,
+        };
+        let rule = words_rule(settings, body.sort.as_deref().unwrap_or_default());
+        let comes_first = rule.is_some_and(|rule| rule.steps_before == 0);
+        if by_scores && (threshold.is_some() || !comes_first) {
+            return None;
+        }
+        let counts_groups =
+            planned.counting.is_some() || planned.has_no_hits() || threshold.is_some();
         if planned.distinct.is_some() && !counts_groups {
             return None;
         }
         Some(Frequency {
+            settings: Arc::clone(settings),
+            query,
+            locales,
             words,
-            steps_before,
-            tells,
+            rule,
+            threshold,
+            tells: by_scores || planned.show_score || planned.show_details,
             primary_key: primary_key.to_owned(),
             searches: Vec::new(),
             missing: Vec::new(),
+            max: 0,
         })
     }
 
@@ -136,14 +170,10 @@ impl Frequency {
         let facets = super::caps_totals(app.newest().lowest_version())
             .then(|| to_raw_value(&[SHARD_FIELD]).ok())
             .flatten();
-        let query = &planned.query;
         self.words
             .iter()
-            .map(|word| SearchBody {
-                // With what stands behind it, so that only a last word may be the beginning of one.
-                q: query
-                    .get(word.start..query.len().min(word.end + 1))
-                    .map(str::to_owned),
+            .map(|(_, word)| SearchBody {
+                q: Some(word.clone()),
                 matching_strategy: to_raw_value("all").ok(),
                 facets: facets.clone(),
                 filter: None,
@@ -154,68 +184,149 @@ impl Frequency {
 
     /// Makes the searches for each set of words.
     fn settle(&mut self, frequencies: &[u64], planned: &mut PlannedSearch) {
-        let Some(mut sets) = missing_words(frequencies, MAX_SETS) else {
+        let phrases = self.words.len() < self.query.terms.len();
+        let Some(mut sets) = missing_words(frequencies, phrases, MAX_SETS) else {
             return;
         };
-        let Some(most) = sets.pop() else {
+        let most = sets.last().map_or(0, Vec::len);
+        // As milli counts: the words of phrases, and those that may be missing; one counts where all others may.
+        self.max = (most + self.query.words_in_phrases().max(1)) as u64;
+        if self.rule.is_none() {
+            sets.drain(..sets.len() - 1);
+        }
+        let Some((missing, searches)) = self.searches_for(&sets, planned) else {
             return;
         };
-        if self.steps_before.is_none() {
-            sets.clear();
+        let counted = searches.last();
+        match &mut planned.counting {
+            Some(_) if self.threshold.is_some() => planned.counting = None,
+            Some(counting) => counted.into_iter().for_each(|body| counting.ask_as(body)),
+            None => {}
         }
-        let asked = |missing: &[usize], with: &str, strategy: &str| SearchBody {
-            q: Some(self.replaced(&planned.query, missing, with)),
-            matching_strategy: to_raw_value(strategy).ok(),
-            ..planned.node_body.clone()
+        (self.missing, self.searches) = (missing, searches);
+    }
+
+    /// The searches for the hits of each set, and at last the one that counts: that of the last set, if it does not only count. `None`: in
+    /// this query no other word can stand.
+    fn searches_for(
+        &self,
+        sets: &[Vec<usize>],
+        planned: &PlannedSearch,
+    ) -> Option<(Vec<u64>, Vec<SearchBody>)> {
+        let (most, fewer) = sets.split_last()?;
+        let only_counts = self.threshold.is_some() || self.shows_missing(most);
+        let listed = match only_counts {
+            _ if planned.has_no_hits() => &[],
+            true => sets,
+            false => fewer,
         };
-        let mut widest = asked(&most, MISSING, "all");
-        if let Some(counting) = &mut planned.counting {
-            counting.ask_as(&widest);
-        }
-        if self.shows_missing(&most) && !planned.has_no_hits() {
-            // Then this one only counts.
-            (widest.limit, widest.hits_per_page) =
-                (widest.limit.map(|_| 0), widest.hits_per_page.map(|_| 0));
-            sets.push(most.clone());
-        }
-        let mut searches: Vec<SearchBody> = sets
-            .iter()
-            .map(|set| SearchBody {
+        let mut searches = Vec::with_capacity(sets.len() + 1);
+        for set in listed {
+            let Some(threshold) = self.threshold_without(set.len()) else {
+                continue;
+            };
+            let search = match self.shows_missing(set) {
+                true => self.asked(set, UNKNOWN, "frequency", planned)?,
+                false => SearchBody {
+                    ranking_score_threshold: to_raw_value(&threshold)
+                        .ok()
+                        .filter(|_| threshold > 0.0),
+                    ..self.asked(set, MISSING, "all", planned)?
+                },
+            };
+            let search = SearchBody {
                 facets: None,
-                ..match self.shows_missing(set) {
-                    true => asked(set, UNKNOWN, "frequency"),
-                    false => asked(set, MISSING, "all"),
-                }
-            })
+                ..search
+            };
+            searches.push((set.len() as u64, search));
+        }
+        let mut last = self.asked(most, MISSING, "all", planned)?;
+        if only_counts {
+            (last.limit, last.hits_per_page) =
+                (last.limit.map(|_| 0), last.hits_per_page.map(|_| 0));
+        }
+        searches.push((most.len() as u64, last));
+        Some(searches.into_iter().unzip())
+    }
+
+    /// A search without some of the words, and without a threshold.
+    fn asked(
+        &self,
+        missing: &[usize],
+        with: &str,
+        strategy: &str,
+        planned: &PlannedSearch,
+    ) -> Option<SearchBody> {
+        let terms: Vec<usize> = missing
+            .iter()
+            .filter_map(|word| Some(self.words.get(*word)?.0))
             .collect();
-        searches.push(widest);
-        sets.push(most);
-        self.missing = sets.iter().map(|set| set.len() as u64).collect();
-        self.searches = searches;
+        let words = &self.settings.words;
+        let body = planned.node_body.clone();
+        Some(SearchBody {
+            q: Some(words.replace(&self.query, &terms, with, &self.locales)?),
+            matching_strategy: to_raw_value(strategy).ok(),
+            ranking_score_threshold: None,
+            show_ranking_score: body.show_ranking_score.or(self.retells().then_some(true)),
+            ..body
+        })
     }
 
-    /// Whether nodes must see that words are missing, because it shows in scores, or because of milli's `exactness`: to that no attribute
-    /// begins with a query that lacks a word before another, and a negative word is none that lacks. Where nodes decide, the same
-    /// search goes on with further words missing: that comes behind where no rule goes before `words`, and
-    /// [`miroir_merge::merge_levels`] leaves it out.
+    /// The threshold for a search without so many words, which nodes compare with what the rules behind `words` leave of a score;
+    /// `None`: no hit passes it. A score is `(rank - 1 + rest) / max` (milli `score_details.rs`, `Rank::merge`).
+    fn threshold_without(&self, missing: usize) -> Option<f64> {
+        let (Some(threshold), Some(rule)) = (self.threshold, self.rule) else {
+            return Some(0.0);
+        };
+        let max = self.max as f64;
+        let rest = threshold * max - (max - missing as f64 - 1.0);
+        if rest > 1.0 + THRESHOLD_MARGIN {
+            return None;
+        }
+        let counts = !rule.ends_score && rest > THRESHOLD_MARGIN;
+        Some(if counts { rest - THRESHOLD_MARGIN } else { 0.0 })
+    }
+
+    /// Whether nodes must see that words are missing: because scores are told, which rest on what `words` has left of a query; or because of
+    /// milli's `exactness`: to that no attribute begins with a query that lacks a word before another, and a negative word is none
+    /// that lacks. Where nodes decide, the same search goes on with further words missing: that comes behind where no rule goes
+    /// before `words`, and [`miroir_merge::merge_levels`] leaves it out.
     fn shows_missing(&self, missing: &[usize]) -> bool {
-        let gap =
-            |word: &usize| (word + 1..self.words.len()).any(|later| !missing.contains(&later));
-        self.steps_before == Some(0) && (self.tells || missing.iter().any(gap))
+        let last = (0..self.query.terms.len()).rev().find(|at| {
+            let word = self.words.iter().position(|(term, _)| term == at);
+            word.is_none_or(|word| !missing.contains(&word))
+        });
+        let mut terms = missing
+            .iter()
+            .filter_map(|word| Some(self.words.get(*word)?.0));
+        let comes_first = self.rule.is_some_and(|rule| rule.steps_before == 0);
+        comes_first && (self.retells() || terms.any(|term| Some(term) < last))
     }
 
-    /// The query with something else in the place of some words.
-    fn replaced(&self, query: &str, words: &[usize], with: &str) -> String {
-        let mut text = query.to_owned();
-        for &word in words.iter().rev() {
-            if let Some(place) = self.words.get(word) {
-                text.replace_range(place.clone(), with);
+    /// Whether nodes do not tell scores as one node would.
+    fn retells(&self) -> bool {
+        self.rule.is_some() && (self.tells || self.threshold.is_some())
+    }
+
+    /// Tells scores in the answers to [`Frequency::searches`] as one node would, and leaves out hits below the threshold.
+    pub fn retell(&self, answers: &mut [Vec<Bytes>]) -> Result<(), Error> {
+        let Some(rule) = self.rule.filter(|_| self.retells()) else {
+            return Ok(());
+        };
+        let scale = Scale {
+            max: self.max,
+            rule,
+            threshold: self.threshold,
+        };
+        for (answers, missing) in answers.iter_mut().zip(&self.missing) {
+            for answer in answers {
+                *answer = scale.retell(answer, *missing)?;
             }
         }
-        text
+        Ok(())
     }
 
-    /// What nodes are asked; nothing: as the client asks. The last one counts.
+    /// What nodes are asked; nothing: as the client asks.
     pub fn searches(&self) -> &[SearchBody] {
         &self.searches
     }
@@ -231,8 +342,10 @@ impl Frequency {
     pub fn levels(&self) -> Levels<'_> {
         Levels {
             missing: &self.missing,
-            steps_before: self.steps_before.unwrap_or(0),
+            steps_before: self.rule.map_or(0, |rule| rule.steps_before),
             primary_key: &self.primary_key,
+            threshold: self.threshold.is_some(),
+            words_max: self.max,
         }
     }
 }
@@ -265,71 +378,35 @@ impl Counting {
     }
 }
 
-/// Where the words stand in a query of two or more that only spaces, and punctuation before these, part, and whose words are the same to
-/// every tokenizer. Stop words are none, but a last one, which may be the beginning of a word.
-fn plain_words(query: &str, stop_words: &[String]) -> Option<Vec<Range<usize>>> {
-    // Others would have to be normalised as milli does; a word of a query is one as it is written.
-    let is_ascii = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let is_small =
-        |word: &String| is_ascii(word) && !word.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !stop_words.iter().all(is_small) {
-        return None;
-    }
-    let mut words = Vec::new();
-    let mut start = 0;
-    for part in query.split(' ') {
-        let word = part.trim_end_matches(PUNCTUATION);
-        let end = start + word.len();
-        let is_stop_word = || end < query.len() && stop_words.iter().any(|stop| stop == word);
-        if !word.is_empty() {
-            let same_to_all = is_plain(word) && (stop_words.is_empty() || is_ascii(word));
-            if word.len() > MAX_WORD_BYTES || !same_to_all {
-                return None;
-            }
-            if !is_stop_word() {
-                words.push(start..end);
-            }
-        }
-        start += part.len() + 1;
-    }
-    (2..=MAX_WORDS).contains(&words.len()).then_some(words)
-}
-
-/// Latin letters and digits, without a capital behind a small letter, which would begin a word.
-fn is_plain(word: &str) -> bool {
-    let latin = |c: char| c <= '\u{24F}' || ('\u{1E00}'..='\u{1EFF}').contains(&c);
-    let mut small = false;
-    word.chars().all(|c| {
-        let begins = small && c.is_uppercase();
-        small = c.is_lowercase();
-        c.is_alphanumeric() && latin(c) && !begins
-    })
-}
-
-/// How many steps of the ranking stand before `words`: milli has it before the first rule that goes by words (`search/new/mod.rs`,
+/// Where `words` stands: milli has it before the first rule that goes by words (`search/new/mod.rs`,
 /// `get_ranking_rules_for_query_graph_search`). `None`: no rule does.
-fn steps_before_words(settings: &SearchSettings, sort: &[String]) -> Option<usize> {
+fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
     let rules = &settings.ranking_rules;
-    let first = rules
-        .iter()
-        .position(|rule| rule != "sort" && !rule.contains(':'))?;
+    let sorts = |rule: &String| rule == "sort" || rule.contains(':');
+    let first = rules.iter().position(|rule| !sorts(rule))?;
     let mut fields = HashSet::new();
-    for rule in &rules[..first] {
+    // Whether it is a step of its own.
+    let mut goes_on = |rule: &String| {
         let criteria = if rule == "sort" {
             sort
         } else {
             std::slice::from_ref(rule)
         };
+        let before = fields.len();
         fields.extend(criteria.iter().map(|criterion| {
             let (field, _) = criterion.rsplit_once(':').unwrap_or((criterion, ""));
-            if field.starts_with("_geo") {
-                "_geo"
-            } else {
-                field
-            }
+            let is_place = field.starts_with("_geo");
+            (if is_place { "_geo" } else { field }).to_owned()
         }));
-    }
-    Some(fields.len())
+        fields.len() - before
+    };
+    let steps_before = rules[..first].iter().map(&mut goes_on).sum();
+    let mut behind = rules[first..].iter().filter(|rule| *rule != "words");
+    let next = behind.find(|rule| !sorts(rule) || goes_on(rule) > 0);
+    Some(WordsRule {
+        steps_before,
+        ends_score: next.is_none_or(sorts),
+    })
 }
 
 #[derive(Deserialize)]
@@ -358,90 +435,125 @@ fn count(gathered: &Gathered, values_max: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn plain_queries_have_words_parted_by_spaces() {
-        let plain = |query: &str| plain_words(query, &[]);
-        assert_eq!(plain("Red  fox "), Some(vec![0..3, 5..8]));
-        assert_eq!(plain(" été NASA"), Some(vec![1..6, 7..11]));
-        assert_eq!(
-            plain("Spirit: fox, ... b!"),
-            Some(vec![0..6, 8..11, 17..18])
-        );
-        for other in [
-            "",
-            "one",
-            "a/ b",
-            "a -b",
-            "U.S. b",
-            "\"a b\" c",
-            "l'an deux",
-            "東 京",
-            "DragonBall z",
-        ] {
-            assert_eq!(plain(other), None, "{other}");
-        }
-        assert_eq!(plain(&"a ".repeat(MAX_WORDS + 1)), None);
-    }
-
-    #[test]
-    fn stop_words_are_none_but_at_the_end() {
-        let words = |query: &str, stop: &[&str]| {
-            let stop: Vec<String> = stop.iter().map(|word| word.to_string()).collect();
-            plain_words(query, &stop)
+    fn frequency(query: &str, threshold: Option<f64>, ranking: &[&str]) -> Frequency {
+        let settings = SearchSettings {
+            ranking_rules: ranking.iter().map(|rule| rule.to_string()).collect(),
+            ..SearchSettings::default()
         };
-        let the = ["the", "of"];
-        assert_eq!(words("the end of time", &the), Some(vec![4..7, 11..15]));
-        assert_eq!(words("The end", &the), Some(vec![0..3, 4..7]));
-        assert_eq!(words("end time the", &the), Some(vec![0..3, 4..8, 9..12]));
-        assert_eq!(words("end time the ", &the), Some(vec![0..3, 4..8]));
-        assert_eq!(words("end the ", &the), None);
-        assert_eq!(words("été red", &the), None);
-        assert_eq!(words("end red", &["été"]), None);
-        assert_eq!(words("end red", &["The"]), None);
-    }
-
-    #[test]
-    fn missing_words_keep_their_place() {
-        let query = "the red fox";
-        let frequency = Frequency {
-            words: plain_words(query, &[]).unwrap(),
-            steps_before: Some(0),
+        let query = settings.words.read(query, &[]).unwrap();
+        let words = query.words().map(|at| (at, String::new())).collect();
+        Frequency {
+            rule: words_rule(&settings, &[]),
+            settings: Arc::new(settings),
+            query,
+            locales: Vec::new(),
+            words,
+            threshold,
             tells: false,
             primary_key: "id".into(),
             searches: Vec::new(),
             missing: Vec::new(),
-        };
-        assert_eq!(frequency.replaced(query, &[], MISSING), query);
-        let expected = format!("{MISSING} red {MISSING}");
-        assert_eq!(frequency.replaced(query, &[0, 2], MISSING), expected);
-        for (missing, shows) in [
-            (&[][..], false),
-            (&[2], false),
-            (&[1, 2], false),
-            (&[0], true),
-            (&[1], true),
-            (&[0, 2], true),
-        ] {
-            assert_eq!(frequency.shows_missing(missing), shows, "{missing:?}");
+            max: 0,
         }
+    }
+
+    /// Query, strategy and threshold of each search.
+    fn settled(
+        mut frequency: Frequency,
+        frequencies: &[u64],
+    ) -> Vec<(String, String, Option<f64>)> {
+        let body = SearchBody {
+            q: Some("any".into()),
+            ..SearchBody::default()
+        };
+        let planned = body.plan(&SearchSettings::default());
+        let mut planned = planned.map_err(|unsupported| unsupported.0).unwrap();
+        frequency.settle(frequencies, &mut planned);
+        let told = |search: &SearchBody| {
+            let threshold = search.ranking_score_threshold.as_ref();
+            (
+                search.q.clone().unwrap(),
+                search.matching_strategy.as_ref().unwrap().get().to_owned(),
+                threshold.map(|threshold| threshold.get().parse().unwrap()),
+            )
+        };
+        frequency.searches.iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_search_for_each_set_of_words() {
+        let all = "\"all\"".to_owned();
+        let gap = "\"frequency\"".to_owned();
+        assert_eq!(
+            settled(frequency("fox the", None, &["words"]), &[1, 2]),
+            [
+                ("fox the".into(), all.clone(), None),
+                (format!("fox {MISSING}"), all.clone(), None),
+            ]
+        );
+        // The last one only counts.
+        assert_eq!(
+            settled(frequency("the fox", None, &["words"]), &[2, 1]),
+            [
+                ("the fox".into(), all.clone(), None),
+                (format!("{UNKNOWN} fox"), gap.clone(), None),
+                (format!("{MISSING} fox"), all.clone(), None),
+            ]
+        );
+        assert_eq!(
+            settled(frequency("the fox", None, &["a:asc", "words"]), &[2, 1]).len(),
+            2
+        );
+        assert_eq!(
+            settled(frequency("the fox", None, &["a:asc"]), &[2, 1]).len(),
+            1
+        );
+        let with_phrase = settled(frequency("fox \"a b\"", None, &["words"]), &[1]);
+        assert_eq!(with_phrase[1].0, format!("{UNKNOWN} \"a b\""));
+    }
+
+    #[test]
+    fn a_threshold_is_for_what_words_leave_of_a_score() {
+        let rules = &["a:asc", "words", "typo"];
+        let searches = settled(frequency("fox the", Some(0.6), rules), &[1, 2]);
+        let near = |told: Option<f64>, threshold: f64| (told.unwrap() - threshold).abs() < 1e-6;
+        // 1 and what is left of 2; no score without a word reaches it. The last one counts.
+        assert!(near(searches[0].2, 0.2));
+        assert_eq!((searches.len(), searches[1].2), (2, None));
+        let searches = settled(frequency("fox the", Some(0.25), rules), &[1, 2]);
+        assert_eq!((searches.len(), searches[0].2), (3, None));
+        assert!(near(searches[1].2, 0.5));
+        // Scores end with the words.
+        let rules = &["a:asc", "words", "b:asc", "typo"];
+        let searches = settled(frequency("fox the", Some(0.5), rules), &[1, 2]);
+        assert_eq!((searches.len(), searches[1].2), (3, None));
+        // Scores are told by nodes.
+        let searches = settled(frequency("fox the", Some(0.6), &["words"]), &[1, 2]);
+        assert_eq!((searches.len(), searches[0].2), (2, None));
+        assert_eq!(searches[0].1, "\"frequency\"");
     }
 
     #[test]
     fn words_stand_before_the_first_rule_that_goes_by_them() {
-        let steps = |rules: &[&str], sort: &[&str]| {
+        let rule = |rules: &[&str], sort: &[&str]| {
             let settings = SearchSettings {
                 ranking_rules: rules.iter().map(|rule| rule.to_string()).collect(),
                 ..SearchSettings::default()
             };
             let sort: Vec<String> = sort.iter().map(|rule| rule.to_string()).collect();
-            steps_before_words(&settings, &sort)
+            let rule = words_rule(&settings, &sort)?;
+            Some((rule.steps_before, rule.ends_score))
         };
-        assert_eq!(steps(&["words", "sort"], &["a:asc"]), Some(0));
+        assert_eq!(rule(&["words", "sort"], &["a:asc"]), Some((0, true)));
         let rules = ["a:desc", "sort", "b:asc", "typo", "words"];
         assert_eq!(
-            steps(&rules, &["a:asc", "c:asc", "_geoPoint(1,2):asc"]),
-            Some(4)
+            rule(&rules, &["a:asc", "c:asc", "_geoPoint(1,2):asc"]),
+            Some((4, false))
         );
-        assert_eq!(steps(&["sort", "a:asc"], &[]), None);
+        assert_eq!(rule(&["sort", "a:asc"], &[]), None);
+        let rules = ["sort", "words", "a:asc", "typo"];
+        assert_eq!(rule(&rules, &["a:desc"]), Some((1, false)));
+        assert_eq!(rule(&rules, &[]), Some((0, true)));
+        assert_eq!(rule(&["words"], &[]), Some((0, true)));
     }
 }

@@ -1,0 +1,567 @@
+//! The words of a query as Meilisearch's engine reads them: its own tokenizer (`charabia`) with the index's settings, and the rules of milli
+//! `search/new/query_term/parse_query.rs`.
+//!
+//! Where words end in scripts that are written without spaces only nodes know: they may have dictionaries that this program
+//! has not.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use charabia::normalizer::{ClassifierOption, NormalizerOption};
+use charabia::separators::DEFAULT_SEPARATORS;
+use charabia::{Normalize, Script, Segment, SeparatorKind, Token, TokenKind};
+use fst::Set;
+use serde::{Deserialize, Serialize};
+
+/// milli looks at so many terms of a query,
+const TERMS_MAX: usize = 10;
+/// and at so many tokens.
+const TOKENS_MAX: usize = 1000;
+/// Longer words are none to milli.
+const WORD_BYTES_MAX: usize = 200;
+/// Parts a word from what stands beside it, and changes no positions: with a full stop before it an ordinary space would end a
+/// sentence.
+const SPACE: &str = "\u{2003}";
+
+/// What an index's settings say of words, as the user wrote it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WordSettings {
+    pub stop_words: Vec<String>,
+    pub separators: Vec<String>,
+    pub non_separators: Vec<String>,
+    pub dictionary: Vec<String>,
+    /// The languages of all `localizedAttributes`.
+    pub locales: Vec<String>,
+    #[serde(skip)]
+    tokenizer: Lazy,
+}
+
+/// Made of the settings when a search first needs it.
+#[derive(Default)]
+struct Lazy(OnceLock<Tokenizer>);
+
+struct Tokenizer {
+    /// Normalised.
+    stop_words: Option<Set<Vec<u8>>>,
+    /// All of them, where they are not the engine's own.
+    separators: Option<Vec<String>>,
+    /// Finds separators and words of the dictionary, where they are not the engine's own.
+    finder: Option<AhoCorasick>,
+}
+
+/// A query's terms, in their order.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub struct Query {
+    pub terms: Vec<Term>,
+    /// What counts of the query: what stands behind the last term that is looked at is none.
+    pub text: String,
+    /// Words and phrases that documents must not have.
+    negatives: Vec<Vec<Option<String>>>,
+}
+
+/// A word or a phrase that documents are to have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Where it stands in the text; of a phrase, its first word.
+    pub place: Range<usize>,
+    /// Normalised; of a phrase, without stop words.
+    words: Vec<Option<String>>,
+    positions: (u16, u16),
+    is_phrase: bool,
+    /// Words that begin with it match.
+    is_prefix: bool,
+    /// Another word begins where it ends.
+    joined: bool,
+}
+
+impl WordSettings {
+    /// Reads a query. `locales`: those that the request names. `None`: only nodes know what its words are.
+    pub fn read(&self, query: &str, locales: &[String]) -> Option<Query> {
+        let tokenizer = self.tokenizer.0.get_or_init(|| Tokenizer::of(self));
+        let locales = if locales.is_empty() {
+            &self.locales
+        } else {
+            locales
+        };
+        let mut read = tokenizer.read(query, locales)?;
+        // What is left of it must be the same.
+        if read.text != query {
+            let text = std::mem::take(&mut read.text);
+            let again = tokenizer.read(&text, locales)?;
+            if again.terms != read.terms || again.negatives != read.negatives {
+                return None;
+            }
+            read.text = text;
+        }
+        Some(read)
+    }
+
+    /// The query with another word in the place of some of its terms. With a dash before it that word is to be a negative one.
+    /// `None`: the engine would read anything else otherwise than before.
+    pub fn replace(
+        &self,
+        query: &Query,
+        terms: &[usize],
+        with: &str,
+        locales: &[String],
+    ) -> Option<String> {
+        let mut text = query.text.clone();
+        for &at in terms.iter().rev() {
+            let term = query.terms.get(at)?;
+            let before = query.text.get(..term.place.start)?;
+            let parted = before.is_empty() || before.ends_with(char::is_whitespace);
+            let before = if parted { "" } else { SPACE };
+            let behind = if term.joined { SPACE } else { "" };
+            text.replace_range(term.place.clone(), &format!("{before}{with}{behind}"));
+        }
+        let read = self.read(&text, locales)?;
+        let is_replaced = |term: &Term, old: &Term| {
+            !with.starts_with('-') && term.words == [Some(with.to_owned())] && !old.is_phrase
+        };
+        let mut left = read.terms.iter();
+        let same = query.terms.iter().enumerate().all(|(at, old)| {
+            if terms.contains(&at) {
+                return with.starts_with('-')
+                    || left.next().is_some_and(|term| {
+                        is_replaced(term, old) && term.positions == old.positions
+                    });
+            }
+            left.next().is_some_and(|term| term.is_as(old))
+        });
+        let mut negatives = read.negatives;
+        if let Some(negative) = with.strip_prefix('-') {
+            let all = negatives.len();
+            negatives.retain(|words| *words != [Some(negative.to_owned())]);
+            if all - negatives.len() != terms.len() {
+                return None;
+            }
+        }
+        (same && left.next().is_none() && negatives == query.negatives).then_some(text)
+    }
+}
+
+impl Query {
+    /// A query for one of its words alone; `None`: it would be read as something else.
+    pub fn alone(&self, at: usize, settings: &WordSettings, locales: &[String]) -> Option<String> {
+        let term = self.terms.get(at)?;
+        let mut text = self.text.get(term.place.clone())?.to_owned();
+        if !term.is_prefix {
+            text.push(' ');
+        }
+        let alone = settings.read(&text, locales)?;
+        match alone.terms.as_slice() {
+            [one] if alone.negatives.is_empty() => {
+                (one.words == term.words && one.is_prefix == term.is_prefix).then_some(text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The words, which may be missing; phrases may not.
+    pub fn words(&self) -> impl Iterator<Item = usize> + '_ {
+        let terms = self.terms.iter().enumerate();
+        terms.filter(|(_, term)| !term.is_phrase).map(|(at, _)| at)
+    }
+
+    /// So many words stand in its phrases, stop words not counted.
+    pub fn words_in_phrases(&self) -> usize {
+        let phrases = self.terms.iter().filter(|term| term.is_phrase);
+        phrases
+            .map(|term| term.words.iter().flatten().count())
+            .sum()
+    }
+}
+
+impl Term {
+    fn is_as(&self, other: &Term) -> bool {
+        self.words == other.words
+            && self.positions == other.positions
+            && self.is_phrase == other.is_phrase
+            && self.is_prefix == other.is_prefix
+    }
+}
+
+impl Tokenizer {
+    fn of(settings: &WordSettings) -> Self {
+        let own = |list: &[String]| -> BTreeSet<String> { list.iter().cloned().collect() };
+        // As milli's settings keep them.
+        let stop_words: BTreeSet<String> = settings
+            .stop_words
+            .iter()
+            .map(|word| {
+                word.as_str()
+                    .normalize(&NormalizerOption::default())
+                    .into_owned()
+            })
+            .collect();
+        let stop_words = (!stop_words.is_empty())
+            .then(|| Set::from_iter(stop_words).ok())
+            .flatten();
+        let has_own = !settings.separators.is_empty() || !settings.non_separators.is_empty();
+        let separators = has_own.then(|| {
+            let mut all = own(&settings.separators);
+            all.extend(DEFAULT_SEPARATORS.iter().map(|text| text.to_string()));
+            for none in &settings.non_separators {
+                all.remove(none);
+            }
+            all.into_iter().collect::<Vec<String>>()
+        });
+        let found = |text: &&str| !text.is_empty();
+        let finder = (has_own || !settings.dictionary.is_empty()).then(|| {
+            let patterns = settings.dictionary.iter().map(String::as_str);
+            let patterns: Vec<&str> = match &separators {
+                Some(own) => patterns
+                    .chain(own.iter().map(String::as_str))
+                    .filter(found)
+                    .collect(),
+                None => patterns
+                    .chain(DEFAULT_SEPARATORS.iter().copied())
+                    .filter(found)
+                    .collect(),
+            };
+            let builder = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&patterns);
+            builder.ok().filter(|_| !patterns.is_empty())
+        });
+        Tokenizer {
+            stop_words,
+            separators,
+            finder: finder.flatten(),
+        }
+    }
+
+    fn read(&self, query: &str, locales: &[String]) -> Option<Query> {
+        let separators: Option<Vec<&str>> = self
+            .separators
+            .as_ref()
+            .map(|list| list.iter().map(String::as_str).collect());
+        let stop_words = self.stop_words.as_ref();
+        let options = NormalizerOption {
+            create_char_map: false,
+            classifier: ClassifierOption {
+                stop_words: stop_words.and_then(|set| Set::new(set.as_fst().as_bytes()).ok()),
+                separators: separators.as_deref(),
+            },
+            lossy: true,
+        };
+        let tokens = query
+            .segment_with_option(self.finder.as_ref(), None)
+            .normalize(&options)
+            .take(TOKENS_MAX);
+        let mut reader = Reader::new();
+        let mut tokens = tokens.peekable();
+        while let Some(token) = tokens.next() {
+            if token.lemma().is_empty() {
+                continue;
+            }
+            if reader.read.terms.len() >= TERMS_MAX {
+                reader.read.text = format!("{} ", query.get(..token.byte_start)?);
+                return Some(reader.read);
+            }
+            if token.is_word() || token.is_stopword() {
+                let text = query.get(token.byte_start..token.byte_end)?;
+                if text.len() > WORD_BYTES_MAX || !is_one_word(&token, text, locales) {
+                    return None;
+                }
+            }
+            reader.take(&token, tokens.peek().is_none());
+        }
+        reader.end_phrase();
+        reader.read.text = query.to_owned();
+        Some(reader.read)
+    }
+}
+
+/// Whether all of Meilisearch's tokenizers make one word of this text.
+fn is_one_word(token: &Token, text: &str, locales: &[String]) -> bool {
+    const UNSPACED: [Script; 4] = [Script::Cj, Script::Hangul, Script::Thai, Script::Khmer];
+    if text
+        .chars()
+        .all(|c| c.is_numeric() || c.is_ascii_punctuation())
+    {
+        return true;
+    }
+    let is_of = |scripts: &[Script]| {
+        scripts.contains(&token.script) || text.chars().any(|c| scripts.contains(&Script::from(c)))
+    };
+    let names = |codes: [&str; 2]| locales.iter().any(|code| codes.contains(&code.as_str()));
+    // German words are taken apart where that language is named, and Arabic ones are not where another one is.
+    let is_apart = is_of(&[Script::Latin]) && names(["deu", "de"])
+        || is_of(&[Script::Arabic]) && !locales.is_empty();
+    !(is_apart || is_of(&UNSPACED) && text.chars().nth(1).is_some())
+}
+
+/// A query that is being read.
+struct Reader {
+    read: Query,
+    position: u16,
+    /// A dash here makes negative.
+    after_space: bool,
+    /// What begins here is negative.
+    negates: bool,
+    phrase: Option<Phrase>,
+    /// Where the last word ended.
+    word_end: Option<usize>,
+}
+
+struct Phrase {
+    words: Vec<Option<String>>,
+    place: Range<usize>,
+    positions: (u16, u16),
+    is_negative: bool,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Reader {
+            read: Query::default(),
+            // The first word's is the next one.
+            position: u16::MAX,
+            after_space: true,
+            negates: false,
+            phrase: None,
+            word_end: None,
+        }
+    }
+
+    fn take(&mut self, token: &Token, is_last: bool) {
+        match token.kind {
+            TokenKind::Word | TokenKind::StopWord => self.word(token, is_last),
+            TokenKind::Separator(kind) => self.separator(token, kind),
+            TokenKind::Unknown => {}
+        }
+        self.after_space = token.lemma().ends_with(char::is_whitespace);
+    }
+
+    fn word(&mut self, token: &Token, is_last: bool) {
+        self.position = self.position.wrapping_add(1);
+        let place = token.byte_start..token.byte_end;
+        let joined = self.word_end == Some(place.start);
+        self.word_end = Some(place.end);
+        if let Some(last) = self.read.terms.last_mut().filter(|_| joined) {
+            last.joined = last.place.end == place.start;
+        }
+        let word = (!token.is_stopword()).then(|| token.lemma().to_owned());
+        if let Some(phrase) = &mut self.phrase {
+            if phrase.words.iter().all(Option::is_none) {
+                phrase.place = place;
+                phrase.positions.0 = self.position;
+            }
+            phrase.positions.1 = self.position;
+            phrase.words.push(word);
+        } else if std::mem::take(&mut self.negates) {
+            // A stop word, too.
+            self.read
+                .negatives
+                .push(vec![Some(token.lemma().to_owned())]);
+        } else if word.is_some() || is_last {
+            self.read.terms.push(Term {
+                place,
+                words: vec![Some(token.lemma().to_owned())],
+                positions: (self.position, self.position),
+                is_phrase: false,
+                is_prefix: is_last,
+                joined: false,
+            });
+        }
+    }
+
+    fn separator(&mut self, token: &Token, kind: SeparatorKind) {
+        let is_hard = kind == SeparatorKind::Hard;
+        if is_hard {
+            self.position = self.position.wrapping_add(7);
+            if let Some(is_negative) = self.end_phrase() {
+                self.begin_phrase(is_negative);
+            }
+        }
+        let mut quotes = token.lemma().chars().filter(|&c| c == '"').count();
+        if quotes > 0 {
+            quotes -= usize::from(self.end_phrase().is_some());
+            if quotes % 2 == 1 {
+                self.begin_phrase(self.negates);
+            }
+        }
+        self.negates = self.phrase.is_none() && token.lemma() == "-" && self.after_space;
+    }
+
+    fn begin_phrase(&mut self, is_negative: bool) {
+        self.phrase = Some(Phrase {
+            words: Vec::new(),
+            place: 0..0,
+            positions: (0, 0),
+            is_negative,
+        });
+    }
+
+    /// Ends the phrase that is open, and says whether it is a negative one.
+    fn end_phrase(&mut self) -> Option<bool> {
+        let phrase = self.phrase.take()?;
+        let is_negative = phrase.is_negative;
+        if phrase.words.iter().any(Option::is_some) {
+            if is_negative {
+                self.read.negatives.push(phrase.words);
+            } else {
+                self.read.terms.push(Term {
+                    place: phrase.place,
+                    words: phrase.words,
+                    positions: phrase.positions,
+                    is_phrase: true,
+                    is_prefix: false,
+                    joined: false,
+                });
+            }
+        }
+        Some(is_negative)
+    }
+}
+
+impl Clone for Lazy {
+    fn clone(&self) -> Self {
+        Lazy::default()
+    }
+}
+
+impl PartialEq for Lazy {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lazy {}
+
+impl std::fmt::Debug for Lazy {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("..")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: &[String] = &[];
+    const GONE: &str = "-zqxjk";
+
+    fn with(stop_words: &[&str], separators: &[&str], dictionary: &[&str]) -> WordSettings {
+        let list = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
+        WordSettings {
+            stop_words: list(stop_words),
+            separators: list(separators),
+            dictionary: list(dictionary),
+            ..WordSettings::default()
+        }
+    }
+
+    /// The words of a query, phrases in brackets.
+    fn words(settings: &WordSettings, query: &str) -> Option<Vec<String>> {
+        let read = settings.read(query, NONE)?;
+        let told = |term: &Term| {
+            let words: Vec<&str> = term
+                .words
+                .iter()
+                .map(|w| w.as_deref().unwrap_or("*"))
+                .collect();
+            if term.is_phrase {
+                format!("[{}]", words.join(" "))
+            } else {
+                words.concat()
+            }
+        };
+        Some(read.terms.iter().map(told).collect())
+    }
+
+    #[test]
+    fn queries_are_read_as_the_engine_does() {
+        let plain = WordSettings::default();
+        for (query, expected) in [
+            ("Red  fox ", "red fox"),
+            (" été NASA", "ete nasa"),
+            ("Spirit: fox, ... b!", "spirit fox b"),
+            ("l'an U.S. a/b DragonBall", "l an u s a b dragonball"),
+            ("\"a B\" c", "[a b] c"),
+            ("a -b -\"c d\" e-f", "a e f"),
+            ("a \"b. c", "a [b] [c]"),
+            ("“a b” c", "a b c"),
+            ("\"\" a \"b", "a [b]"),
+            ("Жена и мир Ωδή", "жена и мир ωδη"),
+            ("السلام عليكم", "ال سلام عليكم"),
+            ("राम कथा שלום", "राम कथा שלום"),
+            ("1 2 3 4 5 6 7 8 9 10 11 12", "1 2 3 4 5 6 7 8 9 10"),
+            ("a 東 1.5", "a 東 1 5"),
+            ("", ""),
+        ] {
+            let read = words(&plain, query).map(|words| words.join(" "));
+            assert_eq!(read.as_deref(), Some(expected), "{query}");
+        }
+        for unknown in ["東京 a", "한국어 a", "สวัสดี a", &"a".repeat(201)] {
+            assert_eq!(words(&plain, unknown), None, "{unknown}");
+        }
+        let stops = with(&["the", "É", "с"], &[], &[]);
+        assert_eq!(
+            words(&stops, "the fox É с The the").unwrap(),
+            ["fox", "the", "the"]
+        );
+        assert_eq!(words(&stops, "\"the fox\" a ").unwrap(), ["[* fox]", "a"]);
+        let parts = with(&[], &["xx"], &["J. R. R."]);
+        assert_eq!(
+            words(&parts, "J. R. R. axxb").unwrap(),
+            ["j. r. r.", "a", "b"]
+        );
+        let german = ["deu".to_owned()];
+        assert_eq!(plain.read("ein wort", &german), None);
+        assert!(plain.read("ein wort", &["eng".to_owned()]).is_some());
+    }
+
+    #[test]
+    fn a_word_that_is_replaced_changes_nothing_else() {
+        let plain = WordSettings::default();
+        let parts = with(&["le"], &["xx"], &["J. R. R."]);
+        for (settings, query) in [
+            (&plain, "the old fox"),
+            (&plain, "l'an U.S. a/b, c. d!e ... f"),
+            (&plain, "\"a b\" c -d \"e. f\" -\"g h\" i-j "),
+            (&plain, "السلام عليكم السلام"),
+            (&plain, "Война и мир Ωδή 東 a東b"),
+            (&plain, "1 2 3 4 5 6 7 8 9 10 -11 \"12"),
+            (&plain, "a-b--c -d-e"),
+            (&plain, "(a)(b) «c» d"),
+            (&parts, "J. R. R. axxb le vent le"),
+        ] {
+            let read = settings.read(query, NONE).unwrap();
+            let words: Vec<usize> = read.words().collect();
+            for set in 0..1u32 << words.len() {
+                let set: Vec<usize> = words
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| set & (1 << bit) != 0)
+                    .map(|(_, at)| *at)
+                    .collect();
+                let replaced = settings.replace(&read, &set, GONE, NONE);
+                assert!(replaced.is_some(), "{query} {set:?}");
+                let replaced = settings.replace(&read, &set, "zqxjk", NONE);
+                assert!(replaced.is_some(), "{query} {set:?}");
+            }
+            for at in words {
+                assert!(read.alone(at, settings, NONE).is_some(), "{query} {at}");
+            }
+        }
+        let read = plain.read("a b, c", NONE).unwrap();
+        assert_eq!(
+            plain.replace(&read, &[0, 2], GONE, NONE).unwrap(),
+            "-zqxjk b, -zqxjk"
+        );
+        assert_eq!(read.alone(1, &plain, NONE).unwrap(), "b ");
+        assert_eq!(read.alone(2, &plain, NONE).unwrap(), "c");
+        // Where a dash parts no words, none is negative.
+        let undashed = WordSettings {
+            non_separators: vec!["-".into()],
+            ..WordSettings::default()
+        };
+        let read = undashed.read("a b", NONE).unwrap();
+        assert_eq!(undashed.replace(&read, &[0], GONE, NONE), None);
+    }
+}
