@@ -150,7 +150,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "not cured yet: with a threshold, with scores (also of hybrid and federated searches) where a rule goes before the words, with matches shown, five words or more, other than Latin words, or with stop words other than ASCII, federated under a `distinct` of its own",
+        why: "words that only nodes know (docs/exactness.md), more than 32 sets of words, hybrid and federated searches with a threshold or a rule before the words, a federated `distinct` of its own, marks of missing words; the condition is wider than that until the comparison has run on what is decided since: phrases, other scripts, thresholds, five words and more",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
