@@ -17,7 +17,7 @@ mod template;
 
 pub use edition::{guarded_function, told_of_function};
 pub use error::{Error, ErrorType};
-pub use scrub::without_shard_field;
+pub use scrub::{without_listed, without_shard_field};
 pub use secret::hide_secret;
 pub use size::{appropriate_size, binary_size, parse_size};
 pub use socket::{check_unix_socket, unix_socket};

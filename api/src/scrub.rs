@@ -34,6 +34,50 @@ pub fn without_shard_field(message: &str, none_configured: bool) -> String {
     text
 }
 
+/// Takes names out of the list of attributes that a node's refusal ends with, in the words of a node that hides them (milli
+/// `error.rs`, `remove_hidden_fields`).
+pub fn without_listed(message: &str, is_hidden: impl Fn(&str) -> bool) -> String {
+    const ARE: &str = " are: `";
+    const HIDDEN: &str = "<..hidden-attributes>";
+    let list = || {
+        let opening = message.find("Available ")?;
+        let start = opening + message[opening..].find(ARE)? + ARE.len();
+        let end = start + message[start..].find("`.")?;
+        Some((opening, start, end))
+    };
+    let Some((opening, start, end)) = list() else {
+        return message.to_owned();
+    };
+    // Refusals of filters, which quote each name, and those of facets hide none.
+    let of_filter = message[start..end].contains('`');
+    if of_filter || message.contains("Invalid facet distribution") {
+        return message.to_owned();
+    }
+    let listed: Vec<&str> = message[start..end].split(", ").collect();
+    let mut kept: Vec<&str> = listed
+        .iter()
+        .copied()
+        .filter(|name| !is_hidden(name))
+        .collect();
+    if kept.len() == listed.len() {
+        return message.to_owned();
+    }
+    let told = kept.contains(&HIDDEN);
+    let (before, behind) = (&message[..start], &message[end..]);
+    if kept.len() == usize::from(told) {
+        let kind = message[opening + "Available ".len()..].split(' ').next();
+        let none = format!(
+            "This index does not have configured {} attributes",
+            kind.unwrap_or_default()
+        );
+        return format!("{}{none}{}", &message[..opening], &behind[1..]);
+    }
+    if !told {
+        kept.push(HIDDEN);
+    }
+    format!("{before}{}{behind}", kept.join(", "))
+}
+
 /// What Meilisearch (1.15 and 1.50) says with our field alone in the list, and with an empty list.
 const EMPTY_FORMS: &[(&str, &str)] = &[
     (
@@ -100,7 +144,22 @@ fn without_member(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_shard_field;
+    use super::{without_listed, without_shard_field};
+
+    #[test]
+    fn lists_name_what_a_node_would_name() {
+        for (from, to) in [
+            ("Attribute `x` is not sortable. Available sortable attributes are: `a, b, c`.", "Attribute `x` is not sortable. Available sortable attributes are: `a, c, <..hidden-attributes>`."),
+            ("Available sortable attributes are: `b, c, <..hidden-attributes>`.", "Available sortable attributes are: `c, <..hidden-attributes>`."),
+            ("Available facet-searchable attributes patterns are: `b, <..hidden-attributes>`. To make it", "This index does not have configured facet-searchable attributes. To make it"),
+            ("Available filterable attribute patterns are: `a.x`, `b`.", "Available filterable attribute patterns are: `a.x`, `b`."),
+            ("Available sortable attributes are: `a, c`.", "Available sortable attributes are: `a, c`."),
+            ("Attribute `b` is not sortable.", "Attribute `b` is not sortable."),
+            ("Available `b", "Available `b"),
+        ] {
+            assert_eq!(without_listed(from, |name| name == "b"), to);
+        }
+    }
 
     #[test]
     fn lists_lose_only_our_field() {

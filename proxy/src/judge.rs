@@ -5,7 +5,7 @@
 //! the client's answer. Nothing can be stored by that: writes are judged with an empty body, which no node accepts.
 
 use bytes::Bytes;
-use miroir_api::Error;
+use miroir_api::{without_listed, Error};
 use miroir_net::client::OutRequest;
 use miroir_net::Request;
 use miroir_router::{Index, RoutingTable};
@@ -79,6 +79,7 @@ impl App {
                         body: reply.body,
                         names,
                         index,
+                        table,
                     })
                 }
                 Ok(reply) => reason = format!("{} answered {}", node.id, reply.status),
@@ -127,6 +128,7 @@ pub struct Said<'t> {
     names: Names,
     /// Which the path names.
     index: Option<&'t Index>,
+    table: &'t RoutingTable,
 }
 
 impl Said<'_> {
@@ -136,16 +138,34 @@ impl Said<'_> {
             return None;
         }
         let said = node_error(self.status, &self.body, &Default::default());
-        Some(match said.map(|error| named(error, self.index)) {
-            Some(error) => Error {
-                message: self.names.in_clients_words(error.message),
-                ..error
+        Some(
+            match said.map(|error| named(self.without_hidden(error), self.index)) {
+                Some(error) => Error {
+                    message: self.names.in_clients_words(error.message),
+                    ..error
+                },
+                None => Error::bad_request(format!(
+                    "the request was refused with status {}",
+                    self.status
+                )),
             },
-            None => Error::bad_request(format!(
-                "the request was refused with status {}",
-                self.status
-            )),
-        })
+        )
+    }
+}
+
+impl Said<'_> {
+    /// Without what nodes display to Miroir alone: of the index that the path names, else of any, as it is not known which is meant.
+    fn without_hidden(&self, mut error: Error) -> Error {
+        let all = self.table.indexes.values().map(|index| &**index);
+        let concerned = all.filter(|index| {
+            let is_named = self.index.is_none_or(|named| named.uid == index.uid);
+            is_named && !index.settings.also_displayed.is_empty()
+        });
+        for index in concerned {
+            let hidden = |name: &str| index.settings.hides_exactly(name);
+            error.message = without_listed(&error.message, hidden);
+        }
+        error
     }
 }
 

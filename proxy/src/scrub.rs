@@ -1,4 +1,5 @@
-//! Node errors as a client may see them: without the hidden shard field.
+//! Node errors as a client may see them: without the hidden shard field, and without the fields
+//! that nodes display to Miroir alone.
 
 use miroir_api::Error;
 use miroir_router::SearchSettings;
@@ -8,5 +9,9 @@ pub fn node_error(status: u16, body: &[u8], settings: &SearchSettings) -> Option
     let mut error = Error::from_body(status, body)?;
     error.message =
         miroir_api::without_shard_field(&error.message, settings.filterable_attributes_empty);
+    if !settings.also_displayed.is_empty() {
+        error.message =
+            miroir_api::without_listed(&error.message, |name| settings.hides_exactly(name));
+    }
     Some(error)
 }

@@ -293,6 +293,12 @@ impl SearchSettings {
         list.is_none_or(|list| displays(list, field))
     }
 
+    /// Whether nodes display a field of exactly this name to the merge alone.
+    pub fn hides_exactly(&self, name: &str) -> bool {
+        let has = |list: &[String]| list.iter().any(|field| field == name);
+        has(&self.also_displayed) && !self.displayed_attributes.as_deref().is_some_and(has)
+    }
+
     /// Whether nodes show the field to the merge.
     pub fn nodes_display(&self, field: &str) -> bool {
         self.displays(field) || displays(&self.also_displayed, field)

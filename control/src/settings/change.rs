@@ -86,7 +86,7 @@ impl Plane {
         match self
             .send_change(&hold, &change, creates)
             .await
-            .map_err(|error| unshifted(hold.in_clients_words(error), sub))
+            .map_err(|error| unshifted(of_sub(hold.in_clients_words(error), sub), sub))
         {
             Ok(parts) => {
                 let mut task = new_task(&hold, Kind::SettingsUpdate, change.details);
@@ -274,6 +274,16 @@ impl Plane {
                 .await?,
         ))
     }
+}
+
+/// One setting may be sent to nodes with another one, as a part of the whole; the client sent it alone.
+fn of_sub(error: Error, sub: Option<&Sub>) -> Error {
+    let Some(sub) = sub else {
+        return error;
+    };
+    let message = error.message.replace(&format!(" at `.{}`", sub.key), "");
+    let message = message.replace(&format!("`.{}[", sub.key), "`[");
+    Error { message, ..error }
 }
 
 /// Our rule stands first among the filterable attributes, so a node counts the client's from one.

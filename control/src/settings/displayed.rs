@@ -1,18 +1,25 @@
 //! What nodes display besides what the client lists: the primary key and the distinct attribute, by which hits of several nodes are
-//! told apart. A client's list stands first, then a marker, then what was added, so that a node's settings say which is which; the proxy
+//! told apart, and the fields that hits are sorted by, whose values nodes hide in ranking details otherwise. A client's list stands first, then a marker, then what was added, so that a node's settings say which is which; the proxy
 //! cuts what was added out of every answer.
+
+use std::collections::HashSet;
 
 use miroir_api::ALSO_DISPLAYED;
 use miroir_router::{displays, SearchSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
-/// The client's own `displayedAttributes` and `distinctAttribute`.
+/// The client's own `displayedAttributes`, and what merging needs whatever these hide.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Displayed {
     /// `None`: everything.
     list: Option<Vec<String>>,
     distinct: Option<String>,
+    /// Fields of custom ranking rules.
+    #[serde(default)]
+    ranking: Vec<String>,
+    #[serde(default)]
+    sortable: Vec<String>,
 }
 
 impl Displayed {
@@ -20,6 +27,9 @@ impl Displayed {
         Displayed {
             list: settings.displayed_attributes.clone(),
             distinct: settings.distinct_attribute.clone(),
+            ranking: sorted_by(&settings.ranking_rules),
+            // Not kept there; what nodes display already stays.
+            sortable: settings.also_displayed.clone(),
         }
     }
 
@@ -47,8 +57,16 @@ impl Displayed {
             Some(_) => return None,
             None => {}
         }
+        let lists = ["rankingRules", "sortableAttributes"].map(|key| settings.get(key));
+        let [ranking, sortable] = lists;
+        if let Some(rules) = ranking {
+            after.ranking = sorted_by(&names_or_none(rules)?);
+        }
+        if let Some(fields) = sortable {
+            after.sortable = names_or_none(fields)?;
+        }
         *self = after;
-        list.or(distinct)?;
+        list.or(distinct).or(ranking).or(sortable)?;
         self.for_nodes(primary_key)
     }
 
@@ -58,7 +76,12 @@ impl Displayed {
         let wanted = [primary_key, self.distinct.as_deref()];
         let hidden = |name: &&str| !displays(list, name);
         let mut added: Vec<&str> = wanted.into_iter().flatten().filter(hidden).collect();
-        added.dedup();
+        // By values nodes go by the exact name (milli `sort.rs`, `must_redact`).
+        let sorts = self.ranking.iter().chain(&self.sortable);
+        let unlisted = |name: &&String| !list.contains(name) && !name.starts_with("_geo");
+        added.extend(sorts.filter(unlisted).map(String::as_str));
+        let mut seen = HashSet::new();
+        added.retain(|name| seen.insert(*name));
         if added.is_empty() {
             return None;
         }
@@ -82,6 +105,20 @@ pub(super) fn added(list: &Value) -> Vec<String> {
     let names = names(list).unwrap_or_default();
     let added = names.into_iter().skip_while(|name| name != ALSO_DISPLAYED);
     added.skip(1).collect()
+}
+
+/// The fields of custom ranking rules, `field:asc` and `field:desc`.
+fn sorted_by(rules: &[String]) -> Vec<String> {
+    let custom = rules.iter().filter_map(|rule| rule.rsplit_once(':'));
+    custom.map(|(field, _)| field.to_owned()).collect()
+}
+
+/// The names of a list that may be reset; `None`: it is no such list.
+fn names_or_none(list: &Value) -> Option<Vec<String>> {
+    match list {
+        Value::Null => Some(Vec::new()),
+        list => names(list),
+    }
 }
 
 fn names(list: &Value) -> Option<Vec<String>> {
@@ -120,11 +157,16 @@ mod tests {
                 Some("id"),
                 Some(json!(["a", "_miroir_also", "id", "b"])),
             ),
+            (
+                json!({"displayedAttributes": ["a", "c"], "distinctAttribute": "b", "rankingRules": ["sort", "a.b:asc", "b:desc", "c:asc"], "sortableAttributes": ["id", "_geo", "d"]}),
+                Some("id"),
+                Some(json!(["a", "c", "_miroir_also", "id", "b", "a.b", "d"])),
+            ),
         ] {
             let changed = Displayed::default().change(settings.as_object().unwrap(), key);
             assert_eq!(changed, sent, "{settings}");
             if let Some(mut list) = sent {
-                assert_eq!(list[0] == "a", added(&list).len() == 2);
+                assert!(!added(&list).is_empty());
                 for_client(&mut list);
                 assert_eq!(list, settings["displayedAttributes"]);
             }
@@ -136,6 +178,7 @@ mod tests {
         let mut displayed = Displayed {
             list: Some(vec!["a".into()]),
             distinct: Some("b".into()),
+            ..Displayed::default()
         };
         let before = displayed.clone();
         let wrong = json!({"displayedAttributes": [1], "distinctAttribute": ["x"]});

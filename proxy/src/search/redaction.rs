@@ -39,11 +39,7 @@ fn hide_value(rule: &mut String, value: &mut Box<RawValue>, settings: &SearchSet
     let Some((field, _)) = rule.rsplit_once(':') else {
         return;
     };
-    // By the exact name, as nodes go.
-    let list = settings.displayed_attributes.iter().flatten();
-    if !settings.also_displayed.iter().any(|name| name == field)
-        || list.clone().any(|name| name == field)
-    {
+    if !settings.hides_exactly(field) {
         return;
     }
     let told: Value = serde_json::from_str(value.get()).unwrap_or_default();
