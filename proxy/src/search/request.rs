@@ -173,15 +173,6 @@ impl SearchBody {
         })
     }
 
-    /// Fields that clients may not see, where nodes show them although nobody asked for them.
-    fn strays(&self, settings: &SearchSettings) -> Vec<String> {
-        let asked = |field: &String| self.retrieved().any(|name| covers(&name, field));
-        let hidden = settings.also_displayed.iter();
-        let hidden = hidden.filter(|field| !settings.displays(field));
-        let told = |field: &&String| self.show_matches_position.is_some() || asked(field);
-        hidden.filter(told).cloned().collect()
-    }
-
     /// Whether some attribute lets each value through only once.
     pub fn is_distinct(&self, settings: &SearchSettings) -> bool {
         self.distinct.is_some() || settings.distinct_attribute.is_some()
@@ -224,21 +215,6 @@ impl SearchBody {
                 },
             ),
         )
-    }
-
-    /// Asks for nothing but what clients may see, before anything else is asked for: nodes display more (`also_displayed`).
-    pub fn hide(&mut self, settings: &SearchSettings) {
-        let Some(list) = &settings.displayed_attributes else {
-            return;
-        };
-        match &mut self.attributes_to_retrieve {
-            Some(names) if !names.iter().any(|name| name == "*") => {
-                names.retain(|name| touches(list, name));
-            }
-            all => *all = Some(list.clone()),
-        }
-        hide_in(&mut self.attributes_to_highlight, list);
-        hide_in(&mut self.attributes_to_crop, list);
     }
 
     fn paging(&self) -> Paging {
@@ -360,7 +336,7 @@ impl SearchBody {
             .push(field.to_owned());
     }
 
-    fn retrieved(&self) -> impl Iterator<Item = String> + '_ {
+    pub(super) fn retrieved(&self) -> impl Iterator<Item = String> + '_ {
         self.attributes_to_retrieve.iter().flatten().cloned()
     }
 }
@@ -386,32 +362,8 @@ pub fn paging(
 }
 
 /// A cropped attribute may carry its length: `overview:20`.
-fn without_length(name: &str) -> &str {
+pub(super) fn without_length(name: &str) -> &str {
     name.split_once(':').map_or(name, |(name, _)| name)
-}
-
-/// Whether some of these attributes is this one, lies in it, or holds it.
-fn touches(list: &[String], name: &str) -> bool {
-    list.iter()
-        .any(|shown| covers(shown, name) || covers(name, shown))
-}
-
-/// Takes attributes that clients may not see out of those that they want highlighted or cropped.
-fn hide_in(attributes: &mut Option<Box<RawValue>>, shown: &[String]) {
-    let Some(raw) = attributes else {
-        return;
-    };
-    let Ok(named) = serde_json::from_str::<Vec<String>>(raw.get()) else {
-        return;
-    };
-    let allowed = named.iter().flat_map(|name| match name.strip_prefix('*') {
-        Some(length) if length.is_empty() || length.starts_with(':') => {
-            shown.iter().map(|name| format!("{name}{length}")).collect()
-        }
-        _ if touches(shown, without_length(name)) => vec![name.clone()],
-        _ => Vec::new(),
-    });
-    *attributes = to_raw_value(&allowed.collect::<Vec<_>>()).ok();
 }
 
 /// A list of attributes as the client wrote it; whether it is one, nodes judge.
