@@ -122,30 +122,12 @@ pub(crate) fn typed(settings: &Value, faceting: &UserFaceting) -> SearchSettings
             .and_then(Value::as_u64)
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(defaults.max_total_hits),
-        words: words(settings),
+        words: WordSettings::of(settings),
         foreign_keys: settings["foreignKeys"]
             .as_array()
             .map(|keys| keys.iter().filter_map(foreign_key).collect())
             .unwrap_or_default(),
     }
-}
-
-/// What the settings say of words.
-fn words(settings: &Value) -> WordSettings {
-    let list = |name: &str| strings(&settings[name]).unwrap_or_default();
-    let mut words = WordSettings::default();
-    words.stop_words = list("stopWords");
-    words.separators = list("separatorTokens");
-    words.non_separators = list("nonSeparatorTokens");
-    words.dictionary = list("dictionary");
-    let localized = settings["localizedAttributes"].as_array();
-    words.locales = localized
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| strings(&rule["locales"]))
-        .flatten()
-        .collect();
-    words
 }
 
 /// `None`: it is no list.

@@ -14,6 +14,7 @@ use charabia::separators::DEFAULT_SEPARATORS;
 use charabia::{Normalize, Script, Segment, SeparatorKind, Token, TokenKind};
 use fst::Set;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// milli looks at so many terms of a query,
 const TERMS_MAX: usize = 10;
@@ -78,6 +79,29 @@ pub struct Term {
 }
 
 impl WordSettings {
+    /// Of an index's settings, as Meilisearch shows or takes them.
+    pub fn of(settings: &Value) -> Self {
+        let list = |value: &Value| -> Vec<String> {
+            let items = value.as_array().into_iter().flatten();
+            items
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect()
+        };
+        let localized = settings["localizedAttributes"].as_array();
+        WordSettings {
+            stop_words: list(&settings["stopWords"]),
+            separators: list(&settings["separatorTokens"]),
+            non_separators: list(&settings["nonSeparatorTokens"]),
+            dictionary: list(&settings["dictionary"]),
+            locales: localized
+                .into_iter()
+                .flatten()
+                .flat_map(|rule| list(&rule["locales"]))
+                .collect(),
+            tokenizer: Lazy::default(),
+        }
+    }
+
     /// Reads a query. `locales`: those that the request names. `None`: only nodes know what its words are.
     pub fn read(&self, query: &str, locales: &[String]) -> Option<Query> {
         let tokenizer = self.tokenizer.0.get_or_init(|| Tokenizer::of(self));

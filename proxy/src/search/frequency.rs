@@ -61,6 +61,8 @@ struct WordsRule {
     steps_before: usize,
     /// No rule that counts in scores stands right behind it: scores end with the first rule that sorts.
     ends_score: bool,
+    /// The next step sorts by values.
+    before_sort: bool,
 }
 
 /// A search that goes by frequencies, which are not known yet.
@@ -161,6 +163,12 @@ impl Frequency {
             missing: Vec::new(),
             max: 0,
         })
+    }
+
+    /// Whether nodes can be asked for each set of words beside other queries of a federated search: they drop `words` from the rules of a
+    /// query with all words, and refuse queries of which one begins with a rule that sorts and another does not.
+    pub fn can_be_federated(&self) -> bool {
+        self.rule.is_none_or(|rule| !rule.before_sort)
     }
 
     /// Searches for each word alone.
@@ -406,6 +414,7 @@ fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
     Some(WordsRule {
         steps_before,
         ends_score: next.is_none_or(sorts),
+        before_sort: next.is_some_and(sorts),
     })
 }
 

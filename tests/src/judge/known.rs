@@ -1,6 +1,7 @@
 //! The list of differences that only the engine could undo.
 
-use serde_json::{Map, Value};
+use miroir_router::WordSettings;
+use serde_json::{json, Map, Value};
 
 use super::check::Compared;
 use super::{answers, any_search};
@@ -150,7 +151,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "words that only nodes know (docs/exactness.md), more than 32 sets of words, hybrid and federated searches with a threshold or a rule before the words, a federated `distinct` of its own, marks of missing words; the condition is wider than that until the comparison has run on what is decided since: phrases, other scripts, thresholds, five words and more",
+        why: "words that only nodes know, or among which no other can stand; seven words and more; `distinct` on an attribute that is not filterable, or of a federated query's own; hybrid and federated searches with a threshold or a rule before the words, federated ones with a rule that sorts right behind them, facet searches with a threshold or `hybrid` (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -371,64 +372,67 @@ fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> 
     names(settings.get("distinctAttribute")) || any_search(ask, |s| names(s.get("distinct")))
 }
 
-/// Whether a search by `frequency` is one in which nodes need not decide.
+/// Whether a search by `frequency` is one in which nodes need not decide: docs/exactness.md, "Words that may be missing".
 fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
-    let words: Vec<&str> = search["q"]
-        .as_str()
-        .unwrap_or_default()
-        .split(' ')
+    let words = WordSettings::of(&Value::Object(settings.clone()));
+    let locales: Vec<String> =
+        serde_json::from_value(search["locales"].clone()).unwrap_or_default();
+    let Some(query) = words.read(search["q"].as_str().unwrap_or_default(), &locales) else {
+        return false;
+    };
+    let may_be_missing: Vec<usize> = query.words().collect();
+    // With a phrase all words may be missing, else the rarest stays.
+    let is_few = may_be_missing.len() + usize::from(query.words_in_phrases() > 0) <= 6;
+    let threshold = !search["rankingScoreThreshold"].is_null();
+    let hybrid = search["hybrid"].is_object();
+    let may_decide = match ask.route {
+        Route::FacetSearch => !threshold && !hybrid,
+        _ if hybrid || ask.is_federated() => !threshold && words_come_first(settings, ask, search),
+        _ => true,
+    };
+    is_few
+        && may_decide
+        && groups_are_counted(settings, ask, search)
+        && words
+            .replace(&query, &may_be_missing, "-none", &locales)
+            .is_some()
+}
+
+/// Whether the cluster counts what `distinct` leaves.
+fn groups_are_counted(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
+    let own = settings.get("distinctAttribute").and_then(Value::as_str);
+    let Some(field) = search["distinct"].as_str().or(own) else {
+        return true;
+    };
+    if ask.route == Route::FacetSearch {
+        return true;
+    }
+    if ask.is_federated() {
+        // One attribute for all queries goes before.
+        return ask.body["federation"]["distinct"].is_string();
+    }
+    let filterable = settings
+        .get("filterableAttributes")
+        .and_then(Value::as_array);
+    let lets =
+        |rule: &Value| rule == field || rule == "*" || rule["attributePatterns"] == json!(["*"]);
+    filterable.is_some_and(|rules| rules.iter().any(lets))
+}
+
+/// Whether no rule that sorts goes before the words, nor, in a federated search, right behind them.
+fn words_come_first(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
+    let Some(rules) = settings.get("rankingRules").and_then(Value::as_array) else {
+        return true;
+    };
+    let sorts = |rule: &str| rule == "sort" || rule.contains(':');
+    let rules: Vec<&str> = rules
+        .iter()
+        .filter_map(Value::as_str)
+        .filter(|rule| *rule != "sort" || !search["sort"].is_null())
         .collect();
-    let plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() && c <= '\u{24F}');
-    let shown = [
-        "rankingScoreThreshold",
-        "attributesToHighlight",
-        "attributesToCrop",
-        "showMatchesPosition",
-    ];
-    let words_settings = ["dictionary", "separatorTokens", "nonSeparatorTokens"];
-    let stop_words = settings.get("stopWords").and_then(Value::as_array);
-    let stop_words = stop_words.into_iter().flatten().filter_map(Value::as_str);
-    // with stop words everything must be plain
-    let mut with_stop_words = stop_words.chain(words.iter().copied());
-    let plain_stop_words =
-        !settings.contains_key("stopWords") || with_stop_words.all(str::is_ascii);
-    let listed = |name: &str, field: &str| {
-        let names = settings.get(name).and_then(Value::as_array);
-        names.map(|names| names.iter().any(|name| name == field || name == "*"))
-    };
-    let distinct = search["distinct"].as_str();
-    let distinct = distinct.or(settings.get("distinctAttribute").and_then(Value::as_str));
-    let counts_groups = match (ask.is_federated(), distinct) {
-        // one attribute for all queries goes before
-        (true, _) if ask.body["federation"]["distinct"].is_string() => true,
-        (_, None) => true,
-        (federated, Some(field)) => {
-            !federated && listed("filterableAttributes", field) == Some(true)
-        }
-    };
-    let scores_matter = shows_scores(search) || ask.is_federated() || search["hybrid"].is_object();
-    words.iter().all(plain)
-        && plain_stop_words
-        && counts_groups
-        && words.iter().filter(|word| !word.is_empty()).count() <= 4
-        && shown.iter().all(|name| search[*name].is_null())
-        && (words_come_first(settings, search) || !scores_matter)
-        && !words_settings
-            .iter()
-            .any(|name| settings.contains_key(*name))
-}
-
-fn shows_scores(search: &Value) -> bool {
-    let on = |name: &str| search[name] == true || search[name] == "true";
-    on("showRankingScore") || on("showRankingScoreDetails")
-}
-
-/// Whether no rule that sorts goes before the words.
-fn words_come_first(settings: &Map<String, Value>, search: &Value) -> bool {
-    let rules = settings.get("rankingRules").and_then(Value::as_array);
-    let mut rules = rules.into_iter().flatten().filter_map(Value::as_str);
-    let first = rules.find(|rule| *rule != "sort" || !search["sort"].is_null());
-    first.is_none_or(|rule| rule != "sort" && !rule.contains(':'))
+    let behind = rules.iter().find(|rule| **rule != "words");
+    rules.first().is_some_and(|first| !sorts(first))
+        && (!ask.is_federated() || behind.is_none_or(|next| !sorts(next)))
 }
 
 /// Whether words of the search may be missing by their frequency.

@@ -208,7 +208,8 @@ impl<'t> Search<'t> {
         let is_distinct = search.distinct.is_some() && self.federation.distinct.is_none();
         let frequency = primary_key
             .filter(|_| kind != Kind::Meaning && !is_distinct)
-            .and_then(|key| Frequency::of(index, key, &search, true));
+            .and_then(|key| Frequency::of(index, key, &search, true))
+            .filter(Frequency::can_be_federated);
         let way = match way {
             Way::Together if frequency.is_some() => Way::Alone,
             way => way,

@@ -114,6 +114,7 @@ mod tests {
             rule: WordsRule {
                 steps_before,
                 ends_score: false,
+                before_sort: false,
             },
             threshold,
         };
