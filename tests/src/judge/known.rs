@@ -168,6 +168,18 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
     },
     Known {
+        what: "`_rankingScore`, and `score` and `maxTypoCount` of `typo` in the details, under `matchingStrategy: frequency` where a rule goes before `words`",
+        why: "nodes are asked for all words of each set, which counts a typo for a pair of words that could be written as one, where one node knows not to find it (docs/exactness.md, \"Words that may be missing\"); the order does not rest on it",
+        applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, ask, s)),
+        ignoring: &[
+            "**._rankingScore",
+            "**._rankingScoreDetails.typo.score",
+            "**._rankingScoreDetails.typo.maxTypoCount",
+        ],
+        ties_from: None,
+        holds: |compared| !compared.ask.is_federated() && compared.scores_alone_differ(),
+    },
+    Known {
         what: "totals and facets under `rankingScoreThreshold`",
         why: "the engine takes documents below it out of its count only as far as it had to walk for the page, and each node walks for itself",
         applies: |_, ask| any_search(ask, |s| s["rankingScoreThreshold"].is_number()),
