@@ -5,11 +5,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use miroir::search::SearchBody;
 use miroir_merge::{merge_search, split, Format, Paging, Part, Spec};
 use miroir_net::head::{parse_request_head, HeadScanner};
 use miroir_net::Response;
 use miroir_router::{
-    read_plan, shard_code, shard_of, Layout, LayoutNode, LayoutSpec, NodeIdx, Shard,
+    read_plan, shard_code, shard_of, Layout, LayoutNode, LayoutSpec, NodeIdx, ReadTarget,
+    SearchSettings, Shard,
 };
 use serde_json::{json, Map, Value};
 
@@ -29,6 +31,7 @@ pub struct Case {
 pub fn all() -> Vec<Case> {
     let cases = vec![
         request_head(),
+        search_body(),
         response_head(),
         plan(),
         merge("merge_1x20", 1, 20),
@@ -66,6 +69,56 @@ fn request_head() -> Case {
             assert!(black_box(parsed).is_ok());
         }),
         reference_is: "httparse alone: no end search, no framing checks, no kept headers",
+    }
+}
+
+/// A search's body: read, planned, and written for a node that holds more shards than it is asked for.
+fn search_body() -> Case {
+    let body = json!({
+        "q": "dark harbour", "limit": 20, "offset": 20, "sort": ["year:desc"],
+        "filter": ["genres = drama", "year > 1990"], "facets": ["genres", "year"],
+        "attributesToRetrieve": ["id", "title", "poster"], "attributesToHighlight": ["title"],
+    });
+    let body = body.to_string().into_bytes();
+    let settings = SearchSettings::default();
+    let target = ReadTarget {
+        node: NodeIdx(0),
+        shards: (0..6).map(Shard).collect(),
+        whole: false,
+    };
+    Case {
+        name: "search_body",
+        bytes: body.len(),
+        reference: Box::new({
+            let body = body.clone();
+            move || {
+                let Ok(mut search) = serde_json::from_slice::<Value>(black_box(&body)) else {
+                    unreachable!("the body above is JSON");
+                };
+                search["offset"].take();
+                search["limit"] = json!(40);
+                search["showRankingScoreDetails"] = json!(true);
+                let shards: Vec<String> = (0..6)
+                    .map(|shard| shard_code(Shard(shard)).to_string())
+                    .collect();
+                let filter = format!("_miroir_shard IN {shards:?}");
+                search["filter"] = json!([search["filter"].take(), filter]);
+                assert!(!black_box(search.to_string()).is_empty());
+            }
+        }),
+        ours: Box::new(move || {
+            let Ok(mut search) = serde_json::from_slice::<SearchBody>(black_box(&body)) else {
+                unreachable!("the body above is a search's");
+            };
+            assert!(search.check_reserved().is_ok());
+            search.hide(&settings);
+            let Ok(planned) = search.plan(&settings) else {
+                unreachable!("the search above has an exact answer");
+            };
+            black_box(planned.seed());
+            assert!(!black_box(planned.body_for(&target)).is_empty());
+        }),
+        reference_is: "serde_json: a tree, changed and written, without a plan and a seed",
     }
 }
 
