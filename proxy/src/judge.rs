@@ -154,14 +154,14 @@ impl Said<'_> {
 }
 
 impl Said<'_> {
-    /// Without what nodes display to Miroir alone: of the index that the path names, else of any, as it is not known which is meant.
+    /// Without what nodes display to Miroir alone: of the index that the path names, else of the one that the text names.
     fn without_hidden(&self, mut error: Error) -> Error {
-        let all = self.table.indexes.values().map(|index| &**index);
-        let concerned = all.filter(|index| {
-            let is_named = self.index.is_none_or(|named| named.uid == index.uid);
-            is_named && !index.settings.also_displayed.is_empty()
-        });
-        for index in concerned {
+        let told = |index: &&Index| {
+            let named = format!("Index `{}`", index.node_uid);
+            error.message.contains(&named)
+        };
+        let mut all = self.table.indexes.values().map(|index| &**index);
+        if let Some(index) = self.index.or_else(|| all.find(told)) {
             let hidden = |name: &str| index.settings.hides_exactly(name);
             error.message = without_listed(&error.message, hidden);
         }
