@@ -37,6 +37,9 @@ pub struct Mix<'a> {
     pub ratio: f32,
     /// Dotted path of the primary key, which hits carry: a document found in both ways is one hit.
     pub primary_key: &'a str,
+    /// By meaning whatever passes the filter is found, as no threshold leaves it out: an empty list says that nobody could tell what the query
+    /// means.
+    pub finds_all: bool,
     /// Hits of the mixed list are distinct too, as from Meilisearch 1.16 on; before, those of each list were.
     pub distinct_again: bool,
 }
@@ -162,8 +165,8 @@ impl<'a> Mixture<'a> {
         Ok(Mixture {
             hits: hits?,
             words_suffice: false,
-            // Whatever passes the filter is found by meaning, documents without a vector last.
-            is_meaningless: meaning.hits.is_empty(),
+            // Documents without a vector are found, too, and stand last.
+            is_meaningless: mix.finds_all && meaning.hits.is_empty(),
             counted: by_meaning,
             duplicates: meaning.duplicates,
         })

@@ -224,7 +224,7 @@ proptest! {
             };
             semantic.push(answer(&hits, held.len()));
         }
-        let mix = Mix { ratio, primary_key: "id", distinct_again: false };
+        let mix = Mix { ratio, primary_key: "id", distinct_again: false, finds_all: true };
         let spec = spec(offset, limit);
         let keyword = ByWords { searches: &[keyword], levels: None };
         let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();

@@ -167,6 +167,7 @@ impl Halves {
         Mix {
             ratio: self.ratio,
             primary_key: &self.primary_key,
+            finds_all: self.meaning.node_body.ranking_score_threshold.is_none(),
             distinct_again: version >= BLANK_IS_NO_QUERY_SINCE,
         }
     }
