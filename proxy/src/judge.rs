@@ -5,14 +5,14 @@
 //! the client's answer. Nothing can be stored by that: writes are judged with an empty body, which no node accepts.
 
 use bytes::Bytes;
-use miroir_api::{without_listed, Error};
+use miroir_api::Error;
 use miroir_net::client::OutRequest;
 use miroir_net::Request;
 use miroir_router::{Index, RoutingTable};
 
 use crate::core::App;
 use crate::scatter::READ_DEADLINE;
-use crate::scrub::node_error;
+use crate::scrub::{node_error, without_hidden};
 
 mod names;
 mod network;
@@ -151,21 +151,18 @@ impl Said<'_> {
             },
         )
     }
-}
 
-impl Said<'_> {
     /// Without what nodes display to Miroir alone: of the index that the path names, else of the one that the text names.
-    fn without_hidden(&self, mut error: Error) -> Error {
+    fn without_hidden(&self, error: Error) -> Error {
         let told = |index: &&Index| {
             let named = format!("Index `{}`", index.node_uid);
             error.message.contains(&named)
         };
         let mut all = self.table.indexes.values().map(|index| &**index);
-        if let Some(index) = self.index.or_else(|| all.find(told)) {
-            let hidden = |name: &str| index.settings.hides_exactly(name);
-            error.message = without_listed(&error.message, hidden);
+        match self.index.or_else(|| all.find(told)) {
+            Some(index) => without_hidden(error, &index.settings),
+            None => error,
         }
-        error
     }
 }
 

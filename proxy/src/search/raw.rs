@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use miroir_api::Error;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::{to_raw_value, RawValue};
@@ -42,6 +43,19 @@ impl Object {
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// An answer with its hits changed; those for which `change` is false are left out. Errors: it is not JSON.
+pub fn change_hits(
+    answer: &[u8],
+    change: impl FnMut(&mut Object) -> bool,
+) -> Result<Vec<u8>, Error> {
+    let mut answer: Object = serde_json::from_slice(answer)
+        .map_err(|error| Error::internal(format!("hits: {error}")))?;
+    let mut hits: Vec<Object> = answer.read("hits").unwrap_or_default();
+    hits.retain_mut(change);
+    answer.set("hits", &hits);
+    Ok(answer.to_bytes())
 }
 
 impl Serialize for Object {

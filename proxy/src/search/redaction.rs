@@ -7,7 +7,7 @@ use miroir_router::{covers, SearchSettings};
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Value};
 
-use super::raw::Object;
+use super::raw::{change_hits, Object};
 use super::request::{without_length, SearchBody};
 
 impl SearchBody {
@@ -70,10 +70,7 @@ pub fn redact<'s>(
     merged: Merged,
     settings: impl Fn(&Object) -> Option<&'s SearchSettings>,
 ) -> Result<Merged, Error> {
-    let mut answer: Object = serde_json::from_slice(&merged.to_bytes())
-        .map_err(|error| Error::internal(format!("hits: {error}")))?;
-    let mut hits: Vec<Object> = answer.read("hits").unwrap_or_default();
-    for hit in &mut hits {
+    let cover = |hit: &mut Object| {
         let details: Option<Object> = hit.read("_rankingScoreDetails");
         if let (Some(mut details), Some(settings)) = (details, settings(hit)) {
             for (rule, value) in &mut details.0 {
@@ -81,9 +78,9 @@ pub fn redact<'s>(
             }
             hit.set("_rankingScoreDetails", &details);
         }
-    }
-    answer.set("hits", &hits);
-    Ok(Merged::from(answer.to_bytes()))
+        true
+    };
+    Ok(Merged::from(change_hits(&merged.to_bytes(), cover)?))
 }
 
 fn hide_value(rule: &mut String, value: &mut Box<RawValue>, settings: &SearchSettings) {

@@ -10,7 +10,7 @@ use miroir_merge::with_ranks;
 use serde::{Deserialize, Serialize};
 
 use super::WordsRule;
-use crate::search::raw::Object;
+use crate::search::raw::{change_hits, Object};
 
 /// The ranking rule `words` in the details of a hit.
 #[derive(Deserialize, Serialize)]
@@ -35,12 +35,7 @@ pub struct Scale {
 impl Scale {
     /// A node's answer to a search without so many words, with scores as one node would tell them.
     pub fn retell(&self, answer: &Bytes, missing: u64) -> Result<Bytes, Error> {
-        let mut answer: Object = serde_json::from_slice(answer)
-            .map_err(|error| Error::internal(format!("hits: {error}")))?;
-        let mut hits: Vec<Object> = answer.read("hits").unwrap_or_default();
-        hits.retain_mut(|hit| self.tell(hit, missing));
-        answer.set("hits", &hits);
-        Ok(answer.to_bytes().into())
+        Ok(change_hits(answer, |hit| self.tell(hit, missing))?.into())
     }
 
     /// False: its score is too low.
