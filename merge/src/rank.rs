@@ -237,7 +237,7 @@ impl<'a> RankKey<'a> {
             .any(|(_, step)| matches!(step, Step::Vector(Some(_))))
     }
 
-    /// Compares two hits of a hybrid search, each with its `_rankingScore` and the weight of its list, as milli does
+    /// Compares two hits of a hybrid search, each with the score of its first run of rules and the weight of its list, as milli does
     /// (`hybrid.rs`, `compare_scores`). `Greater` comes first in the answer.
     pub fn compare_mixed(
         (ours, our_score, our_weight): (&Self, f64, f64),
@@ -268,7 +268,7 @@ impl<'a> RankKey<'a> {
         }
     }
 
-    /// The first run's number is the hit's `_rankingScore`. Those of later runs are not told, but of two lists only one has
+    /// The first run's number is `score`. Those of later runs are not told, but of two lists only one has
     /// them, so that they are compared with sorted values alone: then nothing counts but whether they are zero.
     fn mix_values(&self, score: f64) -> SmallVec<[MixValue<'_, 'a>; 6]> {
         let mut values = SmallVec::new();

@@ -27,6 +27,7 @@ mod request;
 
 use counting::Counting;
 pub use frequency::{decide, Frequency, Undecided};
+use hybrid::scores_are_of_all_rules;
 pub use hybrid::{Halves, Hybrid, Kind, Ratio};
 pub use hydration::hydrate;
 pub use query_string::{
@@ -49,7 +50,7 @@ pub static CHEAP_SEARCHES: Counter = Counter::new(
 );
 pub static REVEALING_SEARCHES: Counter = Counter::new(
     "miroir_searches_revealing_total",
-    "Searches in the federated form, because displayedAttributes hides what ranks hits or tells them apart.",
+    "Searches in the federated form, because public answers hide what ranks hits, mixes them or tells them apart.",
 );
 pub static NARROWED_SEARCHES: Counter = Counter::new(
     "miroir_searches_narrowed_total",
@@ -208,9 +209,11 @@ impl<'t> Search<'t> {
             Kind::Meaning => body
                 .plan_by_meaning(&index.settings)
                 .map(|planned| (planned, By::Meaning)),
-            Kind::Both(ratio) => body
-                .plan_by_both(ratio, index.primary_key.as_deref(), &index.settings)
-                .map(|(planned, halves)| (planned, By::Both(Box::new(halves)))),
+            Kind::Both(ratio) => {
+                let aside = scores_are_of_all_rules(version) && table.federates() && !rules;
+                body.plan_by_both(ratio, index.primary_key.as_deref(), aside, &index.settings)
+                    .map(|(planned, halves)| (planned, By::Both(Box::new(halves))))
+            }
         }
         .map_err(|unsupported| Error::not_implemented(unsupported.0))?;
         planned.show_details &= show_details == Some(true);
@@ -379,7 +382,7 @@ impl<'t> Search<'t> {
         let merged = match (&self.by, &words.levels, by_words) {
             (By::Both(halves), ..) => {
                 let meaning = others.first().map_or(&[][..], Vec::as_slice);
-                merge_hybrid(&words, meaning, &halves.mix(self.version), &spec)
+                merge_hybrid(&words, meaning, &halves.mix(self.version, 1.0), &spec)
             }
             (_, Some(levels), searches) => merge_levels(searches, levels, &spec),
             (_, None, [hits, ..]) => merge_search(hits, &spec),

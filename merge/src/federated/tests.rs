@@ -443,10 +443,11 @@ fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
             },
             meaning: &meaning,
             mix: Mix {
-                finds_all: true,
+                turns: true,
                 ratio,
                 primary_key: "id",
                 distinct_again: true,
+                weight: 1.0,
             },
         }]
     };

@@ -38,10 +38,12 @@ pub struct Mix<'a> {
     /// Dotted path of the primary key, which hits carry: a document found in both ways is one hit.
     pub primary_key: &'a str,
     /// By meaning whatever passes the filter is found, as no threshold leaves it out: an empty list says that nobody could tell what the query
-    /// means.
-    pub finds_all: bool,
+    /// means; and nodes turn the list round then.
+    pub turns: bool,
     /// Hits of the mixed list are distinct too, as from Meilisearch 1.16 on; before, those of each list were.
     pub distinct_again: bool,
+    /// By what nodes multiplied the scores that they tell on the side: the query's weight in a federated search.
+    pub weight: f64,
 }
 
 /// Merges the nodes' answers to the two halves of a hybrid search, `words` and `semantic`. Both were asked for `showRankingScore` and
@@ -166,7 +168,7 @@ impl<'a> Mixture<'a> {
             hits: hits?,
             words_suffice: false,
             // Documents without a vector are found, too, and stand last.
-            is_meaningless: mix.finds_all && meaning.hits.is_empty(),
+            is_meaningless: mix.turns && meaning.hits.is_empty(),
             counted: by_meaning,
             duplicates: meaning.duplicates,
         })
@@ -174,7 +176,7 @@ impl<'a> Mixture<'a> {
 }
 
 impl Mixture<'_> {
-    /// The hits of a page. Where there is no meaning one node turns the list round, so that a page past its end goes on with its
+    /// The hits of a page. Where there is no meaning one node (before 1.50) turns the list round, so that a page past its end goes on with its
     /// beginning (milli `search/hybrid.rs`, `return_keyword_results`).
     fn page(&self, window: Window) -> impl Iterator<Item = &MixedHit<'_>> {
         let (before, from) = self.hits.split_at(window.skip.min(self.hits.len()));
@@ -187,6 +189,13 @@ impl Mixture<'_> {
 impl Mix<'_> {
     fn words_weight(&self) -> f64 {
         f64::from(1.0 - self.ratio)
+    }
+
+    /// What one node mixes by is the score of the first run of rules that give one, before a rule that sorts. Nodes up to 1.22 tell
+    /// that as `_rankingScore`; newer ones tell the score of all rules there, and this one on the side, where they are asked to.
+    fn mixed_by(&self, score: f64, first_score: Option<f64>) -> f64 {
+        let told = first_score.filter(|_| self.weight != 0.0);
+        told.map_or(score, |first| first / self.weight)
     }
 }
 
@@ -206,7 +215,10 @@ struct Mixable<'a> {
     /// Fields that the hit does not show.
     extra: Option<Range<usize>>,
     key: RankKey<'a>,
+    /// Its `_rankingScore`.
     score: f64,
+    /// Of the first run of its rules.
+    mixed_by: f64,
     id: Cow<'a, [u8]>,
     semantic: bool,
 }
@@ -279,6 +291,7 @@ impl<'a> Found<'a> {
                 node,
                 hit,
                 extra,
+                first_score,
                 ..
             }) = queue.next()?
             else {
@@ -296,9 +309,11 @@ impl<'a> Found<'a> {
                 found.duplicates += 1;
                 continue;
             }
+            let score = score(bytes, &span)
+                .ok_or_else(|| MergeError::bad(node, "a hit has no `_rankingScore`"))?;
             found.hits.push(Mixable {
-                score: score(bytes, &span)
-                    .ok_or_else(|| MergeError::bad(node, "a hit has no `_rankingScore`"))?,
+                score,
+                mixed_by: mix.mixed_by(score, first_score),
                 id: stored_id(bytes, span.clone(), mix.primary_key)
                     .ok_or_else(|| MergeError::bad(node, "a hit has no document id"))?,
                 bytes,
@@ -363,8 +378,8 @@ impl<'f, 'a> Mixed<'f, 'a> {
             return self.meaning.next().or_else(|| self.words.next());
         };
         let order = RankKey::compare_mixed(
-            (&meaning.key, meaning.score, self.weights.0),
-            (&words.key, words.score, self.weights.1),
+            (&meaning.key, meaning.mixed_by, self.weights.0),
+            (&words.key, words.mixed_by, self.weights.1),
         );
         match order {
             Ordering::Less => self.words.next(),

@@ -44,6 +44,8 @@ pub(super) struct Head<'a, 'k> {
     pub hit: Hit,
     /// Fields that the hit does not show, said on the side.
     pub extra: Option<Range<usize>>,
+    /// The score of the first run of rules that give one, times the query's weight: said there too.
+    pub first_score: Option<f64>,
 }
 
 impl<'a, 'k> Queue<'a, 'k> {
@@ -138,6 +140,10 @@ impl<'a, 'k> Queue<'a, 'k> {
             Some(span) => read_aside(bytes, span.clone()).map_err(|error| error.at_node(node))?,
             None => Default::default(),
         };
+        let first_score = values.iter().find_map(|value| match value {
+            Value::Score(score) => Some(*score),
+            _ => None,
+        });
         if !self.carried.hides {
             key.reveal(&values).map_err(|error| error.at_node(node))?;
         }
@@ -155,6 +161,7 @@ impl<'a, 'k> Queue<'a, 'k> {
             node,
             hit,
             extra,
+            first_score,
         });
         let heads = &self.heads;
         let at = self

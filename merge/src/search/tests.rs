@@ -312,10 +312,11 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     let near = json!({"order": 0, "similarity": 0.2});
     let semantic = [found(hit("b", "vectorSort", near))];
     let mix = Mix {
-        finds_all: true,
+        turns: true,
         ratio: 0.5,
         primary_key: "id",
         distinct_again: false,
+        weight: 1.0,
     };
     let spec = Spec {
         distinct: Some("k"),
@@ -325,6 +326,61 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
     assert_eq!(merged["hits"].as_array().map(Vec::len), Some(2));
     assert_eq!(merged["estimatedTotalHits"], 2);
+}
+
+/// One node mixes by the score of the rules before the first that sorts. Up to 1.22 `_rankingScore` is that; newer nodes tell the
+/// score of all rules there, and this one aside.
+#[test]
+fn lists_are_mixed_by_the_first_score() {
+    let sorted = json!({"order": 1, "value": 1});
+    let hit = |id: &str, score: f64, rule: &str, details: Value, first: Value| {
+        json!({"id": id, "_rankingScore": score, "_rankingScoreDetails": {rule: details, "a:asc": sorted},
+            "_federation": {"weightedScoreValues": [first, {"sort": {"asc": true, "value": 1}}]}})
+    };
+    let found = |hit: Value| body(json!({"hits": [hit], "query": "q", "estimatedTotalHits": 1}));
+    let words = json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 2, "score": 0.5});
+    let near = json!({"order": 0, "similarity": 0.45});
+    let first = |by_words: bool, federated: bool, weight: f64| {
+        let score = json!({"weightedScore": 0.5 * weight});
+        let keyword = [vec![found(hit(
+            "words",
+            0.4,
+            "words",
+            words.clone(),
+            score,
+        ))]];
+        let similarity = json!({"vectorSort": 0.45 * weight});
+        let semantic = [found(hit(
+            "meaning",
+            0.45,
+            "vectorSort",
+            near.clone(),
+            similarity,
+        ))];
+        let mix = Mix {
+            turns: true,
+            ratio: 0.5,
+            primary_key: "id",
+            distinct_again: true,
+            weight,
+        };
+        let spec = Spec {
+            federated,
+            ..spec()
+        };
+        let keyword = ByWords {
+            searches: &keyword,
+            levels: None,
+        };
+        let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();
+        let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
+        let expected = if by_words { "words" } else { "meaning" };
+        assert_eq!(merged["hits"][0]["id"], expected);
+    };
+    first(false, false, 1.0);
+    first(true, true, 1.0);
+    first(true, true, 0.3);
+    first(false, true, 0.0);
 }
 
 /// One node takes places less than a metre apart for equally far, and goes on to the next rule.

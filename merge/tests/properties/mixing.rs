@@ -118,13 +118,18 @@ fn list(documents: &[Document], semantic: bool, sort: Sort, reach: usize) -> Vec
         .filter(|document| semantic || document.words > 0)
         .map(|document| Hit::of(document, semantic, sort))
         .collect();
-    hits.sort_by(|a, b| {
-        a.compare(b, 1.0, 1.0).then_with(|| {
-            // A document without a vector comes behind one whose similarity is 0.
-            let without = |hit: &Hit| hit.semantic && hit.document.similarity.is_none();
-            without(a).cmp(&without(b))
-        })
-    });
+    // A document without a vector comes behind one whose similarity is 0, whatever the price.
+    let ranked = |hit: &Hit| {
+        let mut hit = hit.clone();
+        if hit.semantic && hit.document.similarity.is_none() {
+            let scores = hit.parts.iter_mut();
+            scores
+                .filter(|part| matches!(part, Part::Score(_)))
+                .for_each(|part| *part = Part::Score(-1.0));
+        }
+        hit
+    };
+    hits.sort_by(|a, b| ranked(a).compare(&ranked(b), 1.0, 1.0));
     hits.truncate(reach);
     hits
 }
@@ -224,7 +229,7 @@ proptest! {
             };
             semantic.push(answer(&hits, held.len()));
         }
-        let mix = Mix { ratio, primary_key: "id", distinct_again: false, finds_all: true };
+        let mix = Mix { ratio, primary_key: "id", distinct_again: false, turns: true, weight: 1.0 };
         let spec = spec(offset, limit);
         let keyword = ByWords { searches: &[keyword], levels: None };
         let merged = merge_hybrid(&keyword, &semantic, &mix, &spec).unwrap();

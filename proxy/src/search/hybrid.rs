@@ -52,6 +52,18 @@ const NEARLY_ALL_MEANING: Ratio = Ratio(0.999_999);
 /// From here on a blank query with a vector is a search by meaning, and what is mixed is distinct once more.
 const BLANK_IS_NO_QUERY_SINCE: (u32, u32, u32) = (1, 16, 0);
 
+/// 1.50 does not turn round a list that has no meaning (seen; which version was the first is not known).
+const TURNS_BEFORE: (u32, u32, u32) = (1, 50, 0);
+
+/// Of nodes up to here `_rankingScore` is the score of the rules before the first one that sorts, by which hybrid searches are mixed; then it
+/// became that of all rules (1.23: "Fix ranking score bug when sort is present"; some 1.22 may have it).
+const SCORES_END_AT_A_SORT_BEFORE: (u32, u32, u32) = (1, 22, 0);
+
+/// Whether `_rankingScore` may be another than the score by which a node of this version mixes.
+pub fn scores_are_of_all_rules(version: Version) -> bool {
+    version >= SCORES_END_AT_A_SORT_BEFORE
+}
+
 /// What a search goes by.
 #[derive(Debug, PartialEq)]
 pub enum Kind {
@@ -99,11 +111,27 @@ impl SearchBody {
         Ok(planned)
     }
 
-    /// The half that goes by words, and the other one.
+    /// Whether rules that give a score stand on both sides of one that sorts by values.
+    fn parts_scores(&self, settings: &SearchSettings) -> bool {
+        let no_sort = self.sort.as_ref().is_none_or(Vec::is_empty);
+        let rules = settings.ranking_rules.iter();
+        let sorts = rules
+            .filter(|rule| *rule != "sort" || !no_sort)
+            .map(|rule| rule == "sort" || rule.contains(':'));
+        // A score, a sort, a score.
+        sorts
+            .skip_while(|sorts| *sorts)
+            .skip_while(|sorts| !sorts)
+            .any(|sorts| !sorts)
+    }
+
+    /// The half that goes by words, and the other one. `aside`: a score by which one node mixes may be no part of a public answer, and can
+    /// be asked for.
     pub fn plan_by_both(
         mut self,
         ratio: f32,
         primary_key: Option<&str>,
+        aside: bool,
         settings: &SearchSettings,
     ) -> Result<(PlannedSearch, Halves), Unsupported> {
         // Without a primary key there are no documents yet.
@@ -112,6 +140,7 @@ impl SearchBody {
         self.show_ranking_score = Some(true);
         self.show_ranking_score_details = Some(true);
         let needed = self.need(primary_key, settings)?;
+        let aside = aside && self.parts_scores(settings);
         let mut meaning = self.clone();
         if let Some(hybrid) = &mut meaning.hybrid {
             hybrid.semantic_ratio = Some(self.ratio_for_meaning(settings));
@@ -120,6 +149,9 @@ impl SearchBody {
         let plan = |half: SearchBody| {
             let mut planned = half.plan(settings)?;
             planned.strip(&needed);
+            if aside {
+                planned.reveal.get_or_insert_default();
+            }
             planned.show_score = shown.0 == Some(true);
             planned.show_details = shown.1 == Some(true);
             if let Paging::Offset { offset, limit: 0 } = planned.paging {
@@ -163,12 +195,15 @@ impl Halves {
         serialise(&body)
     }
 
-    pub fn mix(&self, version: Version) -> Mix<'_> {
+    /// `weight` is that of the query in a federated search.
+    pub fn mix(&self, version: Version, weight: f64) -> Mix<'_> {
         Mix {
             ratio: self.ratio,
             primary_key: &self.primary_key,
-            finds_all: self.meaning.node_body.ranking_score_threshold.is_none(),
+            turns: version < TURNS_BEFORE
+                && self.meaning.node_body.ranking_score_threshold.is_none(),
             distinct_again: version >= BLANK_IS_NO_QUERY_SINCE,
+            weight,
         }
     }
 }
@@ -231,13 +266,41 @@ mod tests {
     }
 
     #[test]
+    fn a_score_that_is_not_shown_is_asked_for() {
+        let asked_aside = |rules: &[&str], sort: Value, aside: bool| {
+            let search =
+                body(json!({"q": "a", "vector": [1], "hybrid": {"embedder": "e"}, "sort": sort}));
+            let settings = SearchSettings {
+                ranking_rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+                ..SearchSettings::default()
+            };
+            let planned = search.plan_by_both(0.5, Some("id"), aside, &settings);
+            let (words, halves) = planned.map_err(|unsupported| unsupported.0).unwrap();
+            let reveals = words.reveal.is_some();
+            assert_eq!(reveals, halves.meaning.reveal.is_some());
+            reveals
+        };
+        let by_price = || json!(["price:asc"]);
+        assert!(asked_aside(&["words", "sort", "typo"], by_price(), true));
+        assert!(asked_aside(&["words", "a:asc", "typo"], json!(null), true));
+        assert!(!asked_aside(&["words", "sort", "typo"], by_price(), false));
+        assert!(!asked_aside(&["words", "sort", "typo"], json!([]), true));
+        assert!(!asked_aside(&["sort", "words", "typo"], by_price(), true));
+        assert!(!asked_aside(
+            &["words", "typo", "sort", "a:desc"],
+            by_price(),
+            true
+        ));
+    }
+
+    #[test]
     fn a_hybrid_search_is_asked_as_two() {
         let search = body(
             json!({"q": "a", "vector": [1], "hybrid": {"embedder": "e"}, "offset": 5, "limit": 0,
             "attributesToRetrieve": ["title"]}),
         );
         let (words, halves) = search
-            .plan_by_both(0.5, Some("sku"), &SearchSettings::default())
+            .plan_by_both(0.5, Some("sku"), false, &SearchSettings::default())
             .map_err(|unsupported| unsupported.0)
             .unwrap();
         assert_eq!(words.strip_fields, ["sku"]);

@@ -117,9 +117,9 @@ pub struct PlannedSearch {
 }
 
 /// What a search needs that public answers hide; asked for by a federated search of the one query (MEILISEARCH C).
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Reveal {
-    /// The distinct attribute, where it is hidden. Values to sort by come of themselves.
+    /// The distinct attribute, where it is hidden. Values to sort by, and scores, come of themselves.
     distinct: Option<String>,
 }
 

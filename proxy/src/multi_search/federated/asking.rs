@@ -29,15 +29,16 @@ pub(super) struct Answers {
 
 impl Answers {
     pub fn mixed<'a>(&'a self, search: &'a Search) -> Vec<Mixed<'a>> {
-        let halves = self.halves.iter().filter_map(|(query, words, meaning)| {
-            let Way::Halves(halves) = &search.queries.get(*query)?.way else {
+        let halves = self.halves.iter().filter_map(|(position, words, meaning)| {
+            let query = search.queries.get(*position)?;
+            let Way::Halves(halves) = &query.way else {
                 return None;
             };
             Some(Mixed {
-                query: *query,
-                words: search.queries[*query].answered(words),
+                query: *position,
+                words: query.answered(words),
                 meaning,
-                mix: halves.mix(search.version),
+                mix: halves.mix(search.version, query.weight),
             })
         });
         halves.collect()

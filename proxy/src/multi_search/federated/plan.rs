@@ -178,7 +178,7 @@ impl<'t> Search<'t> {
         let (search, way) = match kind {
             Kind::Both(ratio) => {
                 let (words, halves) = body
-                    .plan_by_both(ratio, index.primary_key.as_deref(), settings)
+                    .plan_by_both(ratio, index.primary_key.as_deref(), false, settings)
                     .map_err(unsupported)?;
                 (words, Way::Halves(Box::new(halves)))
             }
