@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::search::Unsettled;
+
 /// Ranges up to this length are copied: an entry of a gathering write (a part, a reference count, 16 bytes of iovec, the
 /// kernel's work on it) costs about 60 ns, which is what moving a kilobyte costs.
 const COPY_MAX: usize = 1024;
@@ -16,6 +18,8 @@ const COPY_MAX: usize = 1024;
 pub struct Merged {
     segments: Vec<Bytes>,
     len: usize,
+    /// From where on documents may be missing, under `distinct`; those come with answers to the search without what is settled.
+    pub unsettled: Option<Box<Unsettled>>,
 }
 
 impl Merged {
@@ -66,6 +70,7 @@ impl From<Vec<u8>> for Merged {
         Merged {
             len: answer.len(),
             segments: vec![answer.into()],
+            unsettled: None,
         }
     }
 }
@@ -155,7 +160,11 @@ impl Reply {
             })
             .collect();
         let len = segments.iter().map(Bytes::len).sum();
-        Merged { segments, len }
+        Merged {
+            segments,
+            len,
+            unsettled: None,
+        }
     }
 
     fn cover(&mut self) {

@@ -15,6 +15,7 @@ mod queue;
 mod similar;
 mod totals;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -28,7 +29,8 @@ use crate::scan::Scanner;
 use crate::MergeError;
 pub(crate) use answer::unreadable;
 use answer::{Answer, Carried, Hits};
-use distinct::Seen;
+pub use distinct::Unsettled;
+use distinct::{Met, Seen};
 pub use levels::{merge_levels, missing_words, ByWords, Levels};
 pub(crate) use levels::{Documents, Marks};
 pub use mix::{merge_hybrid, words_suffice, Mix};
@@ -80,6 +82,8 @@ pub struct Spec<'a> {
     pub distinct: Option<&'a str>,
     /// Answers by which totals become those of one node, where they are there.
     pub counts: Option<Counts<'a>>,
+    /// Answers to the same search without what was settled, time after time ([`Merged::unsettled`]).
+    pub again: &'a [ByWords<'a>],
     /// Dotted paths that were asked for only on behalf of the merge. The reserved field is always cut out.
     pub strip_fields: &'a [&'a str],
     /// Those of them that `_formatted` would not hold otherwise: neither highlighted nor cropped for the client.
@@ -109,6 +113,7 @@ impl<'a> Spec<'a> {
             semantic: false,
             distinct: None,
             counts: None,
+            again: &[],
             strip_fields: &[],
             strip_formatted: &[],
             facet_order: &|_| FacetOrder::Alpha,
@@ -160,26 +165,43 @@ fn merge_lists(
     marks: Option<&Marks>,
     spec: &Spec,
 ) -> Result<Merged, MergeError> {
-    let told;
-    let answers = if spec.show_score || spec.show_details {
-        told = told_anew(answers, &Marks::telling(marks));
-        &told
-    } else {
-        answers
+    let again: Vec<_> = spec.again.iter().map(ByWords::in_a_row).collect();
+    let told = match again.as_slice() {
+        [] => Cow::Borrowed(answers),
+        again => {
+            let later = again.iter().flat_map(|(answers, _)| answers);
+            answers.iter().chain(later).cloned().collect()
+        }
     };
-    let scanned = scan(answers)?;
+    let retold;
+    let told = if spec.show_score || spec.show_details {
+        retold = told_anew(&told, &Marks::telling(marks));
+        &retold
+    } else {
+        &told
+    };
+    let (answers, mut rest) = told.split_at(answers.len());
+    let mut rounds = SmallVec::<[Round; 1]>::new();
+    rounds.push(Round::of(answers, marks)?);
+    for (answers, marks) in &again {
+        let (answers, later) = rest.split_at(answers.len());
+        rounds.push(Round::of(answers, marks.as_ref())?);
+        rest = later;
+    }
     let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::for_part_of(answers);
     let mut writer = HitWriter::new(spec, &mut reply);
-    let walked = merge_hits(answers, &scanned, marks, spec, window, &mut writer)?;
+    let walked = merge_hits(&rounds, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);
     let (counted, duplicates) = match marks {
         // Which of its own duplicates a node has counted is another matter in each search.
         Some(marks) => (marks.counted, 0),
         None => (0, walked.duplicates),
     };
+    let scanned = &rounds[0].scanned;
     let (answers, scanned) = (&answers[counted..], &scanned[counted..]);
-    let mut found = sum(scanned).saturating_sub(duplicates);
+    let rest = sum(scanned).saturating_sub(duplicates);
+    let mut found = rest.max(walked.passed as u64);
     if marks.is_some_and(|marks| marks.threshold) && !walked.full && !totals::is_past(found, spec) {
         found = walked.passed as u64;
     }
@@ -196,7 +218,26 @@ fn merge_lists(
         }
         _ => {}
     }
-    finish(answers, scanned, spec, found, semantic_hits, reply)
+    let mut merged = finish(answers, scanned, spec, found, semantic_hits, reply)?;
+    merged.unsettled = walked.unsettled.map(Box::new);
+    Ok(merged)
+}
+
+/// Answers to one question.
+struct Round<'a> {
+    answers: &'a [Bytes],
+    scanned: Vec<Answer>,
+    marks: Option<&'a Marks<'a>>,
+}
+
+impl<'a> Round<'a> {
+    fn of(answers: &'a [Bytes], marks: Option<&'a Marks<'a>>) -> Result<Self, MergeError> {
+        Ok(Round {
+            answers,
+            scanned: scan(answers)?,
+            marks,
+        })
+    }
 }
 
 /// The sum of the answers' totals.
@@ -291,33 +332,64 @@ impl Window {
 
 /// Writes the window's hits.
 fn merge_hits<'s>(
-    answers: &[Bytes],
-    scanned: &[Answer],
-    marks: Option<&Marks>,
+    rounds: &[Round],
     spec: &'s Spec,
     window: Window,
     writer: &mut HitWriter,
 ) -> Result<Walked<'s>, MergeError> {
-    let mut seen = spec.distinct.map(Seen::new);
-    let (mut duplicates, mut passed) = (0, 0);
     if window.take == 0 {
         return Ok(Walked {
-            duplicates,
             full: true,
-            passed: 0,
-            met: None,
+            ..Walked::default()
         });
     }
-    if let ([bytes], [answer], None) = (answers, scanned, marks) {
+    if let [Round {
+        answers: [bytes],
+        scanned,
+        marks: None,
+    }] = rounds
+    {
         if !spec.ranked && !spec.federated && spec.distinct.is_none() {
-            return write_list(bytes, answer, spec, window, writer);
+            return write_list(bytes, &scanned[0], spec, window, writer);
         }
     }
-    let mut queue = Queue::marked(answers, scanned, spec.carried(), marks)?;
-    let mut documents = Documents::of(marks);
+    let mut walked = Walked {
+        met: spec.distinct.map(Seen::new),
+        ..Walked::default()
+    };
+    for (position, round) in rounds.iter().enumerate() {
+        let is_last = position + 1 == rounds.len();
+        walked.unsettled = None;
+        walk(round, is_last, &mut walked, spec, window, writer)?;
+    }
+    Ok(walked)
+}
+
+/// Walks on through the answers of a round: in the last one to the end, before as far as they settle the list.
+fn walk(
+    round: &Round,
+    is_last: bool,
+    walked: &mut Walked,
+    spec: &Spec,
+    window: Window,
+    writer: &mut HitWriter,
+) -> Result<(), MergeError> {
+    let mut queue = Queue::marked(round.answers, &round.scanned, spec.carried(), round.marks)?;
+    let mut documents = Documents::of(round.marks);
     let counting = matches!(spec.counts, Some(Counts::Distinct(_)));
     let mut last = RankKey::default();
+    let drops = walked.met.is_some() && round.answers.len() > 1;
+    let nodes = if drops { round.answers.len() } else { 0 };
+    let mut ends = Ends::of(nodes, window.skip + window.take - walked.settled());
+    // Those of earlier rounds without a value come again.
+    let mut again = walked.valueless;
     while writer.written < window.take {
+        if ends.is_beyond_one {
+            walked.unsettle();
+        }
+        if !is_last && walked.unsettled.is_some() {
+            return Ok(());
+        }
         let Some(Head {
             key,
             node,
@@ -331,32 +403,70 @@ fn merge_hits<'s>(
         if counting {
             last = key;
         }
-        let bytes = &answers[node];
+        ends.take(node);
+        let bytes = &round.answers[node];
         if documents.repeats(bytes, node, &hit.span)? {
             continue;
         }
-        if distinct::repeats(&mut seen, bytes, node, &hit.span, &extra)? {
-            duplicates += 1;
+        let met = distinct::meet(&mut walked.met, bytes, node, &hit.span, &extra)?;
+        if met.repeats() {
+            walked.duplicates += 1;
+            if met == Met::InPart && drops {
+                walked.unsettle();
+            }
             continue;
         }
-        passed += 1;
-        if passed > window.skip {
+        if met == Met::Nothing {
+            if again > 0 {
+                again -= 1;
+                continue;
+            }
+            walked.valueless += 1;
+        }
+        walked.passed += 1;
+        if walked.passed > window.skip {
             writer.write(bytes, node, hit.span, &hit.added)?;
         }
     }
-    let full = writer.written == window.take;
-    if full && counting && spec.ranked {
+    walked.full = writer.written == window.take;
+    if walked.full && counting && spec.ranked {
         while let Some(head) = queue.next_tie(&last)? {
-            let bytes = &answers[head.node];
-            distinct::repeats(&mut seen, bytes, head.node, &head.hit.span, &head.extra)?;
+            let bytes = &round.answers[head.node];
+            distinct::repeats(
+                &mut walked.met,
+                bytes,
+                head.node,
+                &head.hit.span,
+                &head.extra,
+            )?;
         }
     }
-    Ok(Walked {
-        duplicates,
-        full,
-        passed,
-        met: seen,
-    })
+    Ok(())
+}
+
+/// Where nodes' lists end because no more was asked for. A page that is not full there has lost more hits to the distinct rule than it got
+/// from others, which takes a hit whose values stand for several.
+struct Ends {
+    taken: SmallVec<[usize; 16]>,
+    asked: usize,
+    is_beyond_one: bool,
+}
+
+impl Ends {
+    fn of(nodes: usize, asked: usize) -> Self {
+        Ends {
+            taken: SmallVec::from_elem(0, nodes),
+            asked,
+            is_beyond_one: false,
+        }
+    }
+
+    fn take(&mut self, node: usize) {
+        if let Some(taken) = self.taken.get_mut(node) {
+            *taken += 1;
+            self.is_beyond_one |= *taken == self.asked;
+        }
+    }
 }
 
 /// A lone node's list is the list: nothing is compared, and of its text only what is cut out is missing.
@@ -396,10 +506,9 @@ fn write_list<'s>(
     }
     writer.put(bytes);
     Ok(Walked {
-        duplicates: 0,
         full: writer.written == window.take,
         passed,
-        met: None,
+        ..Walked::default()
     })
 }
 

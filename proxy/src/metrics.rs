@@ -11,7 +11,7 @@ use crate::core::App;
 use crate::{noted, scatter, search, shared_answers, shed};
 
 /// What this crate counts, in the order in which it is shown.
-const METRICS: [&dyn Metric; 26] = [
+const METRICS: [&dyn Metric; 27] = [
     &noted::REQUESTS,
     &search::SEARCHES,
     &search::CHEAP_SEARCHES,
@@ -19,6 +19,7 @@ const METRICS: [&dyn Metric; 26] = [
     &search::REVEALING_SEARCHES,
     &search::HYBRID_SEARCHES,
     &search::FREQUENCY_SEARCHES,
+    &search::SETTLING_ROUNDS,
     &shared_answers::COALESCED,
     &shared_answers::HITS,
     &shared_answers::MISSES,

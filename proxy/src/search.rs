@@ -11,7 +11,7 @@ use miroir_router::{Index, RoutingTable, Shard, Version};
 
 use crate::config::UnavailableShards;
 use crate::core::{json_object, visible_index, App};
-use crate::scatter::{alone, shard_list, shard_unavailable, Gathered, Leg, Wanted};
+use crate::scatter::{alone, shard_list, shard_unavailable, Ask, Gathered, Leg, Wanted};
 use crate::shared_answers::Question;
 use crate::stages::{understands, Stages};
 
@@ -24,12 +24,14 @@ mod query_string;
 mod raw;
 mod redaction;
 mod request;
+mod settling;
 
 use counting::Counting;
 pub use frequency::{decide, Frequency, Undecided};
 use hybrid::scores_are_of_all_rules;
 pub use hybrid::{Halves, Hybrid, Kind, Ratio};
 pub use hydration::hydrate;
+use pins::Pins;
 pub use query_string::{
     filter as filter_parameter, list as list_parameter, sort as sort_parameter,
 };
@@ -39,6 +41,8 @@ pub use request::{
     check_filter, not_null, paging, shown_key, with_shards, Needed, Part, PlannedSearch,
     SearchBody, Unsupported, DEFAULT_LIMIT,
 };
+
+pub use settling::SETTLING_ROUNDS;
 
 pub static SEARCHES: Counter = Counter::new(
     "miroir_searches_total",
@@ -174,12 +178,17 @@ pub async fn run(
     for (position, search) in searches.iter().enumerate() {
         let legs = positions.iter().filter(|of| **of == position).count();
         let legs = gathered.by_ref().take(legs);
-        let answer = search.merge(app, legs, stages);
-        let answer = answer.map_err(|error| (position, error))?;
-        let answer = search.hydrate(app, table, answer).await;
+        let answer = search.answer(app, table, legs, stages).await;
         answers.push(answer.map_err(|error| (position, error))?);
     }
     Ok(answers)
+}
+
+/// What came back for the legs of a search.
+struct Collected {
+    answers: Vec<Vec<Bytes>>,
+    pins: Option<Pins>,
+    degraded: Option<String>,
 }
 
 impl<'t> Search<'t> {
@@ -276,11 +285,7 @@ impl<'t> Search<'t> {
             By::Both(halves) => Some(&halves.meaning),
             By::Words | By::Meaning => None,
         };
-        // The same copies answer all.
-        let seed = match self.index.layout.has_choice() {
-            true => self.planned.seed(),
-            false => 0,
-        };
+        let seed = self.seed();
         let levels = self
             .frequency
             .as_deref()
@@ -301,14 +306,24 @@ impl<'t> Search<'t> {
                     .into_iter()
                     .flat_map(move |counting| counting.asks(caps_totals(self.version))),
             )
-            .map(move |ask| Leg {
-                wanted: Wanted {
-                    index: self.index,
-                    only: self.shards.as_deref(),
-                    seed,
-                },
-                ask,
-            })
+            .map(move |ask| self.leg(seed, ask))
+    }
+
+    /// What picks the copies: the same ones answer all.
+    fn seed(&self) -> u64 {
+        match self.index.layout.has_choice() {
+            true => self.planned.seed(),
+            false => 0,
+        }
+    }
+
+    fn leg<'a>(&'a self, seed: u64, ask: Ask<'a>) -> Leg<'a> {
+        let wanted = Wanted {
+            index: self.index,
+            only: self.shards.as_deref(),
+            seed,
+        };
+        Leg { wanted, ask }
     }
 
     /// So many searches it has become by the frequencies of its words.
@@ -323,14 +338,35 @@ impl<'t> Search<'t> {
         counting.filter(|_| matches!(self.by, By::Words))
     }
 
-    /// Merges what came back for the legs, in their order.
-    fn merge(
+    /// The answer from what came back for the legs, in their order.
+    async fn answer(
         &self,
         app: &App,
+        table: &RoutingTable,
         legs: impl Iterator<Item = Gathered>,
         stages: &Stages,
     ) -> Result<Answer, Error> {
-        let (planned, settings) = (&self.planned, &self.index.settings);
+        let mut first = self.collect(app, legs)?;
+        let mut again = Vec::new();
+        let mut merged = self.merge(&first.answers, first.pins.take(), &again, stages)?;
+        let mut degraded = first.degraded;
+        while let Some(round) = self.settle(app, table, &merged, again.len()).await? {
+            degraded = degraded.or(round.degraded);
+            again.push(round.answers);
+            merged = self.merge(&first.answers, None, &again, stages)?;
+        }
+        let settings = &self.index.settings;
+        if self.planned.show_details && redacts(settings) {
+            merged = redact(merged, |_| Some(settings))?;
+        }
+        let answer = Answer {
+            merged: stages.tell(merged, self.show_performance),
+            degraded,
+        };
+        self.hydrate(app, table, answer).await
+    }
+
+    fn collect(&self, app: &App, legs: impl Iterator<Item = Gathered>) -> Result<Collected, Error> {
         let mut missing = None;
         let mut answers: Vec<Vec<Bytes>> = Vec::with_capacity(2);
         for gathered in legs {
@@ -338,10 +374,32 @@ impl<'t> Search<'t> {
             answers.push(bodies(gathered));
         }
         let pins = self.rules.then(|| pins::take(&mut answers)).flatten();
-        let levels = self.levels();
         if let (By::Words, Some(frequency)) = (&self.by, &self.frequency) {
             frequency.retell(&mut answers)?;
         }
+        Ok(Collected {
+            answers,
+            pins,
+            degraded: missing,
+        })
+    }
+
+    /// Merges the answers for the legs, and those of further rounds.
+    fn merge(
+        &self,
+        answers: &[Vec<Bytes>],
+        pins: Option<Pins>,
+        again: &[Vec<Vec<Bytes>>],
+        stages: &Stages,
+    ) -> Result<Merged, Error> {
+        let (planned, settings) = (&self.planned, &self.index.settings);
+        let levels = self.levels();
+        let frequency = self.frequency.as_deref().filter(|_| levels > 0);
+        let by_words = |searches| ByWords {
+            searches,
+            levels: frequency.map(Frequency::levels),
+        };
+        let again: Vec<ByWords> = again.iter().map(|round| by_words(round)).collect();
         let counts = self
             .counting()
             .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings));
@@ -362,6 +420,7 @@ impl<'t> Search<'t> {
             semantic: matches!(self.by, By::Meaning),
             distinct: planned.distinct.as_deref(),
             counts,
+            again: &again,
             strip_fields: &strip,
             strip_formatted: if planned.strip_formatted { &strip } else { &[] },
             facet_order: &|field| merge_order(settings.facet_order(if star { "*" } else { field })),
@@ -373,13 +432,9 @@ impl<'t> Search<'t> {
         if pins.is_some() {
             spec.paging = pins::from_start(planned.paging);
         }
-        let frequency = self.frequency.as_deref().filter(|_| levels > 0);
-        let (by_words, others) = answers.split_at(levels.max(1).min(answers.len()));
-        let words = ByWords {
-            searches: by_words,
-            levels: frequency.map(Frequency::levels),
-        };
-        let merged = match (&self.by, &words.levels, by_words) {
+        let (searches, others) = answers.split_at(levels.max(1).min(answers.len()));
+        let words = by_words(searches);
+        let merged = match (&self.by, &words.levels, searches) {
             (By::Both(halves), ..) => {
                 let meaning = others.first().map_or(&[][..], Vec::as_slice);
                 merge_hybrid(&words, meaning, &halves.mix(self.version, 1.0), &spec)
@@ -393,13 +448,7 @@ impl<'t> Search<'t> {
             spec.paging = planned.paging;
             merged = pins.put(merged, &spec)?;
         }
-        if planned.show_details && redacts(settings) {
-            merged = redact(merged, |_| Some(settings))?;
-        }
-        Ok(Answer {
-            merged: stages.tell(merged, self.show_performance),
-            degraded: missing,
-        })
+        Ok(merged)
     }
 }
 

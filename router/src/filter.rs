@@ -40,16 +40,21 @@ pub fn rewrite_not_equal(filter: &str) -> Cow<'_, str> {
     Cow::Owned(rewritten)
 }
 
-/// Joins a filter and shards with AND, as a node's array form does.
+/// Joins a filter and shards with AND.
 pub fn and_shards(filter: Option<Value>, shards: &[Shard]) -> Value {
-    let shards = Value::String(shard_filter(shards));
+    and_also(filter, shard_filter(shards))
+}
+
+/// Joins a filter and an expression with AND, as a node's array form does.
+pub fn and_also(filter: Option<Value>, expression: String) -> Value {
+    let also = Value::String(expression);
     match filter {
-        None | Some(Value::Null) => shards,
+        None | Some(Value::Null) => also,
         Some(Value::Array(mut all)) => {
-            all.push(shards);
+            all.push(also);
             Value::Array(all)
         }
-        Some(one) => Value::Array(vec![one, shards]),
+        Some(one) => Value::Array(vec![one, also]),
     }
 }
 

@@ -29,7 +29,9 @@ mod task_count;
 mod words;
 
 pub use code::{parse_shard_code, shard_code, shard_filter, ShardCode, ALPHABET};
-pub use filter::{and_shards, rewrite_filter, rewrite_not_equal, told_of_filter, Ids, Reach};
+pub use filter::{
+    and_also, and_shards, rewrite_filter, rewrite_not_equal, told_of_filter, Ids, Reach,
+};
 pub use health::{Health, HealthRules, NodeState, SharedState};
 pub use layout::{CopyState, Layout, LayoutError, LayoutNode, LayoutSpec, Placement};
 pub use plan::{

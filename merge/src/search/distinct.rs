@@ -20,6 +20,36 @@ pub(crate) struct Seen<'s> {
     values: HashSet<Value, BuildHasherDefault<AHasher>>,
 }
 
+/// What the values of a hit are among those of the hits before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// It has none, and stays.
+    Nothing,
+    /// None is repeated: it stays, and they are remembered.
+    New,
+    /// All are.
+    Known,
+    /// Some are.
+    InPart,
+}
+
+impl Met {
+    /// Whether the hit is dropped.
+    pub fn repeats(self) -> bool {
+        matches!(self, Met::Known | Met::InPart)
+    }
+}
+
+/// What a list may lack from some place on (MEILISEARCH B.6): documents that share a value with a hit which their node put before
+/// them, and which is then dropped for another value, because of another node's hit. Where no document has several values there are none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsettled {
+    /// So many hits with values stand before that place, from the start of the list.
+    pub settled: usize,
+    /// Their values, as facets name them: whether it is a number, and the number's text or the string's normalised form.
+    pub values: Vec<(bool, String)>,
+}
+
 /// Whether a distinct attribute counts and the hit repeats one of its values. `extra` are fields that it does not show.
 pub(super) fn repeats(
     seen: &mut Option<Seen>,
@@ -28,11 +58,22 @@ pub(super) fn repeats(
     hit: &Range<usize>,
     extra: &Option<Range<usize>>,
 ) -> Result<bool, MergeError> {
+    meet(seen, bytes, node, hit, extra).map(Met::repeats)
+}
+
+/// What the values of a hit are, where a distinct attribute counts; nothing where none does.
+pub(super) fn meet(
+    seen: &mut Option<Seen>,
+    bytes: &[u8],
+    node: usize,
+    hit: &Range<usize>,
+    extra: &Option<Range<usize>>,
+) -> Result<Met, MergeError> {
     match seen {
         Some(seen) => seen
-            .repeats_in(bytes, std::iter::once(hit).chain(extra).cloned())
+            .meet(bytes, std::iter::once(hit).chain(extra).cloned())
             .map_err(|error| unreadable(node, error)),
-        None => Ok(false),
+        None => Ok(Met::Nothing),
     }
 }
 
@@ -52,22 +93,37 @@ impl<'s> Seen<'s> {
         }
     }
 
-    /// Whether the hit, whose fields stand in these objects, has a value that an earlier one had. The values of a hit that
-    /// stays are remembered. Null, empty and missing values are no values.
+    /// Whether the hit, whose fields stand in these objects, has a value that an earlier one had; see [`Seen::meet`].
     pub fn repeats_in(
         &mut self,
         bytes: &[u8],
         objects: impl IntoIterator<Item = Range<usize>>,
     ) -> Result<bool, Malformed> {
+        self.meet(bytes, objects).map(Met::repeats)
+    }
+
+    /// What the values of the hit, whose fields stand in these objects, are among the earlier ones. Those of a hit that stays are remembered.
+    /// Null, empty and missing values are no values.
+    fn meet(
+        &mut self,
+        bytes: &[u8],
+        objects: impl IntoIterator<Item = Range<usize>>,
+    ) -> Result<Met, Malformed> {
         let mut values = SmallVec::new();
         for object in objects {
             collect(&mut Scanner::within(bytes, object), self.path, &mut values)?;
         }
-        if values.iter().any(|value| self.values.contains(value)) {
-            return Ok(true);
+        if values.is_empty() {
+            return Ok(Met::Nothing);
+        }
+        let known = values.iter().filter(|value| self.values.contains(*value));
+        let known = known.count();
+        if known > 0 {
+            let all = known == values.len();
+            return Ok(if all { Met::Known } else { Met::InPart });
         }
         self.values.extend(values);
-        Ok(false)
+        Ok(Met::New)
     }
 }
 

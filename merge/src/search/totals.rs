@@ -17,7 +17,7 @@ use bytes::Bytes;
 use miroir_api::SHARD_FIELD;
 
 use super::answer::Answer;
-use super::distinct::Seen;
+use super::distinct::{Seen, Unsettled};
 use super::facets::{Facets, Rules};
 use super::{scan, unreadable, Paging, Spec, Window};
 use crate::scan::{Malformed, Scanner};
@@ -43,6 +43,7 @@ pub struct DistinctCounts<'a> {
 }
 
 /// How far the merged list was walked.
+#[derive(Default)]
 pub(super) struct Walked<'s> {
     /// Hits that were passed over because a better one has their distinct value.
     pub duplicates: u64,
@@ -50,9 +51,30 @@ pub(super) struct Walked<'s> {
     pub full: bool,
     /// Hits of the page and before it.
     pub passed: usize,
+    /// Those of them that have no distinct value.
+    pub valueless: usize,
     /// The values that one node would have met. Those of hits that nodes did not send are not there, so where a node's list was
     /// cut within the last bucket the total is an upper bound.
     pub met: Option<Seen<'s>>,
+    /// From where on documents may be missing, under `distinct`.
+    pub unsettled: Option<Unsettled>,
+}
+
+impl Walked<'_> {
+    /// Hits of the page and before it that have a distinct value.
+    pub fn settled(&self) -> usize {
+        self.passed - self.valueless
+    }
+
+    /// From here on documents may be missing, if they may not before.
+    pub fn unsettle(&mut self) {
+        if let (None, Some(seen)) = (&self.unsettled, &self.met) {
+            self.unsettled = Some(Unsettled {
+                settled: self.settled(),
+                values: seen.facet_keys().collect(),
+            });
+        }
+    }
 }
 
 /// The total under `distinct`; `None` where it cannot be told.
@@ -96,6 +118,10 @@ pub(super) fn distinct(
     if universe.len() == 1 {
         return Ok(None);
     }
+    // No list goes on, so all groups were met, whatever values their documents have.
+    if !walked.full && walked.unsettled.is_none() {
+        return Ok(Some(walked.passed as u64));
+    }
     let values = facets.counts(attribute);
     if values.longest >= counts.values_max || values.documents() != with_value {
         return Ok(None);
@@ -106,7 +132,6 @@ pub(super) fn distinct(
     Ok(match spec.paging {
         Paging::Pages { .. } => groups,
         Paging::Offset { limit: 0, .. } => Some(all),
-        Paging::Offset { .. } if !walked.full => groups,
         Paging::Offset { .. } => walked.met.as_ref().and_then(|met| {
             met.facet_keys().try_fold(all, |left, (number, value)| {
                 left.checked_sub(values.of(number, value)?.checked_sub(1)?)

@@ -1,5 +1,6 @@
 //! What must hold for any input, checked against plain code over serde_json trees.
 
+mod distinct;
 mod federated;
 mod json;
 mod merging;

@@ -5,9 +5,8 @@
 
 use miroir_api::SHARD_FIELD;
 use miroir_merge::{Counts, DistinctCounts, Paging};
-use miroir_router::{ReadTarget, SearchSettings};
+use miroir_router::{and_also, ReadTarget, SearchSettings};
 use serde_json::value::{to_raw_value, RawValue};
-use serde_json::{json, Value};
 
 use super::request::{bytes_for, SearchBody};
 use crate::scatter::Ask;
@@ -47,20 +46,13 @@ impl Counting {
     }
 
     fn of_groups(body: &SearchBody, field: &str, settings: &SearchSettings) -> Option<Counting> {
-        if !settings.is_filterable(field) || field.contains(['"', '\\', '*']) {
+        if !can_be_filtered_by(field, settings) {
             return None;
         }
         let holds =
             format!("\"{field}\" EXISTS AND \"{field}\" IS NOT NULL AND \"{field}\" IS NOT EMPTY");
         let mut holders = bare(body);
-        holders.filter = Some(match holders.filter.take() {
-            None | Some(Value::Null) => json!(holds),
-            Some(Value::Array(mut all)) => {
-                all.push(json!(holds));
-                Value::Array(all)
-            }
-            Some(one) => json!([one, holds]),
-        });
+        holders.filter = Some(and_also(holders.filter.take(), holds));
         Some(Counting {
             universe: SearchBody {
                 facets: Some(raw(&[field])?),
@@ -109,6 +101,11 @@ impl Counting {
     }
 }
 
+/// Whether a filter can name the field.
+pub(super) fn can_be_filtered_by(field: &str, settings: &SearchSettings) -> bool {
+    settings.is_filterable(field) && !field.contains(['"', '\\', '*'])
+}
+
 fn sorts_by_values(body: &SearchBody, settings: &SearchSettings) -> bool {
     let sorts = body.sort.as_ref().is_some_and(|sort| !sort.is_empty());
     sorts || settings.ranking_rules.iter().any(|rule| rule.contains(':'))
@@ -135,6 +132,7 @@ fn raw(names: &[&str]) -> Option<Box<RawValue>> {
 mod tests {
     use super::*;
     use miroir_router::FilterableRule;
+    use serde_json::{json, Value};
 
     const PAGE: Paging = Paging::Offset {
         offset: 0,
