@@ -169,9 +169,11 @@ impl SearchBody {
     }
 
     /// The cheap way to ask a node for what it finds by meaning is to ask for nothing else. Where the words matter to what is
-    /// shown or counted it must search by them too, and an embedder may fail.
+    /// shown or counted it must search by them too, and an embedder may fail. From Meilisearch 1.50 on a negative word is left out of
+    /// what is found by meaning, too.
     fn ratio_for_meaning(&self, settings: &SearchSettings) -> Ratio {
         let words_matter = self.shows_matches()
+            || self.q.as_deref().is_some_and(|q| q.contains('-'))
             || self.ranking_score_threshold.is_some()
             || self.distinct.is_some()
             || settings.distinct_attribute.is_some()
