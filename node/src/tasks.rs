@@ -280,8 +280,9 @@ impl Work {
     }
 }
 
-/// The details of a task that came to nothing: what was counted becomes 0.
+/// The details of a task that came to nothing: what was counted becomes 0. What an edition would have deleted stays unknown.
 pub fn failed_details(mut details: Value) -> Value {
+    let edition = details.get("editedDocuments").is_some();
     for name in [
         "indexedDocuments",
         "editedDocuments",
@@ -289,7 +290,8 @@ pub fn failed_details(mut details: Value) -> Value {
         "canceledTasks",
         "deletedTasks",
     ] {
-        if let Some(count) = details.get_mut(name) {
+        let unknown = edition && name == "deletedDocuments";
+        if let Some(count) = details.get_mut(name).filter(|_| !unknown) {
             *count = 0.into();
         }
     }

@@ -216,7 +216,9 @@ fn running_details(task: &Task) -> Value {
 fn final_details(task: &Task, parts: &[Part], status: Status) -> Value {
     with_counts(task, |field| {
         if status != Status::Succeeded {
-            return json!(0);
+            // Of an edition that came to nothing a node counts what was edited, and not what was deleted.
+            let uncounted = task.kind == Kind::DocumentEdition && field == "deletedDocuments";
+            return if uncounted { Value::Null } else { json!(0) };
         }
         let received = task.details["receivedDocuments"].as_u64();
         match (field, received) {
@@ -440,6 +442,23 @@ mod tests {
         ran.shards = vec![Shard(1)];
         let merged = merge(&task, &[failed(Role::Counted, 1, "no_disk"), ran], 99);
         assert_eq!((merged.status, merged.missed), (Status::Failed, vec![]));
+    }
+
+    #[test]
+    fn an_edition_that_failed_does_not_say_what_it_deleted() {
+        let task = task(Kind::DocumentEdition, json!({"function": "doc.a = 1"}));
+        let counts = json!({"editedDocuments": 0, "deletedDocuments": null});
+        let details = |status| {
+            let part = part(Role::Counted, 0, status, counts.clone());
+            merge(&task, &[part], 99).details
+        };
+        let failed = details(Status::Failed);
+        assert_eq!(
+            (&failed["editedDocuments"], &failed["deletedDocuments"]),
+            (&json!(0), &Value::Null)
+        );
+        assert_eq!(details(Status::Canceled)["deletedDocuments"], Value::Null);
+        assert_eq!(details(Status::Succeeded)["deletedDocuments"], 0);
     }
 
     #[test]
