@@ -6,7 +6,8 @@
 //! - how many typos a hit can have. Words of a query that are also written as one count as typos where documents have them so: one
 //!   node with all documents knows the most that any of these nodes does, among hits that no rule before `typo` tells apart.
 //! - under `matchingStrategy: frequency`, how many words can match: those of them that a node would never let be missing go by the
-//!   frequencies among its own documents. What is missing is told, and what may be is known here.
+//!   frequencies among its own documents, and a node that is asked for all words of a set tells no rule `words` at all. What is missing
+//!   and what may be is known here, so that the rule is put in, and hits whose score is below a threshold then are left out.
 //!
 //! What stands within these ranks is a ratio of small integers that the score still holds. An answer that cannot be read stays as it
 //! is: that is for the merge to tell.
@@ -24,28 +25,33 @@ use crate::scan::{Malformed, Scanner};
 
 /// What else is known of the answers.
 pub(crate) struct Telling<'t> {
-    /// So many words may be missing, where nodes were told which.
-    pub most_missing: Option<u64>,
+    /// The words that are missing in each answer, where nodes were told which.
+    pub levels: &'t dyn Fn(usize) -> Option<Level>,
     /// The weights of a federated search's queries, by position.
     pub weight: &'t dyn Fn(usize) -> f64,
 }
 
-impl Telling<'_> {
-    /// Of a search of its own in which nodes decide which words may be missing.
-    pub const PLAIN: Telling<'static> = Telling {
-        most_missing: None,
-        weight: &|_| 1.0,
-    };
+/// What one node would tell of words in an answer to a search for a set of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level {
+    /// So many words are missing,
+    pub missing: u64,
+    /// of so many that may match.
+    pub max: u64,
+    /// So many steps of a hit's ranking stand before `words`.
+    pub steps_before: u64,
+    /// Hits with lower scores are none.
+    pub threshold: Option<f64>,
 }
 
 /// The same answers with one node's scores, weighted ones included.
 pub(crate) fn told_anew<'a>(answers: &'a [Bytes], telling: &Telling) -> Cow<'a, [Bytes]> {
-    if answers.len() < 2 && telling.most_missing.is_none() {
+    if answers.len() < 2 && (telling.levels)(0).is_none() {
         return Cow::Borrowed(answers);
     }
-    let hits: Vec<Vec<Hit>> = answers
-        .iter()
-        .map(|bytes| read(bytes).unwrap_or_default())
+    let numbered = answers.iter().enumerate();
+    let hits: Vec<Vec<Hit>> = numbered
+        .map(|(node, bytes)| read(bytes, (telling.levels)(node)).unwrap_or_default())
         .collect();
     let mut most_typos = MostTypos::default();
     for hit in hits.iter().flatten() {
@@ -57,8 +63,15 @@ pub(crate) fn told_anew<'a>(answers: &'a [Bytes], telling: &Telling) -> Cow<'a, 
     let mut told = Cow::Borrowed(answers);
     for (node, hits) in hits.iter().enumerate() {
         let mut edits = Edits::default();
-        for hit in hits {
-            hit.tell(&most_typos, telling, &mut edits);
+        let mut first = true;
+        for (place, hit) in hits.iter().enumerate() {
+            let start = edits.0.len();
+            if hit.tell(&most_typos, telling, &mut edits) {
+                first = false;
+            } else {
+                edits.0.truncate(start);
+                edits.leave_out(place, hits, first);
+            }
         }
         if !edits.0.is_empty() {
             told.to_mut()[node] = edits.apply(&answers[node]);
@@ -80,6 +93,7 @@ struct Number<T> {
 /// What one hit's scores rest on.
 #[derive(Debug, Default)]
 struct Hit {
+    place: Range<usize>,
     /// Its query in a federated search.
     query: usize,
     /// `_rankingScore`.
@@ -92,6 +106,7 @@ struct Hit {
     outermost: SmallVec<[Outer; 2]>,
     /// The query, and what the rules before `typo` say.
     before_typo: Vec<u8>,
+    threshold: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,11 +115,32 @@ enum Outer {
     Typo,
 }
 
+/// The rule `words`, as it is told and as it is to be.
 #[derive(Debug)]
 struct Words {
-    matching: Number<u64>,
-    max: Number<u64>,
-    score: Range<usize>,
+    told: WordsTold,
+    rank: Rank,
+}
+
+#[derive(Debug)]
+enum WordsTold {
+    As {
+        matching: Number<u64>,
+        max: Number<u64>,
+        score: Range<usize>,
+    },
+    /// Not at all.
+    Not {
+        order: u64,
+        /// Where it is to stand,
+        at: usize,
+        /// behind another rule, before another.
+        between: (bool, bool),
+        /// The orders of the rules behind it.
+        shifted: Vec<Number<u64>>,
+        /// The score is that of `words` alone.
+        ends_score: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -115,21 +151,67 @@ struct Typo {
 }
 
 /// A rank out of how many.
-pub type Rank = (u64, u64);
+type Rank = (u64, u64);
 
-impl Words {
+impl WordsTold {
     fn rank(&self) -> Rank {
-        (self.matching.value, self.max.value)
+        match self {
+            WordsTold::As { matching, max, .. } => (matching.value, max.value),
+            // A rule with one rank is none.
+            WordsTold::Not { .. } => (1, 1),
+        }
     }
 
     fn missing(&self) -> u64 {
-        self.max.value.saturating_sub(self.matching.value)
+        let (matching, max) = self.rank();
+        max.saturating_sub(matching)
+    }
+}
+
+impl Words {
+    fn tell(&self, edits: &mut Edits) {
+        let (matching, of) = self.rank;
+        let part = as_json(matching as f64 / of as f64);
+        match &self.told {
+            WordsTold::As { .. } if self.told.rank() == self.rank => {}
+            WordsTold::As {
+                matching: told,
+                max,
+                score,
+            } => {
+                edits.put(&told.span, matching.to_string());
+                edits.put(&max.span, of.to_string());
+                edits.put(score, part);
+            }
+            WordsTold::Not {
+                order,
+                at,
+                between: (behind, before),
+                shifted,
+                ..
+            } => {
+                for order in shifted {
+                    edits.put(&order.span, (order.value + 1).to_string());
+                }
+                let comma = |there: &bool| if *there { "," } else { "" };
+                let text = format!(
+                    r#"{}"words":{{"order":{order},"matchingWords":{matching},"maxMatchingWords":{of},"score":{part}}}{}"#,
+                    comma(behind),
+                    comma(&(*before && !*behind)),
+                );
+                edits.put(&(*at..*at), text);
+            }
+        }
     }
 
-    /// The rank where one more than `most` words can match.
-    fn rank_of(&self, most_missing: u64) -> Rank {
-        let max = most_missing.saturating_add(1);
-        (max.saturating_sub(self.missing()), max)
+    /// The score, where nothing else counts in it.
+    fn whole_score(&self) -> Option<f64> {
+        match self.told {
+            WordsTold::Not {
+                ends_score: true, ..
+            } => Some(self.rank.0 as f64 / self.rank.1 as f64),
+            _ => None,
+        }
     }
 }
 
@@ -141,19 +223,14 @@ impl Typo {
 }
 
 impl Hit {
-    fn tell(&self, most_typos: &MostTypos, telling: &Telling, edits: &mut Edits) {
-        let words = self.words.as_ref().map(|words| {
-            let most = telling.most_missing;
-            (words, most.map_or(words.rank(), |most| words.rank_of(most)))
-        });
+    /// False: its score is too low.
+    fn tell(&self, most_typos: &MostTypos, telling: &Telling, edits: &mut Edits) -> bool {
         let typo = self.typo.as_ref().map(|typo| {
             let most = most_typos.get(self.before_typo.as_slice());
             (typo, most.copied().unwrap_or(typo.max.value))
         });
-        if let Some((words, rank)) = words.filter(|(words, rank)| words.rank() != *rank) {
-            edits.put(&words.matching.span, rank.0.to_string());
-            edits.put(&words.max.span, rank.1.to_string());
-            edits.put(&words.score, as_json(rank.0 as f64 / rank.1 as f64));
+        if let Some(words) = &self.words {
+            words.tell(edits);
         }
         if let Some((typo, most)) = typo.filter(|(typo, most)| typo.max.value != *most) {
             let rank = typo.rank_of(most);
@@ -164,26 +241,43 @@ impl Hit {
             .outermost
             .iter()
             .filter_map(|rule| match rule {
-                Outer::Words => words.map(|(words, rank)| (words.rank(), rank)),
+                Outer::Words => {
+                    let words = self.words.as_ref()?;
+                    Some((words.told.rank(), words.rank))
+                }
                 Outer::Typo => {
                     typo.map(|(typo, most)| (typo.rank_of(typo.max.value), typo.rank_of(most)))
                 }
             })
             .collect();
-        if ranks.iter().all(|(told, anew)| told == anew) {
-            return;
+        let whole = self.words.as_ref().and_then(Words::whole_score);
+        let is_as_told = whole.is_none() && ranks.iter().all(|(told, anew)| told == anew);
+        let anew = |told: f64| match whole {
+            _ if is_as_told => Some(told),
+            Some(whole) => Some(whole),
+            None => with_ranks(told, &ranks),
+        };
+        let score = self.score.as_ref();
+        let score = score.map(|score| (score, anew(score.value).unwrap_or(score.value)));
+        if !is_as_told {
+            if let Some((told, score)) = score {
+                edits.put(&told.span, as_json(score));
+            }
+            let weight = (telling.weight)(self.query);
+            for told in &self.weighted {
+                let score = anew(told.value / weight).map(|score| score * weight);
+                if let Some(score) = score.filter(|score| score.is_finite()) {
+                    edits.put(&told.span, as_json(score));
+                }
+            }
         }
-        if let Some(score) = &self.score {
-            edits.put_score(score, 1.0, &ranks);
-        }
-        for weighted in &self.weighted {
-            edits.put_score(weighted, (telling.weight)(self.query), &ranks);
-        }
+        let least = self.threshold.unwrap_or(0.0);
+        score.is_none_or(|(_, score)| score >= least)
     }
 }
 
 /// A score whose outermost ranks are others, each as it is told and as it is to be; `None`: it does not hold these.
-pub fn with_ranks(score: f64, ranks: &[(Rank, Rank)]) -> Option<f64> {
+fn with_ranks(score: f64, ranks: &[(Rank, Rank)]) -> Option<f64> {
     // An error of the score grows with what it is multiplied by.
     const ERROR: f64 = 4e-16;
     let (mut rest, mut near) = (score, ERROR);
@@ -237,12 +331,15 @@ impl Edits {
         self.0.push((span.clone(), text));
     }
 
-    /// The same score, which was multiplied by `weight`, with other ranks.
-    fn put_score(&mut self, told: &Number<f64>, weight: f64, ranks: &[(Rank, Rank)]) {
-        let score = with_ranks(told.value / weight, ranks).map(|score| score * weight);
-        if let Some(score) = score.filter(|score| score.is_finite()) {
-            self.put(&told.span, as_json(score));
-        }
+    /// Takes a hit out of its list. `first`: no other is left before it.
+    fn leave_out(&mut self, place: usize, hits: &[Hit], first: bool) {
+        let end = |hit: &Hit| hit.place.end;
+        let hit = &hits[place].place;
+        let span = match place.checked_sub(1) {
+            Some(before) if !first => end(&hits[before])..hit.end,
+            _ => hit.start..hits.get(place + 1).map_or(hit.end, |next| next.place.start),
+        };
+        self.put(&span, String::new());
     }
 
     fn apply(mut self, bytes: &[u8]) -> Bytes {
@@ -260,12 +357,12 @@ impl Edits {
 }
 
 /// The hits of a node's answer to a search, or to a federated one.
-fn read(bytes: &[u8]) -> Result<Vec<Hit>, Malformed> {
+fn read(bytes: &[u8], level: Option<Level>) -> Result<Vec<Hit>, Malformed> {
     let mut hits = Vec::new();
     Scanner::new(bytes).object(|scanner, name, _| {
         if name.raw == b"hits" && hits.is_empty() && scanner.peek() == Some(b'[') {
             scanner.array(|scanner| {
-                hits.push(Hit::read(scanner)?);
+                hits.push(Hit::read(scanner, level)?);
                 Ok::<(), Malformed>(())
             })
         } else {
@@ -276,18 +373,21 @@ fn read(bytes: &[u8]) -> Result<Vec<Hit>, Malformed> {
 }
 
 impl Hit {
-    fn read(scanner: &mut Scanner) -> Result<Self, Malformed> {
+    fn read(scanner: &mut Scanner, level: Option<Level>) -> Result<Self, Malformed> {
         let mut hit = Hit::default();
         if scanner.peek() != Some(b'{') {
-            scanner.value()?;
+            hit.place = scanner.value()?;
             return Ok(hit);
         }
-        let mut rules = Vec::new();
+        let start = scanner.pos();
+        let mut details = None;
         scanner.object(|scanner, name, _| {
             let is_object = scanner.peek() == Some(b'{');
             match name.raw {
                 b"_rankingScore" => hit.score = float(scanner)?,
-                b"_rankingScoreDetails" if is_object => rules = read_rules(scanner)?,
+                b"_rankingScoreDetails" if is_object => {
+                    details = Some((scanner.pos() + 1, read_rules(scanner)?));
+                }
                 b"_federation" if is_object => hit.read_federation(scanner)?,
                 _ => {
                     scanner.value()?;
@@ -295,31 +395,79 @@ impl Hit {
             }
             Ok::<(), Malformed>(())
         })?;
-        hit.follow(rules);
+        hit.place = start..scanner.pos();
+        if let Some((at, mut rules)) = details {
+            rules.sort_by_key(|rule| rule.order.value);
+            match level {
+                None => hit.follow(rules, None),
+                Some(level) => hit.follow_words(rules, at, level),
+            }
+        }
         Ok(hit)
     }
 
+    /// Takes what the rules say in an answer to a search for a set of words. `start`: of their object, behind its brace.
+    fn follow_words(&mut self, mut rules: Vec<Rule>, start: usize, level: Level) {
+        let rank = (level.max.saturating_sub(level.missing), level.max);
+        let told = rules.iter_mut().find_map(|rule| match &mut rule.says {
+            Says::Words(words) => Some(words),
+            _ => None,
+        });
+        self.threshold = level.threshold;
+        if let Some(words) = told {
+            if words.told.missing() == level.missing {
+                words.rank = rank;
+                self.follow(rules, Some(level));
+            } else {
+                // Another search's hit.
+                self.threshold = None;
+            }
+            return;
+        }
+        let place = rules.partition_point(|rule| rule.order.value < level.steps_before);
+        let (before, behind) = rules.split_at(place);
+        let words = Words {
+            told: WordsTold::Not {
+                order: level.steps_before,
+                at: before.iter().map(|rule| rule.end).max().unwrap_or(start),
+                between: (!before.is_empty(), !behind.is_empty()),
+                shifted: behind.iter().map(|rule| rule.order.clone()).collect(),
+                ends_score: behind.first().is_none_or(|rule| rule.says.is_value()),
+            },
+            rank,
+        };
+        let order = Number {
+            value: level.steps_before,
+            span: 0..0,
+        };
+        let rule = Rule {
+            order,
+            end: 0,
+            says: Says::Words(words),
+            text: &[],
+        };
+        rules.insert(place, rule);
+        self.follow(rules, Some(level));
+    }
+
     /// Takes what the rules say, in their order.
-    fn follow(&mut self, mut rules: Vec<Rule>) {
-        rules.sort_by_key(|rule| rule.order);
+    fn follow(&mut self, rules: Vec<Rule>, level: Option<Level>) {
         self.before_typo = self.query.to_le_bytes().to_vec();
-        let (mut begun, mut ended) = (false, false);
+        let (mut begun, mut ended, mut hidden) = (false, false, false);
         for rule in rules {
             match rule.says {
-                Says::Hidden if self.typo.is_none() => {
-                    // Which hits such a rule tells apart is not told.
-                    return;
-                }
                 Says::Words(words) => {
                     self.before_typo.push(b'w');
-                    let missing = words.missing().to_le_bytes();
-                    self.before_typo.extend_from_slice(&missing);
+                    let missing = level.map_or(words.told.missing(), |level| level.missing);
+                    self.before_typo.extend_from_slice(&missing.to_le_bytes());
                     self.words = Some(words);
                     if !ended {
                         self.outermost.push(Outer::Words);
                     }
                     begun = true;
                 }
+                // Which hits a hidden rule tells apart is not told.
+                Says::Typo(_) if hidden => ended = true,
                 Says::Typo(typo) => {
                     self.typo = Some(typo);
                     if !ended {
@@ -327,7 +475,10 @@ impl Hit {
                     }
                     begun = true;
                 }
-                Says::Value | Says::Hidden => ended |= begun,
+                Says::Value | Says::Hidden => {
+                    hidden |= matches!(rule.says, Says::Hidden);
+                    ended |= begun;
+                }
                 Says::Ratio => ended = true,
             }
             if self.typo.is_none() && !rule.text.is_empty() {
@@ -373,7 +524,9 @@ impl Hit {
 
 /// What a ranking rule says of a hit.
 struct Rule<'a> {
-    order: u64,
+    order: Number<u64>,
+    /// Where it ends.
+    end: usize,
     says: Says,
     /// All of it, where hits are told apart by it.
     text: &'a [u8],
@@ -390,6 +543,12 @@ enum Says {
     Hidden,
 }
 
+impl Says {
+    fn is_value(&self) -> bool {
+        matches!(self, Says::Value | Says::Hidden)
+    }
+}
+
 fn read_rules<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Rule<'a>>, Malformed> {
     let mut rules = Vec::new();
     scanner.object(|scanner, name, _| {
@@ -399,7 +558,11 @@ fn read_rules<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Rule<'a>>, Malformed>
         let start = scanner.pos();
         let numbers = Numbers::read(scanner)?;
         let text = scanner.slice(start..scanner.pos());
-        let order = numbers.order;
+        // Of what has none, nothing is known.
+        let order = numbers.order.clone().unwrap_or(Number {
+            value: 0,
+            span: start..start,
+        });
         let says = match name.raw {
             b"words" => numbers.words().map(Says::Words),
             b"typo" => numbers.typo().map(Says::Typo),
@@ -411,6 +574,7 @@ fn read_rules<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Rule<'a>>, Malformed>
         let is_told = matches!(says, Some(Says::Ratio | Says::Value));
         rules.push(Rule {
             order,
+            end: scanner.pos(),
             says: says.unwrap_or(Says::Ratio),
             text: if is_told { text } else { &[] },
         });
@@ -422,7 +586,7 @@ fn read_rules<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Rule<'a>>, Malformed>
 /// The numbers of a rule's object that matter here.
 #[derive(Default)]
 struct Numbers {
-    order: u64,
+    order: Option<Number<u64>>,
     matching_words: Option<Number<u64>>,
     max_matching_words: Option<Number<u64>>,
     typo_count: Option<Number<u64>>,
@@ -435,7 +599,7 @@ impl Numbers {
         let mut numbers = Numbers::default();
         scanner.object(|scanner, name, _| {
             match name.raw {
-                b"order" => numbers.order = scanner.unsigned()?.unwrap_or(0),
+                b"order" => numbers.order = whole(scanner)?,
                 b"matchingWords" => numbers.matching_words = whole(scanner)?,
                 b"maxMatchingWords" => numbers.max_matching_words = whole(scanner)?,
                 b"typoCount" => numbers.typo_count = whole(scanner)?,
@@ -451,10 +615,14 @@ impl Numbers {
     }
 
     fn words(self) -> Option<Words> {
-        Some(Words {
+        let told = WordsTold::As {
             matching: self.matching_words?,
             max: self.max_matching_words?,
             score: self.score?.span,
+        };
+        Some(Words {
+            rank: told.rank(),
+            told,
         })
     }
 
@@ -489,6 +657,11 @@ fn placed<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Telling<'static> = Telling {
+        levels: &|_| None,
+        weight: &|_| 1.0,
+    };
 
     fn rank(rank: u64, max: u64) -> Rank {
         (rank, max)
@@ -555,29 +728,119 @@ mod tests {
     #[test]
     fn all_nodes_have_the_most_typos_of_any() {
         let (few, many) = (answer(1, ""), answer(3, ""));
-        let both = told(&[&few, &many, "{"], &Telling::PLAIN);
+        let both = told(&[&few, &many, "{"], &PLAIN);
         assert_eq!(both, [many.clone(), many.clone(), "{".to_owned()]);
         // Another bucket has another graph.
         let at = |value: u8| format!(r#""a:asc":{{"order":0,"value":{value}}},"#);
         let apart = [answer(1, &at(1)), answer(3, &at(2))];
-        assert_eq!(told(&[&apart[0], &apart[1]], &Telling::PLAIN), apart);
+        assert_eq!(told(&[&apart[0], &apart[1]], &PLAIN), apart);
         let hidden = r#""<hidden-rule-0>":{"order":0,"value":"<hidden>"},"#;
         let apart = [answer(1, hidden), answer(3, hidden)];
-        assert_eq!(told(&[&apart[0], &apart[1]], &Telling::PLAIN), apart);
+        assert_eq!(told(&[&apart[0], &apart[1]], &PLAIN), apart);
+    }
+
+    const LEVEL: Level = Level {
+        missing: 0,
+        max: 3,
+        steps_before: 0,
+        threshold: None,
+    };
+
+    fn told_of(hit: &str, level: Level) -> String {
+        let answer = format!(r#"{{"hits":[{hit}],"query":"a b"}}"#);
+        let telling = Telling {
+            levels: &|_| Some(level),
+            ..PLAIN
+        };
+        let told = told(&[&answer], &telling).remove(0);
+        let hit = told.strip_prefix(r#"{"hits":["#).unwrap();
+        hit.strip_suffix(r#"],"query":"a b"}"#).unwrap().to_owned()
+    }
+
+    fn words(matching: u64, max: u64) -> String {
+        let score = matching as f64 / max as f64;
+        format!(
+            r#""words":{{"order":0,"matchingWords":{matching},"maxMatchingWords":{max},"score":{score:?}}}"#
+        )
+    }
+
+    fn hit(score: f64, words: &str, order: u64) -> String {
+        format!(
+            r#"{{"id":1,"_rankingScore":{score:?},"_rankingScoreDetails":{{{words}"exactness":{{"order":{order}}}}}}}"#
+        )
     }
 
     #[test]
-    fn words_match_of_as_many_as_may_be_missing_and_one() {
-        let telling = Telling {
-            most_missing: Some(2),
-            ..Telling::PLAIN
-        };
-        let answer = r#"{"hits":[{"id":1,"_rankingScore":0.75,"_rankingScoreDetails":{"words":{"order":0,"matchingWords":2,"maxMatchingWords":2,"score":1.0}}}]}"#;
-        let anew = format!(
-            r#"{{"hits":[{{"id":1,"_rankingScore":{:?},"_rankingScoreDetails":{{"words":{{"order":0,"matchingWords":3,"maxMatchingWords":3,"score":1.0}}}}}}]}}"#,
-            2.5 / 3.0
+    fn words_match_of_those_that_may_be_missing() {
+        let expected = hit(2.5 / 3.0, &(words(3, 3) + ","), 1);
+        assert_eq!(
+            told_of(&hit(0.75, &(words(2, 2) + ","), 1), LEVEL),
+            expected
         );
-        assert_eq!(told(&[answer], &telling), [anew]);
+        // A node that does not tell them.
+        let node = hit(0.5, "", 0);
+        assert_eq!(told_of(&node, LEVEL), expected);
+        let two_missing = Level {
+            missing: 2,
+            ..LEVEL
+        };
+        let expected = hit(0.5 / 3.0, &(words(1, 3) + ","), 1);
+        assert_eq!(told_of(&node, two_missing), expected);
+        // Another search's hit.
+        let other = hit(0.75, &(words(2, 2) + ","), 1);
+        assert_eq!(told_of(&other, two_missing), other);
+        let bare = r#"{"_rankingScore":1.0,"_rankingScoreDetails":{}}"#;
+        let expected = format!(
+            r#"{{"_rankingScore":{:?},"_rankingScoreDetails":{{{}}}}}"#,
+            1.0 / 3.0,
+            words(1, 3)
+        );
+        assert_eq!(told_of(bare, two_missing), expected);
+    }
+
+    #[test]
+    fn words_stand_behind_what_sorts() {
+        let level = Level {
+            missing: 1,
+            steps_before: 1,
+            ..LEVEL
+        };
+        let sorted = r#"{"_rankingScore":1.0,"_rankingScoreDetails":{"a:asc":{"order":0,"value":1},"typo":{"order":1}}}"#;
+        let expected = r#"{"_rankingScore":0.6666666666666666,"_rankingScoreDetails":{"a:asc":{"order":0,"value":1},"words":{"order":1,"matchingWords":2,"maxMatchingWords":3,"score":0.6666666666666666},"typo":{"order":2}}}"#;
+        assert_eq!(told_of(sorted, level), expected);
+        let hidden = sorted.replace("a:asc", "<hidden-rule-0>");
+        let expected = expected.replace("a:asc", "<hidden-rule-0>");
+        assert_eq!(told_of(&hidden, level), expected);
+        // The score ends with the words.
+        let sorted = r#"{"_rankingScore":0.5,"_rankingScoreDetails":{"b:asc":{"order":0,"value":1},"typo":{"order":1}}}"#;
+        let expected = format!(
+            r#"{{"_rankingScore":0.6666666666666666,"_rankingScoreDetails":{{{},"b:asc":{{"order":1,"value":1}},"typo":{{"order":2}}}}}}"#,
+            words(2, 3)
+        );
+        let level = Level {
+            steps_before: 0,
+            ..level
+        };
+        assert_eq!(told_of(sorted, level), expected);
+    }
+
+    #[test]
+    fn hits_below_a_threshold_are_left_out() {
+        let level = Level {
+            threshold: Some(2.5 / 3.0),
+            ..LEVEL
+        };
+        let hit = |score: f64| hit(score, &(words(2, 2) + ","), 1);
+        let high = told_of(&hit(0.75), level);
+        for (hits, expected) in [
+            (vec![0.75, 0.74, 0.6], high.clone()),
+            (vec![0.6, 0.75, 0.75], format!("{high},{high}")),
+            (vec![0.74, 0.6], String::new()),
+            (vec![0.75, 0.6, 0.75], format!("{high},{high}")),
+        ] {
+            let hits: Vec<String> = hits.into_iter().map(hit).collect();
+            assert_eq!(told_of(&hits.join(","), level), expected);
+        }
     }
 
     #[test]
@@ -587,8 +850,13 @@ mod tests {
                 r#"{{"hits":[{{"_federation":{{"queriesPosition":1,"weightedRankingScore":{score:?},"weightedScoreValues":[{{"sort":{{"asc":true,"value":1}}}},{{"weightedScore":{score:?}}}]}},"_rankingScoreDetails":{{"a:asc":{{"order":0,"value":1}},"words":{{"order":1,{words},"score":1.0}}}}}}]}}"#
             )
         };
+        let level = Level {
+            max: 2,
+            steps_before: 1,
+            ..LEVEL
+        };
         let telling = Telling {
-            most_missing: Some(1),
+            levels: &|_| Some(level),
             weight: &|query| if query == 1 { 2.0 } else { 1.0 },
         };
         let answer = hit(2.0 * 0.75, r#""matchingWords":1,"maxMatchingWords":1"#);

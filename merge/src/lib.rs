@@ -29,7 +29,6 @@ mod split;
 mod tie;
 mod weighted;
 
-pub use anew::with_ranks;
 pub use documents::{
     merge_documents, scan_documents, strip_document, ByKey, DocumentsPage, Page, Placeless,
 };

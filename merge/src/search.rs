@@ -21,7 +21,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::anew::told_anew;
+use crate::anew::{told_anew, Telling};
 use crate::cut::{add, cut_object, Added, Cuts, Ranges};
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -174,8 +174,17 @@ fn merge_lists(
         }
     };
     let retold;
-    let told = if spec.show_score || spec.show_details {
-        retold = told_anew(&told, &Marks::telling(marks));
+    let threshold = marks.is_some_and(Marks::has_threshold);
+    let told = if spec.show_score || spec.show_details || threshold {
+        let rounds = again
+            .iter()
+            .map(|(answers, marks)| (answers.len(), marks.as_ref()));
+        let rounds = std::iter::once((answers.len(), marks)).chain(rounds);
+        retold = anew(
+            &told,
+            rounds.collect::<SmallVec<[_; 1]>>().as_slice(),
+            &|_| 1.0,
+        );
         &retold
     } else {
         &told
@@ -202,7 +211,7 @@ fn merge_lists(
     let (answers, scanned) = (&answers[counted..], &scanned[counted..]);
     let rest = sum(scanned).saturating_sub(duplicates);
     let mut found = rest.max(walked.passed as u64);
-    if marks.is_some_and(|marks| marks.threshold) && !walked.full && !totals::is_past(found, spec) {
+    if threshold && !walked.full && !totals::is_past(found, spec) {
         found = walked.passed as u64;
     }
     match spec.counts {
@@ -238,6 +247,24 @@ impl<'a> Round<'a> {
             marks,
         })
     }
+}
+
+/// Answers with one node's scores, which are those of queries of such weights. `rounds`: so many of them have such marks.
+pub(crate) fn anew<'a>(
+    answers: &'a [Bytes],
+    rounds: &[(usize, Option<&Marks>)],
+    weight: &dyn Fn(usize) -> f64,
+) -> Cow<'a, [Bytes]> {
+    let levels = &|mut answer: usize| {
+        for (count, marks) in rounds {
+            if answer < *count {
+                return marks.and_then(|marks| marks.level(answer));
+            }
+            answer -= count;
+        }
+        None
+    };
+    told_anew(answers, &Telling { levels, weight })
 }
 
 /// The sum of the answers' totals.

@@ -374,9 +374,6 @@ impl<'t> Search<'t> {
             answers.push(bodies(gathered));
         }
         let pins = self.rules.then(|| pins::take(&mut answers)).flatten();
-        if let (By::Words, Some(frequency)) = (&self.by, &self.frequency) {
-            frequency.retell(&mut answers)?;
-        }
         Ok(Collected {
             answers,
             pins,

@@ -36,6 +36,8 @@ pub struct WordSettings {
     pub dictionary: Vec<String>,
     /// The languages of all `localizedAttributes`.
     pub locales: Vec<String>,
+    /// Some synonyms stand for several words together.
+    pub joins_synonyms: bool,
     #[serde(skip)]
     tokenizer: Lazy,
 }
@@ -88,6 +90,7 @@ impl WordSettings {
                 .collect()
         };
         let localized = settings["localizedAttributes"].as_array();
+        let synonyms = settings["synonyms"].as_object().into_iter().flatten();
         WordSettings {
             stop_words: list(&settings["stopWords"]),
             separators: list(&settings["separatorTokens"]),
@@ -98,6 +101,9 @@ impl WordSettings {
                 .flatten()
                 .flat_map(|rule| list(&rule["locales"]))
                 .collect(),
+            joins_synonyms: synonyms
+                .into_iter()
+                .any(|(text, _)| !text.trim().chars().all(char::is_alphanumeric)),
             tokenizer: Lazy::default(),
         }
     }
@@ -168,17 +174,60 @@ impl WordSettings {
 }
 
 impl Query {
-    /// A query for one of its words alone; `None`: it would be read as something else.
-    pub fn alone(&self, at: usize, settings: &WordSettings, locales: &[String]) -> Option<String> {
-        let term = self.terms.get(at)?;
-        let mut text = self.text.get(term.place.clone())?.to_owned();
-        if !term.is_prefix {
+    /// A query for some neighbouring words alone; `None`: it would be read as something else.
+    pub fn part(
+        &self,
+        terms: Range<usize>,
+        settings: &WordSettings,
+        locales: &[String],
+    ) -> Option<String> {
+        let terms = self.terms.get(terms)?;
+        let (first, last) = (terms.first()?, terms.last()?);
+        let mut text = self.text.get(first.place.start..last.place.end)?.to_owned();
+        if !last.is_prefix {
             text.push(' ');
         }
-        let alone = settings.read(&text, locales)?;
-        match alone.terms.as_slice() {
-            [one] if alone.negatives.is_empty() => {
-                (one.words == term.words && one.is_prefix == term.is_prefix).then_some(text)
+        let read = settings.read(&text, locales)?;
+        let same = read.negatives.is_empty()
+            && read.terms.len() == terms.len()
+            && read.terms.iter().zip(terms).all(|(read, term)| {
+                read.has_words_of(term)
+                    && read.positions.0 == term.positions.0.wrapping_sub(first.positions.0)
+            });
+        same.then_some(text)
+    }
+
+    /// Neighbouring words that the engine also looks for as one word: two or three of them (milli `query_graph.rs`, `make_ngram`).
+    pub fn joinable(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let places =
+            (2..=3).flat_map(|size| (size..=self.terms.len()).map(move |end| end - size..end));
+        places.filter(|terms| {
+            let terms = &self.terms[terms.clone()];
+            let mut pairs = terms.windows(2);
+            pairs.all(|two| two[0].positions.1.wrapping_add(1) == two[1].positions.0)
+                && terms.iter().all(|term| !term.is_phrase)
+        })
+    }
+
+    /// A query that finds all documents with these words as one in which they do not stand one behind the other; `None`: it would be read as
+    /// something else.
+    pub fn joined(
+        &self,
+        terms: Range<usize>,
+        settings: &WordSettings,
+        locales: &[String],
+    ) -> Option<String> {
+        let terms = self.terms.get(terms)?;
+        let (first, last) = (terms.first()?, terms.last()?);
+        let apart = self.text.get(first.place.start..last.place.end)?;
+        let words: Vec<Option<String>> = terms.iter().flat_map(|term| term.words.clone()).collect();
+        let joined: String = words.iter().flatten().map(String::as_str).collect();
+        let end = if last.is_prefix { "" } else { " " };
+        let text = format!("-\"{apart}\" {joined}{end}");
+        let read = settings.read(&text, locales)?;
+        match read.terms.as_slice() {
+            [one] if !one.is_phrase && one.is_prefix == last.is_prefix => {
+                (one.words == [Some(joined)] && read.negatives == [words]).then_some(text)
             }
             _ => None,
         }
@@ -201,8 +250,11 @@ impl Query {
 
 impl Term {
     fn is_as(&self, other: &Term) -> bool {
+        self.has_words_of(other) && self.positions == other.positions
+    }
+
+    fn has_words_of(&self, other: &Term) -> bool {
         self.words == other.words
-            && self.positions == other.positions
             && self.is_phrase == other.is_phrase
             && self.is_prefix == other.is_prefix
     }
@@ -570,7 +622,10 @@ mod tests {
                 assert!(replaced.is_some(), "{query} {set:?}");
             }
             for at in words {
-                assert!(read.alone(at, settings, NONE).is_some(), "{query} {at}");
+                assert!(
+                    read.part(at..at + 1, settings, NONE).is_some(),
+                    "{query} {at}"
+                );
             }
         }
         let read = plain.read("a b, c", NONE).unwrap();
@@ -578,8 +633,8 @@ mod tests {
             plain.replace(&read, &[0, 2], GONE, NONE).unwrap(),
             "-zqxjk b, -zqxjk"
         );
-        assert_eq!(read.alone(1, &plain, NONE).unwrap(), "b ");
-        assert_eq!(read.alone(2, &plain, NONE).unwrap(), "c");
+        assert_eq!(read.part(1..2, &plain, NONE).unwrap(), "b ");
+        assert_eq!(read.part(2..3, &plain, NONE).unwrap(), "c");
         // Where a dash parts no words, none is negative.
         let undashed = WordSettings {
             non_separators: vec!["-".into()],
@@ -587,5 +642,29 @@ mod tests {
         };
         let read = undashed.read("a b", NONE).unwrap();
         assert_eq!(undashed.replace(&read, &[0], GONE, NONE), None);
+    }
+
+    #[test]
+    fn words_that_stand_together_may_be_one() {
+        let plain = WordSettings::default();
+        let joinable = |settings: &WordSettings, query: &str| -> Vec<Range<usize>> {
+            settings.read(query, NONE).unwrap().joinable().collect()
+        };
+        assert_eq!(joinable(&plain, "a b c"), [0..2, 1..3, 0..3]);
+        assert_eq!(joinable(&plain, "a, b c"), [1..3]);
+        assert!(joinable(&plain, "a \"b c\" d -e f").is_empty());
+        assert_eq!(joinable(&with(&["of"], &[], &[]), "a of b c "), [1..3]);
+        let read = plain.read("the l'an Dor", NONE).unwrap();
+        let joined = |terms: Range<usize>| read.joined(terms, &plain, NONE).unwrap();
+        assert_eq!(joined(1..3), "-\"l'an\" lan ");
+        assert_eq!(joined(1..4), "-\"l'an Dor\" landor");
+        assert_eq!(read.part(1..3, &plain, NONE).unwrap(), "l'an ");
+        assert_eq!(read.part(0..4, &plain, NONE).unwrap(), "the l'an Dor");
+        // A phrase does without its stop words.
+        let stops = with(&["la"], &[], &[]);
+        let read = stops.read("de la", NONE).unwrap();
+        assert_eq!(read.joinable().collect::<Vec<_>>(), [0..2]);
+        assert_eq!(read.joined(0..2, &stops, NONE), None);
+        assert_eq!(read.part(0..2, &stops, NONE).unwrap(), "de la");
     }
 }

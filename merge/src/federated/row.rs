@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use super::answer::Hit;
 use super::{spec_of_mixed, FederatedAnswers, FederatedSpec};
-use crate::anew::{told_anew, Telling};
 use crate::search::mix::Mixture;
-use crate::search::{ByWords, Marks, Mix};
+use crate::search::{anew, ByWords, Marks, Mix};
 use crate::MergeError;
 
 pub(super) struct Row<'a> {
@@ -139,10 +138,6 @@ impl FederatedSpec<'_> {
     /// Answers with one node's scores.
     fn told_anew(&self, answers: &[Bytes], marks: Option<&Marks>) -> Vec<Bytes> {
         let weight = |query: usize| self.queries.get(query).map_or(1.0, |query| query.weight);
-        let telling = Telling {
-            weight: &weight,
-            ..Marks::telling(marks)
-        };
-        told_anew(answers, &telling).into_owned()
+        anew(answers, &[(answers.len(), marks)], &weight).into_owned()
     }
 }

@@ -14,7 +14,7 @@ use ahash::AHasher;
 use bytes::Bytes;
 
 use super::{merge_lists, Spec};
-use crate::anew::Telling;
+use crate::anew::Level;
 use crate::rank::RankKey;
 use crate::reply::Merged;
 use crate::split::stored_id;
@@ -29,10 +29,10 @@ pub struct Levels<'a> {
     pub steps_before: usize,
     /// Dotted path of the primary key, which hits carry.
     pub primary_key: &'a str,
-    /// Hits below a threshold are not there: the last answers count what there is without it.
-    pub threshold: bool,
-    /// Scores tell how many words match of so many.
-    pub words_max: u64,
+    /// Hits with lower scores are none: the last answers count what there is without it.
+    pub threshold: Option<f64>,
+    /// Scores tell how many words match of so many; `None`: they do not tell it.
+    pub words_max: Option<u64>,
 }
 
 /// The answers to a client's search by words.
@@ -114,12 +114,9 @@ pub fn merge_levels(
 pub(crate) struct Marks<'a> {
     /// So many words each answer was asked without.
     missing: Vec<u64>,
-    steps_before: usize,
-    most_missing: Option<u64>,
-    primary_key: &'a str,
+    levels: Levels<'a>,
     /// From here on answers count for totals and facets.
     pub counted: usize,
-    pub threshold: bool,
 }
 
 impl<'a> Marks<'a> {
@@ -130,26 +127,30 @@ impl<'a> Marks<'a> {
             missing: missing
                 .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
                 .collect(),
-            steps_before: levels.steps_before,
-            most_missing: Some(levels.words_max.saturating_sub(1)),
-            threshold: levels.threshold,
-            primary_key: levels.primary_key,
+            levels: *levels,
             counted: searches.iter().map(Vec::len).sum::<usize>() - last,
         }
     }
 
-    /// What the answers' scores are told by.
-    pub fn telling(marks: Option<&Self>) -> Telling<'static> {
-        Telling {
-            most_missing: marks.and_then(|marks| marks.most_missing),
-            ..Telling::PLAIN
-        }
+    /// What the scores of an answer are told by.
+    pub fn level(&self, answer: usize) -> Option<Level> {
+        Some(Level {
+            missing: *self.missing.get(answer)?,
+            max: self.levels.words_max?,
+            steps_before: self.levels.steps_before as u64,
+            threshold: self.levels.threshold,
+        })
+    }
+
+    /// Whether hits were left out because of their scores.
+    pub fn has_threshold(&self) -> bool {
+        self.levels.threshold.is_some()
     }
 
     /// Puts the words that are missing into the key of a hit of this answer. False: what lacks another number of words stands there, and
     /// behind it is nothing else: words are what that node goes by first.
     pub fn put_words(&self, answer: usize, key: &mut RankKey) -> bool {
-        key.put_words(self.steps_before, self.missing[answer])
+        key.put_words(self.levels.steps_before, self.missing[answer])
     }
 }
 
@@ -177,7 +178,7 @@ impl<'a> Documents<'a> {
         let Some(marks) = self.marks else {
             return Ok(false);
         };
-        let id = stored_id(bytes, hit.clone(), marks.primary_key)
+        let id = stored_id(bytes, hit.clone(), marks.levels.primary_key)
             .ok_or_else(|| MergeError::bad(node, "a hit has no document id"))?;
         Ok(!self.ids.insert(id))
     }

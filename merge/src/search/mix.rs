@@ -18,8 +18,7 @@ use super::answer::{Answer, Carried};
 use super::distinct::{repeats, Seen};
 use super::levels::{ByWords, Documents, Marks};
 use super::queue::{Head, Queue};
-use super::{finish, scan, sum, HitWriter, Spec, Window};
-use crate::anew::told_anew;
+use super::{anew, finish, scan, sum, HitWriter, Spec, Window};
 use crate::cut::Added;
 use crate::rank::RankKey;
 use crate::reply::{Merged, Reply};
@@ -67,7 +66,7 @@ pub fn merge_hybrid(
         .min(spec.max_total_hits);
     let (keyword, marks) = words.in_a_row();
     let marks = marks.as_ref();
-    let keyword = &told_anew(&keyword, &Marks::telling(marks));
+    let keyword = &anew(&keyword, &[(keyword.len(), marks)], &|_| 1.0);
     let mixture = Mixture::of((keyword, marks), semantic, reach, mix, spec)?;
     let mut reply = Reply::with_capacity(4 * window.take.min(64) + 2, 1024);
     let mut writer = HitWriter::new(spec, &mut reply);
@@ -108,7 +107,7 @@ pub fn words_suffice(
 ) -> Result<bool, MergeError> {
     let (keyword, marks) = words.in_a_row();
     let marks = marks.as_ref();
-    let keyword = &told_anew(&keyword, &Marks::telling(marks));
+    let keyword = &anew(&keyword, &[(keyword.len(), marks)], &|_| 1.0);
     let words = Found::by_words((keyword, marks), &scan(keyword)?, reach, mix, spec)?;
     Ok(words.suffice(reach, mix))
 }

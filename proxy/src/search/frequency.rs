@@ -1,28 +1,27 @@
 //! `matchingStrategy: frequency`, decided once for the whole cluster.
 //!
 //! A node would let those of a query's words be missing that are frequent in its own documents. So all nodes are asked first in
-//! how many documents each word is found, and then, in one request, for each set of words that may be missing. A missing word
+//! how many documents each word is found, and then, in one request, for each set of words that may be missing. A document in which
+//! neighbouring words stand as one (`dela` for `de la`) counts for each of them: where such documents are found at all, they are counted in
+//! a round of its own. A missing word
 //! is replaced by a negative one that no document has: it keeps the other words' positions and is nothing else. `merge`
 //! makes one list of the answers.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_api::{Error, SHARD_FIELD};
+use miroir_api::SHARD_FIELD;
 use miroir_merge::{missing_words, Levels};
 use miroir_router::{Index, Query, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
 use super::counting::{bare, Counting};
-use super::request::{bytes_for, PlannedSearch, SearchBody};
+use super::request::{bytes_for, united_body, PlannedSearch, SearchBody};
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
-
-mod scores;
-
-use scores::Scale;
 
 /// Searches a client search becomes at most.
 const MAX_SETS: usize = 32;
@@ -41,6 +40,8 @@ pub struct Frequency {
     locales: Vec<String>,
     /// Each word that may be missing, by its place among the terms, and a query for it alone.
     words: Vec<(usize, String)>,
+    /// Words that may be written as one.
+    joined: Vec<Joined>,
     /// Where words stand among the ranking rules; `None`: no rule goes by them, so that all that matches ties there.
     rule: Option<WordsRule>,
     threshold: Option<f64>,
@@ -54,6 +55,18 @@ pub struct Frequency {
     /// Scores tell how many words match of so many.
     max: u64,
 }
+
+/// Neighbouring words, by their places among the terms.
+struct Joined {
+    terms: Range<usize>,
+    /// A query for them.
+    text: String,
+    /// One for documents that have them as one and would not count otherwise; `None`: there may be some.
+    alone: Option<String>,
+}
+
+/// How many documents does any of these searches find?
+type Question = Vec<SearchBody>;
 
 /// The place of `words` among the steps of the ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,10 +87,32 @@ pub struct Undecided<'s> {
 
 /// Asks for frequencies and decides by them what nodes are asked. Where that fails the search itself will tell why.
 pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided<'_>>) {
-    let questions: Vec<Vec<SearchBody>> = searches
+    let questions = searches
         .iter()
         .map(|search| search.frequency.questions(search.planned, app))
         .collect();
+    let counts = count(app, table, &searches, questions).await;
+    let questions = searches
+        .iter()
+        .zip(&counts)
+        .map(|(search, counts)| search.frequency.joint_questions(counts, search.planned))
+        .collect();
+    let joint = count(app, table, &searches, questions).await;
+    for (search, (counts, joint)) in searches.iter_mut().zip(counts.into_iter().zip(joint)) {
+        let frequency = &mut search.frequency;
+        if let Some(frequencies) = frequency.frequencies(&counts, &joint) {
+            frequency.settle(&frequencies, search.planned);
+        }
+    }
+}
+
+/// The answers to each search's questions. `None`: not all nodes answered.
+async fn count(
+    app: &App,
+    table: &RoutingTable,
+    searches: &[Undecided<'_>],
+    questions: Vec<Vec<Question>>,
+) -> Vec<Vec<Option<u64>>> {
     let legs: Vec<Leg> = searches
         .iter()
         .zip(&questions)
@@ -89,26 +124,31 @@ pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided
                     only: None,
                     seed,
                 },
-                ask: Ask::Search(Box::new(move |target, _| bytes_for(question, target))),
+                ask: ask(question, app, index),
             })
         })
         .collect();
-    if legs.is_empty() {
-        return;
-    }
-    let Ok(gathered) = app.run_legs(table, &legs).await else {
-        return;
+    let gathered = match legs.is_empty() {
+        true => Vec::new(),
+        false => app.run_legs(table, &legs).await.unwrap_or_default(),
     };
     drop(legs);
     let mut gathered = gathered.into_iter();
-    for (search, questions) in searches.iter_mut().zip(questions) {
-        let answers = gathered.by_ref().take(questions.len());
+    let of_search = |(search, questions): (&Undecided, &Vec<Question>)| {
         let values_max = search.index.settings.node_values_per_facet;
-        let frequencies: Option<Vec<u64>> =
-            answers.map(|answer| count(&answer, values_max)).collect();
-        if let Some(frequencies) = frequencies {
-            search.frequency.settle(&frequencies, search.planned);
-        }
+        let answers = questions.iter().map(|_| gathered.next());
+        answers.map(|answer| found(&answer?, values_max)).collect()
+    };
+    searches.iter().zip(&questions).map(of_search).collect()
+}
+
+fn ask<'a>(question: &'a Question, app: &'a App, index: &'a Index) -> Ask<'a> {
+    match question.as_slice() {
+        [search] => Ask::Search(Box::new(move |target, _| bytes_for(search, target))),
+        searches => Ask::Request(Box::new(move |target| {
+            let body = united_body(searches, &index.node_uid, target);
+            app.ask("POST", "/multi-search", Some(body), true)
+        })),
     }
 }
 
@@ -130,8 +170,18 @@ impl Frequency {
             None => Vec::new(),
         };
         let query = settings.words.read(body.q.as_deref()?, &locales)?;
-        let alone = |at| Some((at, query.alone(at, &settings.words, &locales)?));
+        let part = |terms| query.part(terms, &settings.words, &locales);
+        let alone = |at| Some((at, part(at..at + 1)?));
         let words: Vec<(usize, String)> = query.words().map(alone).collect::<Option<_>>()?;
+        let joined = |terms: Range<usize>| {
+            let alone = query.joined(terms.clone(), &settings.words, &locales);
+            Some(Joined {
+                text: part(terms.clone())?,
+                alone: alone.filter(|_| !settings.words.joins_synonyms),
+                terms,
+            })
+        };
+        let joined: Vec<Joined> = query.joinable().map(joined).collect::<Option<_>>()?;
         // The last one stays, where nothing else does.
         if words.is_empty() || query.terms.len() < 2 {
             return None;
@@ -155,6 +205,7 @@ impl Frequency {
             query,
             locales,
             words,
+            joined,
             rule,
             threshold,
             tells: by_scores || planned.show_score || planned.show_details,
@@ -171,23 +222,59 @@ impl Frequency {
         self.rule.is_none_or(|rule| !rule.before_sort)
     }
 
-    /// Searches for each word alone.
-    fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<SearchBody> {
-        let body = &planned.node_body;
+    /// For each word alone, and for what may be several as one.
+    fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<Question> {
         // Nodes that cut totals tell them by a facet.
         let facets = super::caps_totals(app.newest().lowest_version())
             .then(|| to_raw_value(&[SHARD_FIELD]).ok())
             .flatten();
-        self.words
-            .iter()
-            .map(|(_, word)| SearchBody {
-                q: Some(word.clone()),
-                matching_strategy: to_raw_value("all").ok(),
+        let words = self.words.iter().map(|(_, word)| word);
+        let joined = self.joined.iter().filter_map(|words| words.alone.as_ref());
+        let question = |text: &String| {
+            vec![SearchBody {
                 facets: facets.clone(),
-                filter: None,
-                ..bare(body)
-            })
-            .collect()
+                ..question(text, planned)
+            }]
+        };
+        words.chain(joined).map(question).collect()
+    }
+
+    /// What stands as one in some document, by the answers to [`Frequency::questions`].
+    fn known_joined(&self, counts: &[Option<u64>]) -> Vec<&Joined> {
+        let mut counts = counts.iter().skip(self.words.len());
+        let is_known = |words: &&Joined| {
+            words.alone.is_none() || counts.next().is_none_or(|count| *count != Some(0))
+        };
+        self.joined.iter().filter(is_known).collect()
+    }
+
+    /// For each word that is part of such: what finds it alone or with its neighbours. The latter also finds documents that have both apart,
+    /// which have this word too, and nothing else.
+    fn joint_questions(&self, counts: &[Option<u64>], planned: &PlannedSearch) -> Vec<Question> {
+        let joined = self.known_joined(counts);
+        let of_word = |(term, alone): &(usize, String)| {
+            let with = joined.iter().filter(|words| words.terms.contains(term));
+            let mut texts: Vec<&str> = with.map(|words| words.text.as_str()).collect();
+            texts.insert(0, alone);
+            let several = texts.len() > 1;
+            several.then(|| texts.iter().map(|text| question(text, planned)).collect())
+        };
+        self.words.iter().filter_map(of_word).collect()
+    }
+
+    /// The frequency of each word.
+    fn frequencies(&self, counts: &[Option<u64>], joint: &[Option<u64>]) -> Option<Vec<u64>> {
+        let joined = self.known_joined(counts);
+        let mut joint = joint.iter();
+        let of_word = |((term, _), alone): (&(usize, String), &Option<u64>)| {
+            let is_part = joined.iter().any(|words| words.terms.contains(term));
+            if is_part {
+                *joint.next()?
+            } else {
+                *alone
+            }
+        };
+        self.words.iter().zip(counts).map(of_word).collect()
     }
 
     /// Makes the searches for each set of words.
@@ -316,24 +403,6 @@ impl Frequency {
         self.rule.is_some() && (self.tells || self.threshold.is_some())
     }
 
-    /// Tells scores in the answers to [`Frequency::searches`] as one node would, and leaves out hits below the threshold.
-    pub fn retell(&self, answers: &mut [Vec<Bytes>]) -> Result<(), Error> {
-        let Some(rule) = self.rule.filter(|_| self.retells()) else {
-            return Ok(());
-        };
-        let scale = Scale {
-            max: self.max,
-            rule,
-            threshold: self.threshold,
-        };
-        for (answers, missing) in answers.iter_mut().zip(&self.missing) {
-            for answer in answers {
-                *answer = scale.retell(answer, *missing)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What nodes are asked; nothing: as the client asks.
     pub fn searches(&self) -> &[SearchBody] {
         &self.searches
@@ -352,8 +421,8 @@ impl Frequency {
             missing: &self.missing,
             steps_before: self.rule.map_or(0, |rule| rule.steps_before),
             primary_key: &self.primary_key,
-            threshold: self.threshold.is_some(),
-            words_max: self.max,
+            threshold: self.threshold,
+            words_max: self.rule.map(|_| self.max),
         }
     }
 }
@@ -426,8 +495,18 @@ struct Counted {
     facet_distribution: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
+/// A search for the documents that have some words.
+fn question(text: &str, planned: &PlannedSearch) -> SearchBody {
+    SearchBody {
+        q: Some(text.to_owned()),
+        matching_strategy: to_raw_value("all").ok(),
+        filter: None,
+        ..bare(&planned.node_body)
+    }
+}
+
 /// The documents of all nodes; `None` where some shard is missing.
-fn count(gathered: &Gathered, values_max: usize) -> Option<u64> {
+fn found(gathered: &Gathered, values_max: usize) -> Option<u64> {
     if !gathered.missing.is_empty() {
         return None;
     }
@@ -457,6 +536,7 @@ mod tests {
             query,
             locales: Vec::new(),
             words,
+            joined: Vec::new(),
             threshold,
             tells: false,
             primary_key: "id".into(),

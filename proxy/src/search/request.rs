@@ -390,7 +390,7 @@ pub struct Needed {
 }
 
 /// What stands beside the queries of a federated search.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Federation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -570,9 +570,27 @@ fn revealing_body(body: &SearchBody, reveal: &Reveal, uid: &str, target: &ReadTa
         facets_by_index: query.facets.take().map(|facets| [(uid, facets)].into()),
         distinct: reveal.distinct.as_deref(),
     };
+    with_federation([(uid, serialise(&query))].into_iter(), &federation)
+}
+
+/// The bytes for one node of a search that counts the documents which any of these finds.
+pub(super) fn united_body(searches: &[SearchBody], uid: &str, target: &ReadTarget) -> Vec<u8> {
+    let federation = Federation {
+        limit: Some(0),
+        ..Federation::default()
+    };
+    let queries = searches.iter();
+    let queries = queries.map(|search| (uid, search.federated_body(Part::Of(target))));
+    with_federation(queries, &federation)
+}
+
+fn with_federation<'a>(
+    queries: impl Iterator<Item = (&'a str, Vec<u8>)>,
+    federation: &Federation,
+) -> Vec<u8> {
     // Strings, numbers and raw JSON always serialise.
-    let federation = serde_json::to_vec(&federation).unwrap_or_default();
-    let mut request = multi_search_body([(uid, serialise(&query))].into_iter());
+    let federation = serde_json::to_vec(federation).unwrap_or_default();
+    let mut request = multi_search_body(queries);
     // Before the closing brace.
     request.pop();
     request.extend_from_slice(b",\"federation\":");
