@@ -286,26 +286,21 @@ impl<'t> Search<'t> {
             By::Words | By::Meaning => None,
         };
         let seed = self.seed();
-        let levels = self
-            .frequency
-            .as_deref()
-            .map_or(&[][..], Frequency::searches);
-        let planned = Some(&self.planned).filter(|_| levels.is_empty());
+        let levels = self.frequency.as_deref().filter(|_| self.levels() > 0);
+        let planned = Some(&self.planned).filter(|_| levels.is_none());
         let ask = move |planned: &'a PlannedSearch| planned.ask(app, self.index);
         planned
             .map(ask)
             .into_iter()
             .chain(
                 levels
-                    .iter()
-                    .map(|body| self.planned.ask_as(body, app, self.index)),
+                    .into_iter()
+                    .flat_map(move |levels| levels.asks(&self.planned, app, self.index)),
             )
             .chain(meaning.map(ask))
-            .chain(
-                self.counting()
-                    .into_iter()
-                    .flat_map(move |counting| counting.asks(caps_totals(self.version))),
-            )
+            .chain(self.counting().into_iter().flat_map(move |counting| {
+                counting.asks(caps_totals(self.version), app, self.index)
+            }))
             .map(move |ask| self.leg(seed, ask))
     }
 

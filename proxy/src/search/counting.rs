@@ -5,10 +5,11 @@
 
 use miroir_api::SHARD_FIELD;
 use miroir_merge::{Counts, DistinctCounts, Paging};
-use miroir_router::{and_also, ReadTarget, SearchSettings};
+use miroir_router::{and_also, Index, SearchSettings};
 use serde_json::value::{to_raw_value, RawValue};
 
-use super::request::{bytes_for, SearchBody};
+use super::request::{ask_for_any, SearchBody};
+use crate::core::App;
 use crate::scatter::Ask;
 
 /// Searches for no hits.
@@ -17,6 +18,8 @@ pub struct Counting {
     universe: SearchBody,
     /// Of it what has a value of the distinct attribute, where there is one.
     holders: Option<SearchBody>,
+    /// What matches is what any of these finds.
+    any: Vec<SearchBody>,
 }
 
 impl Counting {
@@ -40,6 +43,7 @@ impl Counting {
                     ..bare(body)
                 },
                 holders: None,
+                any: Vec::new(),
             }),
             _ => None,
         }
@@ -59,12 +63,23 @@ impl Counting {
                 ..bare(body)
             },
             holders: Some(holders),
+            any: Vec::new(),
         })
+    }
+
+    /// Counts what any of these searches finds.
+    pub(super) fn ask_as(&mut self, searches: &[SearchBody]) {
+        self.any = searches.to_vec();
     }
 
     /// How nodes are asked; [`Counting::counts`] wants the answers in this order. `capped`: nodes cut their totals, so that these
     /// are told by a facet.
-    pub fn asks(&self, capped: bool) -> impl Iterator<Item = Ask<'_>> {
+    pub fn asks<'a>(
+        &'a self,
+        capped: bool,
+        app: &'a App,
+        index: &'a Index,
+    ) -> impl Iterator<Item = Ask<'a>> {
         let by_facet = capped && self.holders.is_some();
         std::iter::once(&self.universe)
             .chain(&self.holders)
@@ -73,14 +88,17 @@ impl Counting {
                 if by_facet {
                     body.facets = body.with_facet(SHARD_FIELD);
                 }
-                Ask::Search(Box::new(move |target: &ReadTarget, _| {
-                    bytes_for(&body, target)
-                }))
+                let of = |search: &SearchBody| SearchBody {
+                    q: search.q.clone(),
+                    matching_strategy: search.matching_strategy.clone(),
+                    ..body.clone()
+                };
+                let mut searches: Vec<SearchBody> = self.any.iter().map(of).collect();
+                if searches.is_empty() {
+                    searches.push(body);
+                }
+                ask_for_any(searches.into(), app, index)
             })
-    }
-
-    pub(super) fn searches_mut(&mut self) -> impl Iterator<Item = &mut SearchBody> {
-        std::iter::once(&mut self.universe).chain(&mut self.holders)
     }
 
     /// What the answers are to the merge.

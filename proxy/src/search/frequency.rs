@@ -18,8 +18,8 @@ use miroir_router::{Index, Query, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
-use super::counting::{bare, Counting};
-use super::request::{bytes_for, united_body, PlannedSearch, SearchBody};
+use super::counting::bare;
+use super::request::{ask_for_any, PlannedSearch, SearchBody};
 use crate::core::App;
 use crate::scatter::{Ask, Gathered, Leg, Wanted};
 
@@ -52,6 +52,8 @@ pub struct Frequency {
     /// nodes are asked as the client asks, and each decides for itself.
     searches: Vec<SearchBody>,
     missing: Vec<u64>,
+    /// What any of these finds counts; the first is the last of the searches.
+    counted: Vec<SearchBody>,
     /// Scores tell how many words match of so many.
     max: u64,
 }
@@ -101,7 +103,9 @@ pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided
     for (search, (counts, joint)) in searches.iter_mut().zip(counts.into_iter().zip(joint)) {
         let frequency = &mut search.frequency;
         if let Some(frequencies) = frequency.frequencies(&counts, &joint) {
-            frequency.settle(&frequencies, search.planned);
+            let joined = frequency.known_joined(&counts);
+            let joined = joined.iter().map(|words| words.terms.clone()).collect();
+            frequency.settle(&frequencies, joined, search.planned);
         }
     }
 }
@@ -124,7 +128,7 @@ async fn count(
                     only: None,
                     seed,
                 },
-                ask: ask(question, app, index),
+                ask: ask_for_any(question.into(), app, index),
             })
         })
         .collect();
@@ -140,16 +144,6 @@ async fn count(
         answers.map(|answer| found(&answer?, values_max)).collect()
     };
     searches.iter().zip(&questions).map(of_search).collect()
-}
-
-fn ask<'a>(question: &'a Question, app: &'a App, index: &'a Index) -> Ask<'a> {
-    match question.as_slice() {
-        [search] => Ask::Search(Box::new(move |target, _| bytes_for(search, target))),
-        searches => Ask::Request(Box::new(move |target| {
-            let body = united_body(searches, &index.node_uid, target);
-            app.ask("POST", "/multi-search", Some(body), true)
-        })),
-    }
 }
 
 impl Frequency {
@@ -212,6 +206,7 @@ impl Frequency {
             primary_key: primary_key.to_owned(),
             searches: Vec::new(),
             missing: Vec::new(),
+            counted: Vec::new(),
             max: 0,
         })
     }
@@ -277,8 +272,13 @@ impl Frequency {
         self.words.iter().zip(counts).map(of_word).collect()
     }
 
-    /// Makes the searches for each set of words.
-    fn settle(&mut self, frequencies: &[u64], planned: &mut PlannedSearch) {
+    /// Makes the searches for each set of words. `joined`: words that stand as one in some document.
+    fn settle(
+        &mut self,
+        frequencies: &[u64],
+        joined: Vec<Range<usize>>,
+        planned: &mut PlannedSearch,
+    ) {
         let phrases = self.words.len() < self.query.terms.len();
         let Some(mut sets) = missing_words(frequencies, phrases, MAX_SETS) else {
             return;
@@ -289,16 +289,39 @@ impl Frequency {
         if self.rule.is_none() {
             sets.drain(..sets.len() - 1);
         }
-        let Some((missing, searches)) = self.searches_for(&sets, planned) else {
+        let Some(counted) = self.counted_for(&sets, &joined, planned) else {
             return;
         };
-        let counted = searches.last();
+        let Some((missing, searches)) = self.searches_for(&sets, &counted, planned) else {
+            return;
+        };
         match &mut planned.counting {
             Some(_) if self.threshold.is_some() => planned.counting = None,
-            Some(counting) => counted.into_iter().for_each(|body| counting.ask_as(body)),
+            Some(counting) => counting.ask_as(&counted),
             None => {}
         }
-        (self.missing, self.searches) = (missing, searches);
+        (self.missing, self.searches, self.counted) = (missing, searches, counted);
+    }
+
+    /// The search without the most words, which finds what any other does; but for those that have words together which stand as one in
+    /// documents that have not each of them.
+    fn counted_for(
+        &self,
+        sets: &[Vec<usize>],
+        joined: &[Range<usize>],
+        planned: &PlannedSearch,
+    ) -> Option<Vec<SearchBody>> {
+        let (most, fewer) = sets.split_last()?;
+        let lacks = |set: &[usize], terms: &Range<usize>| {
+            set.iter().any(|word| terms.contains(&self.words[*word].0))
+        };
+        let finds_others = |set: &&Vec<usize>| {
+            let mut joined = joined.iter();
+            joined.any(|terms| lacks(most, terms) && !lacks(set, terms))
+        };
+        let sets = std::iter::once(most).chain(fewer.iter().filter(finds_others));
+        sets.map(|set| self.asked(set, MISSING, "all", planned))
+            .collect()
     }
 
     /// The searches for the hits of each set, and at last the one that counts: that of the last set, if it does not only count. `None`: in
@@ -306,10 +329,11 @@ impl Frequency {
     fn searches_for(
         &self,
         sets: &[Vec<usize>],
+        counted: &[SearchBody],
         planned: &PlannedSearch,
     ) -> Option<(Vec<u64>, Vec<SearchBody>)> {
         let (most, fewer) = sets.split_last()?;
-        let only_counts = self.threshold.is_some() || self.shows_missing(most);
+        let only_counts = self.threshold.is_some() || self.shows_missing(most) || counted.len() > 1;
         let listed = match only_counts {
             _ if planned.has_no_hits() => &[],
             true => sets,
@@ -335,7 +359,7 @@ impl Frequency {
             };
             searches.push((set.len() as u64, search));
         }
-        let mut last = self.asked(most, MISSING, "all", planned)?;
+        let mut last = counted.first()?.clone();
         if only_counts {
             (last.limit, last.hits_per_page) =
                 (last.limit.map(|_| 0), last.hits_per_page.map(|_| 0));
@@ -408,6 +432,30 @@ impl Frequency {
         &self.searches
     }
 
+    /// How nodes are asked.
+    pub fn asks<'a>(
+        &'a self,
+        planned: &'a PlannedSearch,
+        app: &'a App,
+        index: &'a Index,
+    ) -> impl Iterator<Item = Ask<'a>> {
+        let joint = self.counted.len() > 1;
+        let listing = if joint {
+            self.listing()
+        } else {
+            &self.searches
+        };
+        let asks = listing
+            .iter()
+            .map(move |body| planned.ask_as(body, app, index));
+        asks.chain(joint.then(|| ask_for_any(self.counted().into(), app, index)))
+    }
+
+    /// Searches of which any finds what counts.
+    pub fn counted(&self) -> &[SearchBody] {
+        &self.counted
+    }
+
     /// Those of them that list hits.
     pub fn listing(&self) -> &[SearchBody] {
         match self.searches.split_last() {
@@ -442,16 +490,6 @@ impl SearchBody {
 
     fn has_no_hits(&self) -> bool {
         self.limit == Some(0)
-    }
-}
-
-impl Counting {
-    /// Counts for another query.
-    fn ask_as(&mut self, body: &SearchBody) {
-        for search in self.searches_mut() {
-            search.q.clone_from(&body.q);
-            search.matching_strategy.clone_from(&body.matching_strategy);
-        }
     }
 }
 
@@ -542,6 +580,7 @@ mod tests {
             primary_key: "id".into(),
             searches: Vec::new(),
             missing: Vec::new(),
+            counted: Vec::new(),
             max: 0,
         }
     }
@@ -557,7 +596,7 @@ mod tests {
         };
         let planned = body.plan(&SearchSettings::default());
         let mut planned = planned.map_err(|unsupported| unsupported.0).unwrap();
-        frequency.settle(frequencies, &mut planned);
+        frequency.settle(frequencies, Vec::new(), &mut planned);
         let told = |search: &SearchBody| {
             let threshold = search.ranking_score_threshold.as_ref();
             (

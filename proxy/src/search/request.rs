@@ -4,6 +4,7 @@
 //! that this program never looks at stay raw JSON. A body that does not fit this type is not judged here: a node is
 //! asked, and its words are the client's (see `judge`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use miroir_api::{Error, SHARD_FIELD};
 use miroir_merge::Paging;
 use miroir_router::{and_shards, covers, rewrite_filter, Index, ReadTarget, SearchSettings, Shard};
 
-use super::counting::Counting;
+use super::counting::{bare, Counting};
 use super::reserved_field;
 use crate::core::App;
 use crate::pinned;
@@ -573,15 +574,30 @@ fn revealing_body(body: &SearchBody, reveal: &Reveal, uid: &str, target: &ReadTa
     with_federation([(uid, serialise(&query))].into_iter(), &federation)
 }
 
-/// The bytes for one node of a search that counts the documents which any of these finds.
-pub(super) fn united_body(searches: &[SearchBody], uid: &str, target: &ReadTarget) -> Vec<u8> {
+/// How nodes are asked how many documents any of these searches for no hits finds, and for the facets of those documents.
+pub(super) fn ask_for_any<'a>(
+    searches: Cow<'a, [SearchBody]>,
+    app: &'a App,
+    index: &'a Index,
+) -> Ask<'a> {
+    if searches.len() == 1 {
+        return Ask::Search(Box::new(move |target, _| bytes_for(&searches[0], target)));
+    }
+    Ask::Request(Box::new(move |target| {
+        let body = united_body(&searches, &index.node_uid, target);
+        app.ask("POST", "/multi-search", Some(body), true)
+    }))
+}
+
+fn united_body(searches: &[SearchBody], uid: &str, target: &ReadTarget) -> Vec<u8> {
+    let facets = searches.first().and_then(|search| search.facets.clone());
     let federation = Federation {
         limit: Some(0),
+        facets_by_index: facets.map(|facets| [(uid, facets)].into()),
         ..Federation::default()
     };
-    let queries = searches.iter();
-    let queries = queries.map(|search| (uid, search.federated_body(Part::Of(target))));
-    with_federation(queries, &federation)
+    let query = |search: &SearchBody| (uid, bare(search).federated_body(Part::Of(target)));
+    with_federation(searches.iter().map(query), &federation)
 }
 
 fn with_federation<'a>(

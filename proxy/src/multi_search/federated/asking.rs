@@ -263,22 +263,23 @@ impl Search<'_> {
     ) -> Vec<u8> {
         let all_together = self.is_asked_together();
         let numbered = self.queries.iter().enumerate();
-        let queries = numbered.filter_map(|(position, query)| {
+        let queries = numbered.flat_map(|(position, query)| {
             let part = part(query.index);
-            let body = match (purpose, &query.way) {
-                (Purpose::Hits, Way::Alone | Way::Halves(_)) => return None,
+            let bodies = match (purpose, &query.way) {
+                (Purpose::Hits, Way::Alone | Way::Halves(_)) => Vec::new(),
                 (Purpose::Totals { by_words }, Way::Halves(halves))
                     if !by_words.contains(&position) =>
                 {
-                    halves.counting_body(part)
+                    vec![halves.counting_body(part)]
                 }
-                (Purpose::Totals { .. }, _) => query.counting_body(part),
-                _ => query.search.body().federated_body(part),
+                (Purpose::Totals { .. }, _) => query.counting_bodies(part),
+                _ => vec![query.search.body().federated_body(part)],
             };
             // Where queries are left out the others keep their position.
             let position = (!all_together).then_some(position);
             let uid = self.indexes[query.index].node_uid.as_str();
-            Some((uid, with_options(body, query.weight, position)))
+            let bodies = bodies.into_iter();
+            bodies.map(move |body| (uid, with_options(body, query.weight, position)))
         });
         let mut body = multi_search_body(queries);
         let facets = std::mem::take(&mut federation.facets_by_index);

@@ -68,12 +68,16 @@ impl Planned {
         frequency.filter(|frequency| !frequency.searches().is_empty())
     }
 
-    /// What counts for its totals where it goes by words.
-    pub fn counting_body(&self, part: Part) -> Vec<u8> {
-        let widest = self
-            .levels()
-            .and_then(|frequency| frequency.searches().last());
-        widest.unwrap_or(self.search.body()).federated_body(part)
+    /// What counts for its totals where it goes by words: what any of these finds.
+    pub fn counting_bodies(&self, part: Part) -> Vec<Vec<u8>> {
+        let counted = match self.levels() {
+            Some(frequency) => frequency.counted(),
+            None => std::slice::from_ref(self.search.body()),
+        };
+        counted
+            .iter()
+            .map(|body| body.federated_body(part))
+            .collect()
     }
 }
 
