@@ -8,11 +8,13 @@ use bytes::Bytes;
 use miroir_api::Error;
 use miroir_net::client::OutRequest;
 use miroir_net::Request;
-use miroir_router::{Index, RoutingTable};
+use miroir_router::{told_of_filter, Index, RoutingTable};
+use serde_json::Value;
 
 use crate::core::App;
 use crate::scatter::READ_DEADLINE;
 use crate::scrub::{node_error, without_hidden};
+use crate::search::filter_parameter;
 
 mod names;
 mod network;
@@ -99,8 +101,14 @@ impl App {
         if !nodes_words {
             return error;
         }
-        let said = self.judge(table, request, Shown::Whole).await;
-        said.ok().flatten().unwrap_or(error)
+        match self.judge(table, request, Shown::Whole).await {
+            Ok(Some(refusal)) => refusal,
+            // This one has no document that brings it to what is wrong.
+            Ok(None) | Err(_) => Error {
+                message: told_of_filter(&error.message, &filters(request)),
+                ..error
+            },
+        }
     }
 
     /// For a request that this program does not understand: the node's refusal, or 501 when the node understands it.
@@ -119,6 +127,34 @@ impl App {
             Err(error) => error,
         }
     }
+}
+
+/// All filters of a client's request.
+fn filters(request: &Request) -> Value {
+    fn collect(body: Value, found: &mut Vec<Value>) {
+        match body {
+            Value::Array(items) => items.into_iter().for_each(|item| collect(item, found)),
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match name.as_str() {
+                        "filter" => found.push(value),
+                        _ => collect(value, found),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let parameters = form_urlencoded::parse(request.query().as_bytes());
+    let mut found: Vec<Value> = parameters
+        .filter(|(name, _)| name == "filter")
+        .map(|(_, value)| filter_parameter(value.into_owned()))
+        .collect();
+    collect(
+        serde_json::from_slice(&request.body).unwrap_or_default(),
+        &mut found,
+    );
+    Value::Array(found)
 }
 
 /// A node's answer to a client's request.

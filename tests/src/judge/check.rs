@@ -25,7 +25,7 @@ pub(super) struct Compared<'a> {
 }
 
 /// The rules whose word on a document depends on the documents beside it (MEILISEARCH D.21 and D.22).
-const UNSTEADY: &[&str] = &["proximity", "exactness"];
+pub(super) const UNSTEADY: &[&str] = &["proximity", "exactness"];
 
 /// How often a cluster is asked, so that most of the copies answer once.
 const COPIES_TRIED: usize = 8;
@@ -428,7 +428,7 @@ impl<'a> Compared<'a> {
 }
 
 /// From which hit on a search shows how many.
-fn page(search: &Value) -> (usize, usize) {
+pub(super) fn page(search: &Value) -> (usize, usize) {
     let number = |name: &str| search[name].as_u64().map(|number| number as usize);
     match (number("page"), number("hitsPerPage")) {
         (None, None) => (number("offset").unwrap_or(0), number("limit").unwrap_or(20)),
@@ -573,7 +573,7 @@ fn rules(details: &Value) -> Map<String, Value> {
 }
 
 /// The values at a dotted path, as facets compare them.
-fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+pub(super) fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| leaves(item, path, found)),
         Value::Object(members) if !path.is_empty() => {

@@ -3,7 +3,7 @@
 use miroir_router::WordSettings;
 use serde_json::{json, Map, Value};
 
-use super::check::Compared;
+use super::check::{Compared, UNSTEADY};
 use super::{answers, any_search};
 use crate::ask::{Ask, Route};
 
@@ -60,9 +60,17 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.facets_are_of_what_is_found(),
     },
     Known {
-        what: "everything under `distinct` on an attribute with several values in one document",
-        why: "each node drops duplicates by itself first, also those of a document that another node's hit then drops",
-        applies: |settings, ask| is_distinct_on(settings, ask, &["tags", "grades", "crew.role"]),
+        what: "hits and totals under `distinct` on an attribute with several values in one document",
+        why: "which of several documents that tie was stored first decides about those behind them, too; what is left behind the page one node counts in the order of storage; and behind an offset it may pass over documents without ranking them (milli `bucket_sort.rs`)",
+        applies: |settings, ask| is_of_several_values(settings, ask) && is_asked_again(settings, ask),
+        ignoring: HITS_AND_TOTALS,
+        ties_from: None,
+        holds: |compared| compared.leaves_what_repeats_no_value(&[]),
+    },
+    Known {
+        what: "everything under `distinct` on such an attribute where it is not filterable, in hybrid and in federated searches",
+        why: "each node drops duplicates by itself first, also those of a document that another node's hit then drops, and they cannot be asked for",
+        applies: |settings, ask| is_of_several_values(settings, ask) && !is_asked_again(settings, ask),
         ignoring: EVERYTHING,
         ties_from: None,
         holds: |compared| compared.is_a_choice_of_groups(),
@@ -140,6 +148,18 @@ pub const KNOWN: &[Known] = &[
         ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore", "**._federation.weightedRankingScore"],
         ties_from: Some("exactness"),
         holds: |compared| compared.differs_in("exactness"),
+    },
+    Known {
+        what: "which document stands for a group under `distinct`, where two would but for the `proximity` or the `exactness` rule",
+        why: "the rule's word on a document depends on those beside it, as listed above for the order",
+        applies: |settings, ask| is_distinct(settings, ask) && !ask.is_federated() && any_search(ask, has_words),
+        ignoring: HITS_AND_TOTALS,
+        ties_from: None,
+        holds: |compared| {
+            let differs = |rule: &&&str| compared.differs_in(rule);
+            let rules: Vec<&str> = UNSTEADY.iter().filter(differs).copied().collect();
+            !rules.is_empty() && compared.leaves_what_repeats_no_value(&rules)
+        },
     },
     Known {
         what: "order between hits of different queries of a federated search",
@@ -247,6 +267,19 @@ const TOTALS_AND_FACETS: &[&str] = &[
     "facetStats",
     "results.*.facetDistribution",
     "results.*.facetStats",
+];
+
+const HITS_AND_TOTALS: &[&str] = &[
+    "hits",
+    "estimatedTotalHits",
+    "totalHits",
+    "totalPages",
+    "semanticHitCount",
+    "results.*.hits",
+    "results.*.estimatedTotalHits",
+    "results.*.totalHits",
+    "results.*.totalPages",
+    "results.*.semanticHitCount",
 ];
 
 const HITS_AND_ALL_THAT_IS_COUNTED: &[&str] = &[
@@ -375,6 +408,20 @@ fn is_distinct(settings: &Map<String, Value>, ask: &Ask) -> bool {
         || ask.body["federation"]["distinct"].is_string()
 }
 
+/// Whether documents may have several values of the attribute.
+fn is_of_several_values(settings: &Map<String, Value>, ask: &Ask) -> bool {
+    is_distinct_on(settings, ask, &["tags", "grades", "crew.role"])
+}
+
+/// Whether nodes are asked for what their own duplicates hide.
+fn is_asked_again(settings: &Map<String, Value>, ask: &Ask) -> bool {
+    let plain = ask.route != Route::FacetSearch && !ask.is_federated();
+    let again = |search: &Value| {
+        !search["hybrid"].is_object() && is_distinct_on_filterable(settings, search)
+    };
+    plain && ask.searches().into_iter().all(again)
+}
+
 fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> bool {
     let names = |value: Option<&Value>| {
         value
@@ -412,10 +459,10 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
 
 /// Whether the cluster counts what `distinct` leaves.
 fn groups_are_counted(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
-    let own = settings.get("distinctAttribute").and_then(Value::as_str);
-    let Some(field) = search["distinct"].as_str().or(own) else {
+    let own = settings.contains_key("distinctAttribute");
+    if !own && !search["distinct"].is_string() {
         return true;
-    };
+    }
     if ask.route == Route::FacetSearch {
         return true;
     }
@@ -423,6 +470,15 @@ fn groups_are_counted(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
         // One attribute for all queries goes before.
         return ask.body["federation"]["distinct"].is_string();
     }
+    is_distinct_on_filterable(settings, search)
+}
+
+/// Whether the search's distinct attribute may be filtered by, if it has one.
+fn is_distinct_on_filterable(settings: &Map<String, Value>, search: &Value) -> bool {
+    let own = settings.get("distinctAttribute").and_then(Value::as_str);
+    let Some(field) = search["distinct"].as_str().or(own) else {
+        return true;
+    };
     let filterable = settings
         .get("filterableAttributes")
         .and_then(Value::as_array);
