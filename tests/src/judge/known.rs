@@ -60,6 +60,14 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.facets_are_of_what_is_found(),
     },
     Known {
+        what: "totals under `distinct`",
+        why: "each node counts its own groups, so the sum is an upper bound (MEILISEARCH B.6)",
+        applies: is_distinct,
+        ignoring: TOTALS,
+        ties_from: None,
+        holds: |compared| compared.pairs().all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
+    },
+    Known {
         what: "hits and totals under `distinct` on an attribute with several values in one document",
         why: "which of several documents that tie was stored first decides about those behind them, too; what is left behind the page one node counts in the order of storage; and behind an offset it may pass over documents without ranking them (milli `bucket_sort.rs`)",
         applies: |settings, ask| is_of_several_values(settings, ask) && is_asked_again(settings, ask),
@@ -74,14 +82,6 @@ pub const KNOWN: &[Known] = &[
         ignoring: EVERYTHING,
         ties_from: None,
         holds: |compared| compared.is_a_choice_of_groups(),
-    },
-    Known {
-        what: "totals under `distinct`",
-        why: "each node counts its own groups, so the sum is an upper bound (MEILISEARCH B.6)",
-        applies: is_distinct,
-        ignoring: TOTALS,
-        ties_from: None,
-        holds: |compared| compared.pairs().all(|(a, b)| a["totalHits"].as_u64() <= b["totalHits"].as_u64()),
     },
     Known {
         what: "hits and totals of a hybrid search under `distinct`",
