@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::search::Unsettled;
+#[cfg(doc)]
+use crate::search::Counts;
+use crate::search::{Taken, Unsettled};
 
 /// Ranges up to this length are copied: an entry of a gathering write (a part, a reference count, 16 bytes of iovec, the
 /// kernel's work on it) costs about 60 ns, which is what moving a kilobyte costs.
@@ -20,6 +22,8 @@ pub struct Merged {
     len: usize,
     /// From where on documents may be missing, under `distinct`; those come with answers to the search without what is settled.
     pub unsettled: Option<Box<Unsettled>>,
+    /// What came from each answer, under `distinct`, where totals and facets are to be counted by it ([`Counts::Groups`]).
+    pub taken: Option<Vec<Taken>>,
 }
 
 impl Merged {
@@ -71,6 +75,7 @@ impl From<Vec<u8>> for Merged {
             len: answer.len(),
             segments: vec![answer.into()],
             unsettled: None,
+            taken: None,
         }
     }
 }
@@ -164,6 +169,7 @@ impl Reply {
             segments,
             len,
             unsettled: None,
+            taken: None,
         }
     }
 

@@ -29,8 +29,8 @@ use crate::scan::Scanner;
 use crate::MergeError;
 pub(crate) use answer::unreadable;
 use answer::{Answer, Carried, Hits};
-pub use distinct::Unsettled;
 use distinct::{Met, Seen};
+pub use distinct::{Taken, Unsettled};
 pub use levels::{merge_levels, missing_words, ByWords, Levels};
 pub(crate) use levels::{Documents, Marks};
 pub use mix::{merge_hybrid, words_suffice, Mix};
@@ -202,6 +202,7 @@ fn merge_lists(
     let mut writer = HitWriter::new(spec, &mut reply);
     let walked = merge_hits(&rounds, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);
+    let mut taken = None;
     let (counted, duplicates) = match marks {
         // Which of its own duplicates a node has counted is another matter in each search.
         Some(marks) => (marks.counted, 0),
@@ -222,12 +223,25 @@ fn merge_lists(
                 return finish(universe, &all, spec, everything, semantic_hits, reply);
             }
         }
+        Some(Counts::Groups { counted }) => {
+            let all = scan(counted)?;
+            return finish(counted, &all, spec, sum(&all), semantic_hits, reply);
+        }
         Some(Counts::Distinct(counts)) => {
-            found = totals::distinct(counts, &walked, spec)?.unwrap_or(found);
+            let told = totals::distinct(counts, &walked, spec)?;
+            let has_facets = scanned.iter().any(|answer| answer.facets.is_some());
+            if marks.is_none() && (has_facets || told.is_none()) {
+                // Past everything one node drops nothing.
+                let drops = walked.full || told == Some(walked.passed as u64);
+                let reached = if drops { &walked } else { &Walked::default() };
+                taken = reached.taken(scanned.len(), spec.paging);
+            }
+            found = told.unwrap_or(found);
         }
         _ => {}
     }
     let mut merged = finish(answers, scanned, spec, found, semantic_hits, reply)?;
+    merged.taken = taken;
     merged.unsettled = walked.unsettled.map(Box::new);
     Ok(merged)
 }
@@ -451,6 +465,7 @@ fn walk(
             walked.valueless += 1;
         }
         walked.passed += 1;
+        walked.take(node);
         if walked.passed > window.skip {
             writer.write(bytes, node, hit.span, &hit.added)?;
         }

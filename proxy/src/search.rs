@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
-use miroir_merge::{merge_hybrid, merge_levels, merge_search, ByWords, MergeError, Merged, Spec};
+use miroir_merge::{
+    merge_hybrid, merge_levels, merge_search, ByWords, Counts, MergeError, Merged, Spec,
+};
 use miroir_metrics::Counter;
 use miroir_net::client::OutRequest;
 use miroir_net::{Request, Response};
@@ -17,6 +19,7 @@ use crate::stages::{understands, Stages};
 
 mod counting;
 mod frequency;
+mod groups;
 mod hybrid;
 mod hydration;
 mod pins;
@@ -188,6 +191,8 @@ pub async fn run(
 struct Collected {
     answers: Vec<Vec<Bytes>>,
     pins: Option<Pins>,
+    /// Under `distinct`: which shards each of the first answers is for.
+    shards: Vec<Vec<Shard>>,
     degraded: Option<String>,
 }
 
@@ -342,14 +347,17 @@ impl<'t> Search<'t> {
         stages: &Stages,
     ) -> Result<Answer, Error> {
         let mut first = self.collect(app, legs)?;
-        let mut again = Vec::new();
-        let mut merged = self.merge(&first.answers, first.pins.take(), &again, stages)?;
-        let mut degraded = first.degraded;
-        while let Some(round) = self.settle(app, table, &merged, again.len()).await? {
-            degraded = degraded.or(round.degraded);
-            again.push(round.answers);
-            merged = self.merge(&first.answers, None, &again, stages)?;
+        let pins = first.pins.take();
+        let mut rounds = vec![first];
+        let mut merged = self.merge(&rounds, None, pins, stages)?;
+        while let Some(round) = self.settle(app, table, &merged, rounds.len() - 1).await? {
+            rounds.push(round);
+            merged = self.merge(&rounds, None, None, stages)?;
         }
+        if let Some(counted) = self.count_groups(app, table, &merged, &rounds).await {
+            merged = self.merge(&rounds, Some(&counted), None, stages)?;
+        }
+        let degraded = rounds.into_iter().find_map(|round| round.degraded);
         let settings = &self.index.settings;
         if self.planned.show_details && redacts(settings) {
             merged = redact(merged, |_| Some(settings))?;
@@ -363,8 +371,13 @@ impl<'t> Search<'t> {
 
     fn collect(&self, app: &App, legs: impl Iterator<Item = Gathered>) -> Result<Collected, Error> {
         let mut missing = None;
+        let mut shards = Vec::new();
         let mut answers: Vec<Vec<Bytes>> = Vec::with_capacity(2);
         for gathered in legs {
+            if answers.is_empty() && self.planned.distinct.is_some() {
+                let targets = gathered.answers.iter().map(|(target, _)| target);
+                shards = targets.map(|target| target.shards.to_vec()).collect();
+            }
             missing = missing.or(degraded(app, &gathered, gathered.answers.is_empty())?);
             answers.push(bodies(gathered));
         }
@@ -372,18 +385,23 @@ impl<'t> Search<'t> {
         Ok(Collected {
             answers,
             pins,
+            shards,
             degraded: missing,
         })
     }
 
-    /// Merges the answers for the legs, and those of further rounds.
+    /// Merges the answers for the legs, and those of further rounds; `counted`: by these it counts.
     fn merge(
         &self,
-        answers: &[Vec<Bytes>],
+        rounds: &[Collected],
+        counted: Option<&[Bytes]>,
         pins: Option<Pins>,
-        again: &[Vec<Vec<Bytes>>],
         stages: &Stages,
     ) -> Result<Merged, Error> {
+        let (answers, again) = match rounds {
+            [first, again @ ..] => (&first.answers[..], again),
+            [] => (&[][..], &[][..]),
+        };
         let (planned, settings) = (&self.planned, &self.index.settings);
         let levels = self.levels();
         let frequency = self.frequency.as_deref().filter(|_| levels > 0);
@@ -391,10 +409,13 @@ impl<'t> Search<'t> {
             searches,
             levels: frequency.map(Frequency::levels),
         };
-        let again: Vec<ByWords> = again.iter().map(|round| by_words(round)).collect();
-        let counts = self
-            .counting()
-            .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings));
+        let again: Vec<ByWords> = again.iter().map(|round| by_words(&round.answers)).collect();
+        let counts = match counted {
+            Some(counted) => Some(Counts::Groups { counted }),
+            None => self
+                .counting()
+                .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings)),
+        };
         let star = planned.facet_star && orders_all_facets_alike(self.version);
         let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
         let request_uid = sends_request_uid(self.version).then(|| uuid::Uuid::now_v7().to_string());

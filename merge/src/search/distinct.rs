@@ -1,7 +1,7 @@
 //! The distinct rule between nodes: a hit is dropped when any of its values was seen on a better hit (MEILISEARCH B.6).
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ use crate::MergeError;
 /// arguments, and a client that makes values collide slows down its own request only.
 pub(crate) struct Seen<'s> {
     path: &'s str,
-    values: HashSet<Value, BuildHasherDefault<AHasher>>,
+    /// With the position of the answer that it came from.
+    values: HashMap<Value, usize, BuildHasherDefault<AHasher>>,
 }
 
 /// What the values of a hit are among those of the hits before it.
@@ -50,6 +51,15 @@ pub struct Unsettled {
     pub values: Vec<(bool, String)>,
 }
 
+/// What the page and what is before it took from each of the answers, where that decides what else is counted: documents that share a value
+/// with these are not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    pub hits: usize,
+    /// As facets name them.
+    pub values: Vec<(bool, String)>,
+}
+
 /// Whether a distinct attribute counts and the hit repeats one of its values. `extra` are fields that it does not show.
 pub(super) fn repeats(
     seen: &mut Option<Seen>,
@@ -71,7 +81,7 @@ pub(super) fn meet(
 ) -> Result<Met, MergeError> {
     match seen {
         Some(seen) => seen
-            .meet(bytes, std::iter::once(hit).chain(extra).cloned())
+            .meet(bytes, node, std::iter::once(hit).chain(extra).cloned())
             .map_err(|error| unreadable(node, error)),
         None => Ok(Met::Nothing),
     }
@@ -89,7 +99,7 @@ impl<'s> Seen<'s> {
     pub fn new(path: &'s str) -> Self {
         Seen {
             path,
-            values: HashSet::default(),
+            values: HashMap::default(),
         }
     }
 
@@ -99,7 +109,7 @@ impl<'s> Seen<'s> {
         bytes: &[u8],
         objects: impl IntoIterator<Item = Range<usize>>,
     ) -> Result<bool, Malformed> {
-        self.meet(bytes, objects).map(Met::repeats)
+        self.meet(bytes, 0, objects).map(Met::repeats)
     }
 
     /// What the values of the hit, whose fields stand in these objects, are among the earlier ones. Those of a hit that stays are remembered.
@@ -107,6 +117,7 @@ impl<'s> Seen<'s> {
     fn meet(
         &mut self,
         bytes: &[u8],
+        node: usize,
         objects: impl IntoIterator<Item = Range<usize>>,
     ) -> Result<Met, Malformed> {
         let mut values = SmallVec::new();
@@ -116,13 +127,16 @@ impl<'s> Seen<'s> {
         if values.is_empty() {
             return Ok(Met::Nothing);
         }
-        let known = values.iter().filter(|value| self.values.contains(*value));
+        let known = values
+            .iter()
+            .filter(|value| self.values.contains_key(*value));
         let known = known.count();
         if known > 0 {
             let all = known == values.len();
             return Ok(if all { Met::Known } else { Met::InPart });
         }
-        self.values.extend(values);
+        self.values
+            .extend(values.into_iter().map(|value| (value, node)));
         Ok(Met::New)
     }
 }
@@ -130,10 +144,27 @@ impl<'s> Seen<'s> {
 impl Seen<'_> {
     /// What is remembered, as facets name it: whether it is a number, and the number's text or the string's normalised form.
     pub fn facet_keys(&self) -> impl Iterator<Item = (bool, String)> + '_ {
-        self.values.iter().map(|value| match value {
+        self.values.keys().map(Value::facet_key)
+    }
+
+    /// The same by the answer that each came from, of so many answers.
+    pub fn facet_keys_by_answer(&self, answers: usize) -> Vec<Vec<(bool, String)>> {
+        let mut keys = vec![Vec::new(); answers];
+        for (value, answer) in &self.values {
+            if let Some(keys) = keys.get_mut(*answer) {
+                keys.push(value.facet_key());
+            }
+        }
+        keys
+    }
+}
+
+impl Value {
+    fn facet_key(&self) -> (bool, String) {
+        match self {
             Value::Number(bits) => (true, f64::from_bits(*bits).to_string()),
             Value::Text(text) => (false, text.to_string()),
-        })
+        }
     }
 }
 

@@ -15,9 +15,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use miroir_api::SHARD_FIELD;
+use smallvec::SmallVec;
 
 use super::answer::Answer;
-use super::distinct::{Seen, Unsettled};
+use super::distinct::{Seen, Taken, Unsettled};
 use super::facets::{Facets, Rules};
 use super::{scan, unreadable, Paging, Spec, Window};
 use crate::scan::{Malformed, Scanner};
@@ -30,6 +31,9 @@ pub enum Counts<'a> {
     Threshold { universe: &'a [Bytes] },
     /// Of a search with a distinct attribute.
     Distinct(DistinctCounts<'a>),
+    /// Of one whose list is known: each node's to the same search, for as many hits as were [`Taken`] from it, without documents that share
+    /// a value with those taken from others. So each node drops what one node would, and counts the rest.
+    Groups { counted: &'a [Bytes] },
 }
 
 #[derive(Clone, Copy)]
@@ -56,6 +60,8 @@ pub(super) struct Walked<'s> {
     /// The values that one node would have met. Those of hits that nodes did not send are not there, so where a node's list was
     /// cut within the last bucket the total is an upper bound.
     pub met: Option<Seen<'s>>,
+    /// By answer: so many hits of the page and before it, under `distinct`.
+    pub taken: SmallVec<[usize; 16]>,
     /// From where on documents may be missing, under `distinct`.
     pub unsettled: Option<Unsettled>,
 }
@@ -64,6 +70,35 @@ impl Walked<'_> {
     /// Hits of the page and before it that have a distinct value.
     pub fn settled(&self) -> usize {
         self.passed - self.valueless
+    }
+
+    /// Notes a hit that stays.
+    pub fn take(&mut self, node: usize) {
+        if self.met.is_some() {
+            let nodes = self.taken.len().max(node + 1);
+            self.taken.resize(nodes, 0);
+            self.taken[node] += 1;
+        }
+    }
+
+    /// What one node's totals and facets of a search with a distinct attribute go by, where it can be told: by page one node goes on dropping duplicates behind the page, in the order of
+    /// storage.
+    pub fn taken(&self, answers: usize, paging: Paging) -> Option<Vec<Taken>> {
+        let by_page = matches!(paging, Paging::Pages { .. });
+        let has_no_hits = matches!(paging, Paging::Offset { limit: 0, .. });
+        if answers < 2 || self.unsettled.is_some() || (by_page && self.full) || has_no_hits {
+            return None;
+        }
+        let values = match &self.met {
+            Some(met) => met.facet_keys_by_answer(answers),
+            None => vec![Vec::new(); answers],
+        };
+        let hits = self.taken.iter().copied().chain(std::iter::repeat(0));
+        Some(
+            hits.zip(values)
+                .map(|(hits, values)| Taken { hits, values })
+                .collect(),
+        )
     }
 
     /// From here on documents may be missing, if they may not before.

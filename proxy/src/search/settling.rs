@@ -80,7 +80,7 @@ impl Search<'_> {
 }
 
 /// A filter for documents that have none of these values, whether numbers or texts; `None`: no filter can name one of them, or too many.
-fn without(field: &str, values: &[(bool, String)]) -> Option<String> {
+pub(super) fn without(field: &str, values: &[(bool, String)]) -> Option<String> {
     if values.len() > VALUES_MAX {
         return None;
     }
