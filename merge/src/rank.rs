@@ -172,6 +172,11 @@ impl<'a> RankKey<'a> {
         true
     }
 
+    /// Whether any rule ranked the hit.
+    pub fn is_ranked(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// How many steps stand before the first that goes by a distance.
     pub fn steps_before_distance(&self) -> Option<usize> {
         let mut steps = self.steps.iter();

@@ -471,7 +471,8 @@ fn walk(
         }
     }
     walked.full = writer.written == window.take;
-    if walked.full && counting && spec.ranked {
+    // Without rules one node stops at the last hit, with any behind its bucket.
+    if walked.full && counting && last.is_ranked() {
         while let Some(head) = queue.next_tie(&last)? {
             let bytes = &round.answers[head.node];
             distinct::repeats(
