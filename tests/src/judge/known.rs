@@ -50,7 +50,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "facets under `distinct`",
-        why: "one node counts one document of each group, the one stored first (MEILISEARCH B.6)",
+        why: "one node counts that document of a group which was stored first of those that tie, by page also of groups behind the page (MEILISEARCH B.6); under a threshold, by sets of words, in hybrid and federated searches, and by an attribute that is not filterable, each node counts its own groups",
         applies: |settings, ask| {
             let has_facets = ask.route == Route::FacetSearch || ask.is_federated() || any_search(ask, |s| s["facets"].is_array());
             is_distinct(settings, ask) && has_facets
