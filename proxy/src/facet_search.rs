@@ -15,7 +15,7 @@ use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
     bodies, check_filter, decide, degraded, merge_error, merge_order, reserved_field, respond,
-    with_shards, Frequency, SearchBody, Undecided,
+    with_shards, Frequency, Kind, SearchBody, Undecided,
 };
 
 /// One copy of each shard is asked; counts are summed.
@@ -100,7 +100,7 @@ impl Asked {
 
     /// Decides which words may be missing. Values are counted in the documents that the search finds without the most of them.
     async fn decide(&mut self, app: &App, table: &RoutingTable, index: &Index) {
-        let search = self.by_frequency().filter(|_| table.nodes.len() > 1);
+        let search = self.by_frequency(table).filter(|_| table.nodes.len() > 1);
         let Some(mut planned) = search.and_then(|search| search.plan(&index.settings).ok()) else {
             return;
         };
@@ -121,15 +121,25 @@ impl Asked {
     }
 
     /// The search for the documents whose values are counted, where frequent words may be missing.
-    fn by_frequency(&self) -> Option<SearchBody> {
-        const MEMBERS: [&str; 4] = ["q", "matchingStrategy", "attributesToSearchOn", "locales"];
+    fn by_frequency(&self, table: &RoutingTable) -> Option<SearchBody> {
+        const MEMBERS: [&str; 6] = [
+            "q",
+            "matchingStrategy",
+            "attributesToSearchOn",
+            "locales",
+            "hybrid",
+            "vector",
+        ];
         let member = |name: &str| Some((name.to_owned(), self.rest.get(name)?.clone()));
         let members = MEMBERS.into_iter().filter_map(member).collect();
         let search: SearchBody = serde_json::from_value(Value::Object(members)).ok()?;
-        let others = ["hybrid", "rankingScoreThreshold"];
-        let plain = others.iter().all(|name| !self.rest.contains_key(*name));
+        // What has a meaning is counted in all documents that pass the filter.
+        let by_words = search.kind(table.lowest_version()) == Kind::Words;
+        let plain = by_words && !self.rest.contains_key("rankingScoreThreshold");
         (plain && search.goes_by_frequency()).then_some(SearchBody {
             limit: Some(0),
+            hybrid: None,
+            vector: None,
             ..search
         })
     }

@@ -185,10 +185,6 @@ impl Frequency {
             None => None,
         };
         let rule = words_rule(settings, body.sort.as_deref().unwrap_or_default());
-        let comes_first = rule.is_some_and(|rule| rule.steps_before == 0);
-        if by_scores && (threshold.is_some() || !comes_first) {
-            return None;
-        }
         let counts_groups =
             planned.counting.is_some() || planned.has_no_hits() || threshold.is_some();
         if planned.distinct.is_some() && !counts_groups {
@@ -212,9 +208,10 @@ impl Frequency {
     }
 
     /// Whether nodes can be asked for each set of words beside other queries of a federated search: they drop `words` from the rules of a
-    /// query with all words, and refuse queries of which one begins with a rule that sorts and another does not.
+    /// query with all words, and refuse queries of which one sorts where another has a score.
     pub fn can_be_federated(&self) -> bool {
-        self.rule.is_none_or(|rule| !rule.before_sort)
+        self.rule
+            .is_none_or(|rule| !rule.before_sort && !(rule.ends_score && rule.steps_before > 0))
     }
 
     /// For each word alone, and for what may be several as one.

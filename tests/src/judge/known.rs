@@ -171,7 +171,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "words that only nodes know, or among which no other can stand; seven words and more; `distinct` on an attribute that is not filterable, or of a federated query's own; hybrid and federated searches with a threshold or a rule before the words, federated ones with a rule that sorts right behind them, facet searches with a threshold or `hybrid` (docs/exactness.md, \"Words that may be missing\")",
+        why: "words that only nodes know, or among which no other can stand; seven words and more; `distinct` on an attribute that is not filterable; federated searches with a rule that sorts right behind the words, or before them and none behind; facet searches with a threshold (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -180,17 +180,9 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.goes_by_some_words(),
     },
     Known {
-        what: "everything under `matchingStrategy: frequency` where two words of the query are also indexed as one",
-        why: "one node counts documents with the joined word (`dela` for `de la`) for both of its words, which moves the frequencies by which it drops words; no search asks for such a union",
-        applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s)),
-        ignoring: EVERYTHING,
-        ties_from: None,
-        holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
-    },
-    Known {
         what: "`_rankingScore`, and `score` and `maxTypoCount` of `typo` in the details, under `matchingStrategy: frequency` where a rule goes before `words`",
         why: "nodes are asked for all words of each set, which counts a typo for a pair of words that could be written as one, where one node knows not to find it (docs/exactness.md, \"Words that may be missing\"); the order does not rest on it",
-        applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, ask, s)),
+        applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, s)),
         ignoring: &[
             "**._rankingScore",
             "**._rankingScoreDetails.typo.score",
@@ -442,11 +434,12 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     let may_be_missing: Vec<usize> = query.words().collect();
     // With a phrase all words may be missing, else the rarest stays.
     let is_few = may_be_missing.len() + usize::from(query.words_in_phrases() > 0) <= 6;
-    let threshold = !search["rankingScoreThreshold"].is_null();
-    let hybrid = search["hybrid"].is_object();
     let may_decide = match ask.route {
-        Route::FacetSearch => !threshold && !hybrid,
-        _ if hybrid || ask.is_federated() => !threshold && words_come_first(settings, ask, search),
+        // By meaning everything is counted that passes the filter.
+        Route::FacetSearch => {
+            search["rankingScoreThreshold"].is_null() || search["hybrid"].is_object()
+        }
+        _ if ask.is_federated() => scores_follow_words(settings, search),
         _ => true,
     };
     is_few
@@ -466,9 +459,9 @@ fn groups_are_counted(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     if ask.route == Route::FacetSearch {
         return true;
     }
-    if ask.is_federated() {
-        // One attribute for all queries goes before.
-        return ask.body["federation"]["distinct"].is_string();
+    // One attribute for all queries goes before.
+    if ask.body["federation"]["distinct"].is_string() {
+        return true;
     }
     is_distinct_on_filterable(settings, search)
 }
@@ -487,20 +480,38 @@ fn is_distinct_on_filterable(settings: &Map<String, Value>, search: &Value) -> b
     filterable.is_some_and(|rules| rules.iter().any(lets))
 }
 
-/// Whether no rule that sorts goes before the words, nor, in a federated search, right behind them.
-fn words_come_first(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
-    let Some(rules) = settings.get("rankingRules").and_then(Value::as_array) else {
-        return true;
-    };
-    let sorts = |rule: &str| rule == "sort" || rule.contains(':');
+/// The rules of a search, and where the first is that goes by words.
+fn rules_of<'a>(settings: &'a Map<String, Value>, search: &Value) -> Option<(Vec<&'a str>, usize)> {
+    let rules = settings.get("rankingRules")?.as_array()?;
     let rules: Vec<&str> = rules
         .iter()
         .filter_map(Value::as_str)
         .filter(|rule| *rule != "sort" || !search["sort"].is_null())
         .collect();
-    let behind = rules.iter().find(|rule| **rule != "words");
-    rules.first().is_some_and(|first| !sorts(first))
-        && (!ask.is_federated() || behind.is_none_or(|next| !sorts(next)))
+    let first = rules.iter().position(|rule| !sorts(rule));
+    let first = first.unwrap_or(rules.len());
+    Some((rules, first))
+}
+
+fn sorts(rule: &str) -> bool {
+    rule == "sort" || rule.contains(':')
+}
+
+/// Whether no rule that sorts goes before the words.
+fn words_come_first(settings: &Map<String, Value>, search: &Value) -> bool {
+    rules_of(settings, search).is_none_or(|(rules, first)| first == 0 && !rules.is_empty())
+}
+
+/// Whether nodes tell a score also where they leave out `words`.
+fn scores_follow_words(settings: &Map<String, Value>, search: &Value) -> bool {
+    let Some((rules, first)) = rules_of(settings, search) else {
+        return true;
+    };
+    let mut behind = rules[first..].iter().filter(|rule| **rule != "words");
+    match behind.next() {
+        Some(next) => !sorts(next),
+        None => first == 0 || first == rules.len(),
+    }
 }
 
 /// Whether words of the search may be missing by their frequency.

@@ -208,10 +208,8 @@ impl<'t> Search<'t> {
             }
         };
         let primary_key = shown_key(index).filter(|_| self.several_nodes);
-        // Totals under a distinct attribute of its own are a node's business.
-        let is_distinct = search.distinct.is_some() && self.federation.distinct.is_none();
         let frequency = primary_key
-            .filter(|_| kind != Kind::Meaning && !is_distinct)
+            .filter(|_| kind != Kind::Meaning)
             .and_then(|key| Frequency::of(index, key, &search, true))
             .filter(Frequency::can_be_federated);
         let way = match way {
