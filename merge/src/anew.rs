@@ -38,6 +38,8 @@ pub(crate) struct Level {
     pub missing: u64,
     /// of so many that may match.
     pub max: u64,
+    /// The most typos that the others can have, where it is known and no rule `words` is told.
+    pub most_typos: Option<u64>,
     /// So many steps of a hit's ranking stand before `words`.
     pub steps_before: u64,
     /// Hits with lower scores are none.
@@ -57,7 +59,7 @@ pub(crate) fn told_anew<'a>(answers: &'a [Bytes], telling: &Telling) -> Cow<'a, 
     for hit in hits.iter().flatten() {
         if let Some(typo) = &hit.typo {
             let most = most_typos.entry(&hit.before_typo).or_default();
-            *most = typo.max.value.max(*most);
+            *most = typo.most.unwrap_or(typo.max.value).max(*most);
         }
     }
     let mut told = Cow::Borrowed(answers);
@@ -147,6 +149,8 @@ enum WordsTold {
 struct Typo {
     count: u64,
     max: Number<u64>,
+    /// One node's maximum, where it is known.
+    most: Option<u64>,
     score: Range<usize>,
 }
 
@@ -417,6 +421,10 @@ impl Hit {
         if let Some(words) = told {
             if words.told.missing() == level.missing {
                 words.rank = rank;
+                let level = Level {
+                    most_typos: None,
+                    ..level
+                };
                 self.follow(rules, Some(level));
             } else {
                 // Another search's hit.
@@ -454,6 +462,7 @@ impl Hit {
     fn follow(&mut self, rules: Vec<Rule>, level: Option<Level>) {
         self.before_typo = self.query.to_le_bytes().to_vec();
         let (mut begun, mut ended, mut hidden) = (false, false, false);
+        let most_typos = level.and_then(|level| level.most_typos);
         for rule in rules {
             match rule.says {
                 Says::Words(words) => {
@@ -467,9 +476,12 @@ impl Hit {
                     begun = true;
                 }
                 // Which hits a hidden rule tells apart is not told.
-                Says::Typo(_) if hidden => ended = true,
+                Says::Typo(_) if hidden && most_typos.is_none() => ended = true,
                 Says::Typo(typo) => {
-                    self.typo = Some(typo);
+                    self.typo = Some(Typo {
+                        most: most_typos.filter(|most| *most >= typo.count),
+                        ..typo
+                    });
                     if !ended {
                         self.outermost.push(Outer::Typo);
                     }
@@ -630,6 +642,7 @@ impl Numbers {
         Some(Typo {
             count: self.typo_count?.value,
             max: self.max_typo_count?,
+            most: None,
             score: self.score?.span,
         })
     }
@@ -742,6 +755,7 @@ mod tests {
     const LEVEL: Level = Level {
         missing: 0,
         max: 3,
+        most_typos: None,
         steps_before: 0,
         threshold: None,
     };
@@ -822,6 +836,25 @@ mod tests {
             ..level
         };
         assert_eq!(told_of(sorted, level), expected);
+    }
+
+    #[test]
+    fn words_that_could_be_one_are_no_typos_where_none_are() {
+        let level = Level {
+            most_typos: Some(2),
+            steps_before: 1,
+            max: 2,
+            ..LEVEL
+        };
+        let hit = |score: f64, words: &str, order: u64, most: u64| {
+            format!(
+                r#"{{"_rankingScore":{score:?},"_rankingScoreDetails":{{"a:asc":{{"order":0,"value":1}},{words}"typo":{{"order":{order},"typoCount":0,"maxTypoCount":{most},"score":1.0}},"proximity":{{"order":{},"score":0.5}}}}}}"#,
+                order + 1
+            )
+        };
+        let words = words(2, 2).replace("\"order\":0", "\"order\":1") + ",";
+        let anew = hit(5.5 / 6.0, &words, 2, 2);
+        assert_eq!(told_of(&hit(3.5 / 4.0, "", 1, 3), level), anew);
     }
 
     #[test]

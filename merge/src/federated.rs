@@ -148,11 +148,17 @@ pub fn merge_federated(
     }
     let hits = lists.of_all(by_query)?;
     let mut duplicates = lists.duplicates;
+    let mut levelled = answers.levelled.iter();
+    let levels_are_distinct = levelled.any(|levelled| {
+        let query = spec.queries.get(levelled.query);
+        query.is_some_and(|query| query.distinct.is_some())
+    });
     let (counting, counted) = match answers.counted {
         Some(answers) => {
             let mut counted = read(answers, spec)?;
-            if spec.distinct.is_some() {
-                // Nodes know the duplicates between their own hits of different queries, wherever they were asked for these.
+            if spec.distinct.is_some() || levels_are_distinct {
+                // Nodes know the duplicates between their own hits of different queries, and of different sets of words, wherever they were
+                // asked for these.
                 let mut lists = Lists::new(answers, spec, reach);
                 let by_query = lists.of_queries(&mut counted, &[])?;
                 lists.of_all(by_query)?;

@@ -38,8 +38,33 @@ pub struct WordSettings {
     pub locales: Vec<String>,
     /// Some synonyms stand for several words together.
     pub joins_synonyms: bool,
+    pub typos: TypoSettings,
     #[serde(skip)]
     tokenizer: Lazy,
+}
+
+/// How many typos a word may have.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TypoSettings {
+    enabled: bool,
+    /// Words of so many bytes may have one,
+    one_from: usize,
+    /// and two.
+    two_from: usize,
+    /// Normalised.
+    none_in: Vec<String>,
+}
+
+impl Default for TypoSettings {
+    fn default() -> Self {
+        TypoSettings {
+            enabled: true,
+            one_from: 5,
+            two_from: 9,
+            none_in: Vec::new(),
+        }
+    }
 }
 
 /// Made of the settings when a search first needs it.
@@ -101,6 +126,7 @@ impl WordSettings {
                 .flatten()
                 .flat_map(|rule| list(&rule["locales"]))
                 .collect(),
+            typos: TypoSettings::of(&settings["typoTolerance"]),
             joins_synonyms: synonyms
                 .into_iter()
                 .any(|(text, _)| !text.trim().chars().all(char::is_alphanumeric)),
@@ -173,7 +199,43 @@ impl WordSettings {
     }
 }
 
+impl TypoSettings {
+    fn of(settings: &Value) -> Self {
+        let default = TypoSettings::default();
+        let from = |name: &str| {
+            let size = settings["minWordSizeForTypos"][name].as_u64()?;
+            usize::try_from(size).ok()
+        };
+        let words = settings["disableOnWords"].as_array().into_iter().flatten();
+        TypoSettings {
+            enabled: settings["enabled"].as_bool().unwrap_or(default.enabled),
+            one_from: from("oneTypo").unwrap_or(default.one_from),
+            two_from: from("twoTypos").unwrap_or(default.two_from),
+            none_in: words.filter_map(Value::as_str).map(normalized).collect(),
+        }
+    }
+
+    /// The most typos that the engine counts for a word (milli `query_term/mod.rs`, `max_typo_cost`): that it is written as two is one.
+    fn most_in(&self, word: &str) -> u64 {
+        let two = self.enabled
+            && word.len() >= self.two_from.max(self.one_from)
+            && !self.none_in.iter().any(|none| none == word);
+        1 + u64::from(two)
+    }
+}
+
+fn normalized(word: &str) -> String {
+    word.normalize(&NormalizerOption::default()).into_owned()
+}
+
 impl Query {
+    /// The most typos that the engine counts for one of its words where that stands by itself.
+    pub fn most_typos(&self, at: usize, settings: &WordSettings) -> u64 {
+        let term = self.terms.get(at).filter(|term| !term.is_phrase);
+        let words = term.iter().flat_map(|term| term.words.iter().flatten());
+        words.map(|word| settings.typos.most_in(word)).sum()
+    }
+
     /// A query for some neighbouring words alone; `None`: it would be read as something else.
     pub fn part(
         &self,
@@ -267,11 +329,7 @@ impl Tokenizer {
         let stop_words: BTreeSet<String> = settings
             .stop_words
             .iter()
-            .map(|word| {
-                word.as_str()
-                    .normalize(&NormalizerOption::default())
-                    .into_owned()
-            })
+            .map(|word| normalized(word))
             .collect();
         let stop_words = (!stop_words.is_empty())
             .then(|| Set::from_iter(stop_words).ok())

@@ -25,6 +25,8 @@ use crate::MergeError;
 pub struct Levels<'a> {
     /// So many words each of the searches left out.
     pub missing: &'a [u64],
+    /// The most typos that one node counts for the other words, where that is known and no rule `words` is told.
+    pub most_typos: &'a [u64],
     /// So many steps of a hit's ranking stand before `words`.
     pub steps_before: usize,
     /// Dotted path of the primary key, which hits carry.
@@ -114,6 +116,8 @@ pub fn merge_levels(
 pub(crate) struct Marks<'a> {
     /// So many words each answer was asked without.
     missing: Vec<u64>,
+    /// By the place of its search.
+    searches: Vec<usize>,
     levels: Levels<'a>,
     /// From here on answers count for totals and facets.
     pub counted: usize,
@@ -127,6 +131,11 @@ impl<'a> Marks<'a> {
             missing: missing
                 .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
                 .collect(),
+            searches: searches
+                .iter()
+                .enumerate()
+                .flat_map(|(place, answers)| std::iter::repeat_n(place, answers.len()))
+                .collect(),
             levels: *levels,
             counted: searches.iter().map(Vec::len).sum::<usize>() - last,
         }
@@ -137,6 +146,7 @@ impl<'a> Marks<'a> {
         Some(Level {
             missing: *self.missing.get(answer)?,
             max: self.levels.words_max?,
+            most_typos: self.levels.most_typos.get(self.searches[answer]).copied(),
             steps_before: self.levels.steps_before as u64,
             threshold: self.levels.threshold,
         })

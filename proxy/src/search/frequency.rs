@@ -52,6 +52,10 @@ pub struct Frequency {
     /// nodes are asked as the client asks, and each decides for itself.
     searches: Vec<SearchBody>,
     missing: Vec<u64>,
+    /// The most typos in what each asks for, where no words stand as one.
+    most_typos: Vec<u64>,
+    /// The last of them only counts.
+    last_counts: bool,
     /// What any of these finds counts; the first is the last of the searches.
     counted: Vec<SearchBody>,
     /// Scores tell how many words match of so many.
@@ -202,6 +206,8 @@ impl Frequency {
             primary_key: primary_key.to_owned(),
             searches: Vec::new(),
             missing: Vec::new(),
+            most_typos: Vec::new(),
+            last_counts: false,
             counted: Vec::new(),
             max: 0,
         })
@@ -211,7 +217,7 @@ impl Frequency {
     /// query with all words, and refuse queries of which one sorts where another has a score.
     pub fn can_be_federated(&self) -> bool {
         self.rule
-            .is_none_or(|rule| !rule.before_sort && !(rule.ends_score && rule.steps_before > 0))
+            .is_none_or(|rule| !(rule.before_sort || rule.ends_score && rule.steps_before > 0))
     }
 
     /// For each word alone, and for what may be several as one.
@@ -289,7 +295,10 @@ impl Frequency {
         let Some(counted) = self.counted_for(&sets, &joined, planned) else {
             return;
         };
-        let Some((missing, searches)) = self.searches_for(&sets, &counted, planned) else {
+        let most = sets.last().map_or(&[][..], Vec::as_slice);
+        self.last_counts =
+            self.threshold.is_some() || self.shows_missing(most) || counted.len() > 1;
+        let Some(searches) = self.searches_for(&sets, &counted, planned) else {
             return;
         };
         match &mut planned.counting {
@@ -297,7 +306,21 @@ impl Frequency {
             Some(counting) => counting.ask_as(&counted),
             None => {}
         }
-        (self.missing, self.searches, self.counted) = (missing, searches, counted);
+        self.missing = searches.iter().map(|(set, _)| set.len() as u64).collect();
+        if joined.is_empty() {
+            let most = searches.iter().map(|(set, _)| self.most_typos(set));
+            self.most_typos = most.collect();
+        }
+        self.searches = searches.into_iter().map(|(_, search)| search).collect();
+        self.counted = counted;
+    }
+
+    /// The most typos that one node counts without these words.
+    fn most_typos(&self, missing: &[usize]) -> u64 {
+        let words = self.words.iter().enumerate();
+        let left = words.filter(|(word, _)| !missing.contains(word));
+        left.map(|(_, (term, _))| self.query.most_typos(*term, &self.settings.words))
+            .sum()
     }
 
     /// The search without the most words, which finds what any other does; but for those that have words together which stand as one in
@@ -323,15 +346,14 @@ impl Frequency {
 
     /// The searches for the hits of each set, and at last the one that counts: that of the last set, if it does not only count. `None`: in
     /// this query no other word can stand.
-    fn searches_for(
+    fn searches_for<'s>(
         &self,
-        sets: &[Vec<usize>],
+        sets: &'s [Vec<usize>],
         counted: &[SearchBody],
         planned: &PlannedSearch,
-    ) -> Option<(Vec<u64>, Vec<SearchBody>)> {
+    ) -> Option<Vec<(&'s Vec<usize>, SearchBody)>> {
         let (most, fewer) = sets.split_last()?;
-        let only_counts = self.threshold.is_some() || self.shows_missing(most) || counted.len() > 1;
-        let listed = match only_counts {
+        let listed = match self.last_counts {
             _ if planned.has_no_hits() => &[],
             true => sets,
             false => fewer,
@@ -354,15 +376,15 @@ impl Frequency {
                 facets: None,
                 ..search
             };
-            searches.push((set.len() as u64, search));
+            searches.push((set, search));
         }
         let mut last = counted.first()?.clone();
-        if only_counts {
+        if self.last_counts {
             (last.limit, last.hits_per_page) =
                 (last.limit.map(|_| 0), last.hits_per_page.map(|_| 0));
         }
-        searches.push((most.len() as u64, last));
-        Some(searches.into_iter().unzip())
+        searches.push((most, last));
+        Some(searches)
     }
 
     /// A search without some of the words, and without a threshold.
@@ -456,7 +478,7 @@ impl Frequency {
     /// Those of them that list hits.
     pub fn listing(&self) -> &[SearchBody] {
         match self.searches.split_last() {
-            Some((last, others)) if last.has_no_hits() => others,
+            Some((_, others)) if self.last_counts => others,
             _ => &self.searches,
         }
     }
@@ -464,6 +486,7 @@ impl Frequency {
     pub fn levels(&self) -> Levels<'_> {
         Levels {
             missing: &self.missing,
+            most_typos: &self.most_typos,
             steps_before: self.rule.map_or(0, |rule| rule.steps_before),
             primary_key: &self.primary_key,
             threshold: self.threshold,
@@ -577,6 +600,8 @@ mod tests {
             primary_key: "id".into(),
             searches: Vec::new(),
             missing: Vec::new(),
+            most_typos: Vec::new(),
+            last_counts: false,
             counted: Vec::new(),
             max: 0,
         }

@@ -180,8 +180,19 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.goes_by_some_words(),
     },
     Known {
-        what: "`_rankingScore`, and `score` and `maxTypoCount` of `typo` in the details, under `matchingStrategy: frequency` where a rule goes before `words`",
-        why: "nodes are asked for all words of each set, which counts a typo for a pair of words that could be written as one, where one node knows not to find it (docs/exactness.md, \"Words that may be missing\"); the order does not rest on it",
+        what: "counts of a facet search under `matchingStrategy: frequency` where words of the query are also indexed as one",
+        why: "values are counted in what is found without the most words, which does not find the joined word (`dela` for `de la`); a facet search has one query",
+        applies: |settings, ask| {
+            ask.route == Route::FacetSearch
+                && any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s))
+        },
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
+    },
+    Known {
+        what: "`_rankingScore`, and `score` and `maxTypoCount` of `typo` in the details, under `matchingStrategy: frequency` where a rule goes before `words` and words of the query are also indexed as one",
+        why: "nodes are asked for all words of each set, which counts a typo for words that could be written as one, where one node knows not to find any (docs/exactness.md, \"Words that may be missing\"); the order does not rest on it",
         applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, s)),
         ignoring: &[
             "**._rankingScore",
@@ -189,7 +200,11 @@ pub const KNOWN: &[Known] = &[
             "**._rankingScoreDetails.typo.maxTypoCount",
         ],
         ties_from: None,
-        holds: |compared| !compared.ask.is_federated() && compared.scores_alone_differ(),
+        holds: |compared| {
+            !compared.ask.is_federated()
+                && compared.knows_joined_words()
+                && compared.scores_alone_differ()
+        },
     },
     Known {
         what: "totals and facets under `rankingScoreThreshold`",

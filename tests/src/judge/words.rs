@@ -31,6 +31,25 @@ impl Compared<'_> {
             })
     }
 
+    /// Whether some two neighbouring words of the query, written as one, are found on the node.
+    pub fn knows_joined_words(&self) -> bool {
+        self.ask.searches().into_iter().any(|search| {
+            let query = search["q"].as_str().unwrap_or_default();
+            let words: Vec<&str> = query.split_whitespace().collect();
+            let is_last = |at: usize| at + 2 == words.len() && !query.ends_with(' ');
+            let mut pairs = words.windows(2).enumerate();
+            pairs.any(|(at, pair)| {
+                let apart = pair.join(" ");
+                let end = if is_last(at) { "" } else { " " };
+                let joined = format!("-\"{apart}\" {}{end}", pair.concat());
+                let body = json!({"q": joined, "limit": 1});
+                let body = body.as_object().cloned().unwrap_or_default();
+                let answer = self.answer(self.node, search, &body);
+                answer.and_then(|answer| total(&answer)) > Some(0)
+            })
+        })
+    }
+
     /// Whether the cluster finds all that the node does, without typos in its order, and beside that only documents with typos, where
     /// the node's list is so long that it may have reached the most words that it follows. Of a document with typos it may see others.
     pub fn finds_more_of_very_many(&self) -> bool {
