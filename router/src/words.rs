@@ -36,8 +36,8 @@ pub struct WordSettings {
     pub dictionary: Vec<String>,
     /// The languages of all `localizedAttributes`.
     pub locales: Vec<String>,
-    /// Some synonyms stand for several words together.
-    pub joins_synonyms: bool,
+    /// What has synonyms as several words together, normalised and written as one.
+    pub joined_synonyms: Vec<String>,
     pub typos: TypoSettings,
     #[serde(skip)]
     tokenizer: Lazy,
@@ -127,9 +127,14 @@ impl WordSettings {
                 .flat_map(|rule| list(&rule["locales"]))
                 .collect(),
             typos: TypoSettings::of(&settings["typoTolerance"]),
-            joins_synonyms: synonyms
-                .into_iter()
-                .any(|(text, _)| !text.trim().chars().all(char::is_alphanumeric)),
+            joined_synonyms: synonyms
+                .map(|(text, _)| text.trim().to_lowercase())
+                .filter(|text| !text.chars().all(char::is_alphanumeric))
+                .map(|text| {
+                    let words = text.split(|c: char| !c.is_alphanumeric());
+                    words.map(normalized).collect()
+                })
+                .collect(),
             tokenizer: Lazy::default(),
         }
     }
@@ -272,7 +277,7 @@ impl Query {
     }
 
     /// A query that finds all documents with these words as one in which they do not stand one behind the other; `None`: it would be read as
-    /// something else.
+    /// something else, or there are synonyms for them together.
     pub fn joined(
         &self,
         terms: Range<usize>,
@@ -284,6 +289,9 @@ impl Query {
         let apart = self.text.get(first.place.start..last.place.end)?;
         let words: Vec<Option<String>> = terms.iter().flat_map(|term| term.words.clone()).collect();
         let joined: String = words.iter().flatten().map(String::as_str).collect();
+        if settings.joined_synonyms.contains(&joined) {
+            return None;
+        }
         let end = if last.is_prefix { "" } else { " " };
         let text = format!("-\"{apart}\" {joined}{end}");
         let read = settings.read(&text, locales)?;
@@ -721,6 +729,11 @@ mod tests {
         assert_eq!(joined(1..4), "-\"l'an Dor\" landor");
         assert_eq!(read.part(1..3, &plain, NONE).unwrap(), "l'an ");
         assert_eq!(read.part(0..4, &plain, NONE).unwrap(), "the l'an Dor");
+        let synonyms = serde_json::json!({"synonyms": {"New-York": ["nyc"], "town": ["city"]}});
+        let settings = WordSettings::of(&synonyms);
+        let read = settings.read("new york town", NONE).unwrap();
+        assert_eq!(read.joined(0..2, &settings, NONE), None);
+        assert!(read.joined(1..3, &settings, NONE).is_some());
         // A phrase does without its stop words.
         let stops = with(&["la"], &[], &[]);
         assert_eq!(joinable(&stops, "de la"), [(0, 2)]);

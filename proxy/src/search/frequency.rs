@@ -172,10 +172,9 @@ impl Frequency {
         let alone = |at| Some((at, part(at..at + 1)?));
         let words: Vec<(usize, String)> = query.words().map(alone).collect::<Option<_>>()?;
         let joined = |terms: Range<usize>| {
-            let alone = query.joined(terms.clone(), &settings.words, &locales);
             Some(Joined {
                 text: part(terms.clone())?,
-                alone: alone.filter(|_| !settings.words.joins_synonyms),
+                alone: query.joined(terms.clone(), &settings.words, &locales),
                 terms,
             })
         };
