@@ -427,7 +427,7 @@ impl<'t> Search<'t> {
             show_details: planned.show_details,
             // One list is in order as it is.
             ranked: planned.ranked
-                && !(planned.alone && answers.iter().all(|of_leg| of_leg.len() < 2)),
+                && !(planned.alone && levels == 0 && answers.iter().all(|of_leg| of_leg.len() < 2)),
             primary_key: self.primary_key,
             federated: planned.reveal.is_some(),
             semantic: matches!(self.by, By::Meaning),
