@@ -248,9 +248,9 @@ impl Query {
         settings: &WordSettings,
         locales: &[String],
     ) -> Option<String> {
-        let terms = self.terms.get(terms)?;
+        let (terms, text) = self.neighbours(terms)?;
         let (first, last) = (terms.first()?, terms.last()?);
-        let mut text = self.text.get(first.place.start..last.place.end)?.to_owned();
+        let mut text = text.to_owned();
         if !last.is_prefix {
             text.push(' ');
         }
@@ -262,6 +262,13 @@ impl Query {
                     && read.positions.0 == term.positions.0.wrapping_sub(first.positions.0)
             });
         same.then_some(text)
+    }
+
+    /// Neighbouring terms, and what the query has from the first to the last of them.
+    fn neighbours(&self, terms: Range<usize>) -> Option<(&[Term], &str)> {
+        let terms = self.terms.get(terms)?;
+        let place = terms.first()?.place.start..terms.last()?.place.end;
+        Some((terms, self.text.get(place)?))
     }
 
     /// Neighbouring words that the engine also looks for as one word: two or three of them (milli `query_graph.rs`, `make_ngram`).
@@ -284,9 +291,8 @@ impl Query {
         settings: &WordSettings,
         locales: &[String],
     ) -> Option<String> {
-        let terms = self.terms.get(terms)?;
-        let (first, last) = (terms.first()?, terms.last()?);
-        let apart = self.text.get(first.place.start..last.place.end)?;
+        let (terms, apart) = self.neighbours(terms)?;
+        let last = terms.last()?;
         let words: Vec<Option<String>> = terms.iter().flat_map(|term| term.words.clone()).collect();
         let joined: String = words.iter().flatten().map(String::as_str).collect();
         if settings.joined_synonyms.contains(&joined) {
