@@ -197,10 +197,21 @@ fn merge_lists(
         rounds.push(Round::of(answers, marks.as_ref())?);
         rest = later;
     }
+    merge_rounds(&rounds, spec)
+}
+
+/// Merges the first answers with those of further rounds, which only add hits.
+fn merge_rounds(rounds: &[Round], spec: &Spec) -> Result<Merged, MergeError> {
+    let Round {
+        answers,
+        scanned,
+        marks,
+    } = &rounds[0];
+    let threshold = marks.is_some_and(Marks::has_threshold);
     let window = Window::of(spec.paging).within(spec.max_total_hits);
     let mut reply = Reply::for_part_of(answers);
     let mut writer = HitWriter::new(spec, &mut reply);
-    let walked = merge_hits(&rounds, spec, window, &mut writer)?;
+    let walked = merge_hits(rounds, spec, window, &mut writer)?;
     let semantic_hits = spec.semantic.then_some(writer.written as u64);
     let mut taken = None;
     let (counted, duplicates) = match marks {
@@ -208,7 +219,6 @@ fn merge_lists(
         Some(marks) => (marks.counted, 0),
         None => (0, walked.duplicates),
     };
-    let scanned = &rounds[0].scanned;
     let (answers, scanned) = (&answers[counted..], &scanned[counted..]);
     let rest = sum(scanned).saturating_sub(duplicates);
     let mut found = rest.max(walked.passed as u64);

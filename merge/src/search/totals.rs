@@ -7,6 +7,7 @@
 //! - In page mode, and when the list ended before the page was full, the total is the number of groups: U - W + |v|.
 //! - Otherwise one node has counted down from U, by the c(v) - 1 documents that stand behind each value that it met. It stops
 //!   behind the bucket in which the page became full, so values are met as far as hits tie with the last one.
+//! - Where documents have several values, and for facets, nodes count once the list is known ([`Counts::Groups`]).
 //!
 //! **Threshold.** Documents whose score is too low are counted until one node comes across them, which it does only when it
 //! has not filled the page before.
@@ -81,8 +82,8 @@ impl Walked<'_> {
         }
     }
 
-    /// What one node's totals and facets of a search with a distinct attribute go by, where it can be told: by page one node goes on dropping duplicates behind the page, in the order of
-    /// storage.
+    /// What one node's totals and facets of a search with a distinct attribute go by, where it can be told: by page one node goes on
+    /// dropping duplicates behind the page, in the order of storage.
     pub fn taken(&self, answers: usize, paging: Paging) -> Option<Vec<Taken>> {
         let by_page = matches!(paging, Paging::Pages { .. });
         let has_no_hits = matches!(paging, Paging::Offset { limit: 0, .. });
