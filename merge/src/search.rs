@@ -481,8 +481,8 @@ fn walk(
         }
     }
     walked.full = writer.written == window.take;
-    // Without rules one node stops at the last hit, with any behind its bucket.
-    if walked.full && counting && last.is_ranked() {
+    // Without rules one node stops at the last hit, with any behind its bucket; found by its similarity, each hit is a bucket of its own.
+    if walked.full && counting && last.is_ranked() && !last.has_similarity() {
         while let Some(head) = queue.next_tie(&last)? {
             let bytes = &round.answers[head.node];
             distinct::repeats(

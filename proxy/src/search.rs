@@ -335,7 +335,7 @@ impl<'t> Search<'t> {
     /// What is counted for the totals.
     fn counting(&self) -> Option<&Counting> {
         let counting = self.planned.counting.as_ref();
-        counting.filter(|_| matches!(self.by, By::Words))
+        counting.filter(|_| !matches!(self.by, By::Both(_)))
     }
 
     /// The answer from what came back for the legs, in their order.

@@ -175,7 +175,7 @@ impl<'a> Mixture<'a> {
 }
 
 impl Mixture<'_> {
-    /// The hits of a page. Where there is no meaning one node (before 1.50) turns the list round, so that a page past its end goes on with its
+    /// The hits of a page. Where there is no meaning one node (before 1.47) turns the list round, so that a page past its end goes on with its
     /// beginning (milli `search/hybrid.rs`, `return_keyword_results`).
     fn page(&self, window: Window) -> impl Iterator<Item = &MixedHit<'_>> {
         let (before, from) = self.hits.split_at(window.skip.min(self.hits.len()));

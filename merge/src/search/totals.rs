@@ -6,7 +6,8 @@
 //! is so exactly if the c(v) add up to W.
 //! - In page mode, and when the list ended before the page was full, the total is the number of groups: U - W + |v|.
 //! - Otherwise one node has counted down from U, by the c(v) - 1 documents that stand behind each value that it met. It stops
-//!   behind the bucket in which the page became full, so values are met as far as hits tie with the last one.
+//!   behind the bucket in which the page became full, so values are met as far as hits tie with the last one. A search by meaning counts
+//!   so in page mode too.
 //! - Where documents have several values, and for facets, nodes count once the list is known ([`Counts::Groups`]).
 //!
 //! **Threshold.** Documents whose score is too low are counted until one node comes across them, which it does only when it
@@ -45,6 +46,8 @@ pub struct DistinctCounts<'a> {
     pub holders: &'a [Bytes],
     /// So many values a facet nodes send at most.
     pub values_max: usize,
+    /// Nodes count as far as they walk, in page mode too.
+    pub by_walk: bool,
 }
 
 /// How far the merged list was walked.
@@ -146,7 +149,7 @@ pub(super) fn distinct(
     };
     let all = documents(counts.universe, &universe);
     let with_value = documents(counts.holders, &holders);
-    let by_offset = matches!(spec.paging, Paging::Offset { .. });
+    let by_offset = counts.by_walk || matches!(spec.paging, Paging::Offset { .. });
     if by_offset && is_past(all, spec) {
         return Ok(Some(all));
     }
@@ -165,15 +168,13 @@ pub(super) fn distinct(
     let groups = all
         .checked_sub(with_value)
         .map(|rest| rest + values.len() as u64);
-    Ok(match spec.paging {
-        Paging::Pages { .. } => groups,
-        Paging::Offset { limit: 0, .. } => Some(all),
-        Paging::Offset { .. } => walked.met.as_ref().and_then(|met| {
-            met.facet_keys().try_fold(all, |left, (number, value)| {
-                left.checked_sub(values.of(number, value)?.checked_sub(1)?)
-            })
-        }),
-    })
+    if !by_offset {
+        return Ok(groups);
+    }
+    let mut met = walked.met.iter().flat_map(Seen::facet_keys);
+    Ok(met.try_fold(all, |left, (number, value)| {
+        left.checked_sub(values.of(number, value)?.checked_sub(1)?)
+    }))
 }
 
 /// How many shards the facet of the hidden field lists, and how many documents; nodes that cut totals do not cut these.

@@ -127,6 +127,7 @@ proptest! {
                 universe: &universe,
                 holders: &holders,
                 values_max: 100,
+                by_walk: false,
             })),
             ..Spec::of(paging)
         };

@@ -20,6 +20,7 @@ pub struct Counting {
     holders: Option<SearchBody>,
     /// What matches is what any of these finds.
     any: Vec<SearchBody>,
+    by_meaning: bool,
 }
 
 impl Counting {
@@ -44,9 +45,30 @@ impl Counting {
                 },
                 holders: None,
                 any: Vec::new(),
+                by_meaning: false,
             }),
             _ => None,
         }
+    }
+
+    /// The same for a search by meaning alone, which finds all that passes its filter. Totals under a threshold are left as they are.
+    pub fn by_meaning(
+        body: &SearchBody,
+        distinct: Option<&str>,
+        paging: Paging,
+        settings: &SearchSettings,
+    ) -> Option<Counting> {
+        distinct?;
+        let wordless = SearchBody {
+            filter: body.filter.clone(),
+            ranking_score_threshold: body.ranking_score_threshold.clone(),
+            ..SearchBody::default()
+        };
+        let counting = Self::of(&wordless, distinct, paging, settings)?;
+        Some(Counting {
+            by_meaning: true,
+            ..counting
+        })
     }
 
     fn of_groups(body: &SearchBody, field: &str, settings: &SearchSettings) -> Option<Counting> {
@@ -64,6 +86,7 @@ impl Counting {
             },
             holders: Some(holders),
             any: Vec::new(),
+            by_meaning: false,
         })
     }
 
@@ -113,6 +136,7 @@ impl Counting {
                 universe,
                 holders,
                 values_max: settings.node_values_per_facet,
+                by_walk: self.by_meaning,
             })),
             _ => None,
         }

@@ -8,6 +8,7 @@ use miroir_merge::{Mix, Paging};
 use miroir_router::{SearchSettings, Version};
 use serde::{Deserialize, Serialize};
 
+use super::counting::Counting;
 use super::request::{serialise, Part, PlannedSearch, SearchBody, Unsupported};
 
 /// What the client says of a search by meaning.
@@ -52,8 +53,8 @@ const NEARLY_ALL_MEANING: Ratio = Ratio(0.999_999);
 /// From here on a blank query with a vector is a search by meaning, and what is mixed is distinct once more.
 const BLANK_IS_NO_QUERY_SINCE: (u32, u32, u32) = (1, 16, 0);
 
-/// 1.50 does not turn round a list that has no meaning (seen; which version was the first is not known).
-const TURNS_BEFORE: (u32, u32, u32) = (1, 50, 0);
+/// From here on nodes look from the start and cut the page out themselves, so that a list without meaning is not turned round.
+const TURNS_BEFORE: (u32, u32, u32) = (1, 47, 0);
 
 /// Of nodes up to here `_rankingScore` is the score of the rules before the first one that sorts, by which hybrid searches are mixed; then it
 /// became that of all rules (1.23: "Fix ranking score bug when sort is present"; some 1.22 may have it).
@@ -108,6 +109,9 @@ impl SearchBody {
         self.show_ranking_score_details = Some(true);
         let mut planned = self.plan(settings)?;
         planned.show_details = show_details;
+        let distinct = planned.distinct.as_deref();
+        planned.counting =
+            Counting::by_meaning(&planned.node_body, distinct, planned.paging, settings);
         Ok(planned)
     }
 

@@ -282,6 +282,24 @@ impl<'a> Compared<'a> {
         chosen && bounded && shown as u64 <= counted && self.has_each_group_once()
     }
 
+    /// Whether some document has several vectors for one embedder.
+    pub fn has_several_vectors(&self) -> bool {
+        let whole =
+            json!({"limit": ALL, "retrieveVectors": true, "attributesToRetrieve": ["_vectors"]});
+        let several = |hit: &Value| {
+            let embedders = hit["_vectors"].as_object().into_iter().flatten();
+            let mut counts =
+                embedders.map(|(_, vectors)| vectors["embeddings"].as_array().map_or(0, Vec::len));
+            counts.any(|count| count > 1)
+        };
+        self.ask.searches().into_iter().any(|search| {
+            let hits = whole
+                .as_object()
+                .and_then(|body| self.hits(self.node, search, body));
+            hits.is_some_and(|hits| hits.iter().any(several))
+        })
+    }
+
     /// Whether the hits under each query stand in the node's order for it, and both lists are as long.
     pub fn keeps_order_by_query(&self) -> bool {
         let mut parts = self.parts().into_iter();
@@ -300,8 +318,12 @@ impl<'a> Compared<'a> {
         }
         let mut pairs = self.ask.searches().into_iter().zip(answers(self.right));
         pairs.all(|(search, theirs)| {
-            let undistinct =
+            let mut undistinct =
                 self.undistinct(search, json!({"facets": search["facets"], "limit": 0}));
+            if undistinct.remove("hybrid").is_some() {
+                // by meaning all that passes the filter may be found
+                undistinct.retain(|name, _| name != "q" && name != "vector");
+            }
             let all = self.answer(self.node, search, &undistinct);
             search["facets"].is_null() || all.is_some_and(|all| facets_within(theirs, &all))
         })

@@ -84,12 +84,20 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.is_a_choice_of_groups(),
     },
     Known {
-        what: "hits and totals of a hybrid search under `distinct`",
-        why: "which document stands for a group is decided in the list of words and in that of meaning, by each node for itself",
+        what: "totals of a hybrid search under `distinct`",
+        why: "one node counts every document that stands for a group in its list of words or in that of meaning, and which one stands for it while counting is the one stored first (milli `hybrid.rs`, `distinct.rs`)",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object() && s["q"].is_string()),
+        ignoring: TOTALS,
+        ties_from: None,
+        holds: |compared| compared.is_a_choice_by_query(),
+    },
+    Known {
+        what: "hits and totals of a search by meaning under `distinct` where documents have several vectors for one embedder",
+        why: "one node looks for as many vectors as the page reaches to among the first ones of all documents, for as many among the second ones, and so on, and looks for more only when it has listed all these: where `distinct` drops some, documents with several vectors stand before nearer ones, and for their groups (milli `vector_sort.rs`)",
         applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object()),
         ignoring: EVERYTHING,
         ties_from: None,
-        holds: |compared| compared.is_a_choice_by_query(),
+        holds: |compared| compared.has_several_vectors() && compared.is_a_choice_by_query(),
     },
     Known {
         what: "everything of federated queries under a `distinct` of their own",
