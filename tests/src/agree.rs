@@ -470,8 +470,9 @@ impl Ranking {
             hits.clone()
         };
         if window.is_some() {
-            pooled = hits_of(search.of_ratio(0.0))?;
-            pooled.extend(hits_of(search.of_ratio(0.999_999))?);
+            let undistinct = |ratio| search.of_ratio(ratio).without(&["distinct"]);
+            pooled = hits_of(undistinct(0.0))?;
+            pooled.extend(hits_of(undistinct(0.999_999))?);
         }
         let key = |hit: &Value| key(hit, leniency.ties_from);
         let mut ranking = Ranking {
@@ -490,7 +491,7 @@ impl Ranking {
         self.pools.entry(key).or_default().push(content);
     }
 
-    /// Whether `hits` could stand from rank `from` on, where one node answered `count` of them.
+    /// Whether `hits` could stand from rank `from` on, where one node answered `count` of them: it may turn a list round.
     pub fn allows(&self, from: usize, count: usize, hits: &[Value]) -> Result<(), String> {
         if hits.len() != count {
             return Err(format!("{count} hits on one node, {} here", hits.len()));
@@ -500,7 +501,7 @@ impl Ranking {
             let content = canonical(hit);
             let pool = self
                 .keys
-                .get(from + i)
+                .get((from + i) % self.keys.len().max(1))
                 .and_then(|k| pools.get_mut(k))
                 .ok_or(format!("nothing at rank {}", from + i))?;
             match pool.iter().position(|c| *c == content) {
