@@ -417,7 +417,8 @@ impl<'t> Search<'t> {
                 .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings)),
         };
         let star = planned.facet_star && orders_all_facets_alike(self.version);
-        let strip: Vec<&str> = planned.strip_fields.iter().map(String::as_str).collect();
+        let strip = names(&planned.strip_fields);
+        let strip_formatted = names(&planned.strip_formatted);
         let request_uid = sends_request_uid(self.version).then(|| uuid::Uuid::now_v7().to_string());
         let mut spec = Spec {
             paging: planned.paging,
@@ -435,7 +436,7 @@ impl<'t> Search<'t> {
             counts,
             again: &again,
             strip_fields: &strip,
-            strip_formatted: if planned.strip_formatted { &strip } else { &[] },
+            strip_formatted: &strip_formatted,
             facet_order: &|field| merge_order(settings.facet_order(if star { "*" } else { field })),
             max_values_per_facet: settings.max_values_per_facet,
             query: &planned.query,
@@ -555,6 +556,10 @@ pub fn merge_error(error: MergeError) -> Error {
             format!("The answer of node {node} cannot be understood: {reason}."),
         ),
     }
+}
+
+pub fn names(fields: &[String]) -> Vec<&str> {
+    fields.iter().map(String::as_str).collect()
 }
 
 pub fn merge_order(order: miroir_router::FacetOrder) -> miroir_merge::FacetOrder {

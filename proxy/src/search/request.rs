@@ -107,8 +107,8 @@ pub struct PlannedSearch {
     pub distinct: Option<String>,
     /// Fields that were asked for on behalf of the merge only.
     pub strip_fields: Vec<String>,
-    /// Whether they are to go from `_formatted` too: unless the client wanted them highlighted or cropped.
-    pub strip_formatted: bool,
+    /// Those of them that are to go from `_formatted` too: which the client did not want highlighted or cropped, or may not see.
+    pub strip_formatted: Vec<String>,
     /// The client asks for facets by a `*`.
     pub facet_star: bool,
     /// What else nodes are asked, for the totals.
@@ -154,7 +154,7 @@ impl SearchBody {
         }
         let facet_star = self.has_facet_star();
         let counting = Counting::of(&self, distinct.as_deref(), paging, settings);
-        let strip_formatted = !strip_fields.iter().any(|field| self.formats(field));
+        let strip_formatted = self.unformatted(&strip_fields, settings);
         let alone =
             ranked && !show_details && distinct.is_none() && counting.is_none() && reveal.is_none();
         Ok(PlannedSearch {
@@ -253,6 +253,16 @@ impl SearchBody {
         words || sorts || custom || self.show_ranking_score_details == Some(true)
     }
 
+    /// Those of these fields that the client may not see, or does not want highlighted or cropped.
+    fn unformatted(&self, fields: &[String], settings: &SearchSettings) -> Vec<String> {
+        let shown = |field: &&String| self.formats(field) && settings.displays(field);
+        fields
+            .iter()
+            .filter(|field| !shown(field))
+            .cloned()
+            .collect()
+    }
+
     /// Whether the client wants the field highlighted or cropped.
     fn formats(&self, field: &str) -> bool {
         let mut formatted = self.formatted();
@@ -304,7 +314,7 @@ impl SearchBody {
         let mut added = Vec::new();
         self.retrieve_also(field, &mut added);
         Ok(Needed {
-            formatted: self.formats(field),
+            unformatted: self.unformatted(&added, settings),
             added,
         })
     }
@@ -386,8 +396,8 @@ pub enum Part<'a> {
 pub struct Needed {
     /// Its name, where the client did not ask for it.
     added: Vec<String>,
-    /// Whether the client wants it highlighted or cropped.
-    formatted: bool,
+    /// The same, where the client does not see it in `_formatted` either.
+    unformatted: Vec<String>,
 }
 
 /// What stands beside the queries of a federated search.
@@ -438,10 +448,8 @@ impl PlannedSearch {
 
     /// Cuts out again what the client did not ask for.
     pub fn strip(&mut self, needed: &Needed) {
-        if !needed.added.is_empty() {
-            self.strip_fields.extend_from_slice(&needed.added);
-            self.strip_formatted &= !needed.formatted;
-        }
+        self.strip_fields.extend_from_slice(&needed.added);
+        self.strip_formatted.extend_from_slice(&needed.unformatted);
     }
 
     /// How nodes are asked.

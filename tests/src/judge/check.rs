@@ -1,6 +1,6 @@
 //! What must hold although two answers differ as listed: shown by asking both sides once more, in other words.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{json, Map, Value};
 
@@ -280,6 +280,26 @@ impl<'a> Compared<'a> {
         let bounded = everything.is_some_and(|everything| counted <= everything);
         let shown: usize = parts.iter().map(|(_, hits, _)| hits.len()).sum();
         chosen && bounded && shown as u64 <= counted && self.has_each_group_once()
+    }
+
+    /// Whether documents of one group rank equally by words.
+    pub fn has_tied_groups(&self) -> bool {
+        self.ask.searches().into_iter().any(|search| {
+            let members = json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true});
+            let mut by_words = self.undistinct(search, members);
+            by_words.remove("hybrid");
+            by_words.remove("vector");
+            let hits = self.hits(self.node, search, &by_words).unwrap_or_default();
+            let mut seen = HashSet::new();
+            self.distinct_of(search).is_some_and(|field| {
+                hits.iter().any(|hit| {
+                    let mut values = Vec::new();
+                    leaves(hit, field, &mut values);
+                    let rank = hit["_rankingScoreDetails"].to_string();
+                    !values.is_empty() && !seen.insert((rank, values))
+                })
+            })
+        })
     }
 
     /// Whether some document has several vectors for one embedder.

@@ -92,6 +92,14 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.is_a_choice_by_query(),
     },
     Known {
+        what: "hits and totals of a hybrid search under `distinct` where documents of a group rank equally by words",
+        why: "before 1.16 a group stands in the mixed list twice unless the document that stands for it is the same by words and by meaning, and which one it is by words is open then",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object() && s["q"].is_string()),
+        ignoring: EVERYTHING,
+        ties_from: None,
+        holds: |compared| compared.has_tied_groups() && compared.is_a_choice_by_query(),
+    },
+    Known {
         what: "hits and totals of a search by meaning under `distinct` where documents have several vectors for one embedder",
         why: "one node looks for as many vectors as the page reaches to among the first ones of all documents, for as many among the second ones, and so on, and looks for more only when it has listed all these: where `distinct` drops some, documents with several vectors stand before nearer ones, and for their groups (milli `vector_sort.rs`)",
         applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object()),

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::asking::Answers;
 use super::plan::{Planned, Search};
 use crate::search::{
-    hydrate, merge_error, merge_order, redact, redacts, sends_request_uid, shown_key, Object,
-    INDEX_HITS_MAX_SINCE,
+    hydrate, merge_error, merge_order, names, redact, redacts, sends_request_uid, shown_key,
+    Object, INDEX_HITS_MAX_SINCE,
 };
 use crate::stages::Stages;
 
@@ -109,17 +109,9 @@ impl Search<'_> {
                 max_values_per_facet: index.settings.max_values_per_facet,
             })
             .collect();
-        let strips: Vec<Vec<&str>> = self
-            .queries
-            .iter()
-            .map(|query| {
-                query
-                    .search
-                    .strip_fields
-                    .iter()
-                    .map(String::as_str)
-                    .collect()
-            })
+        let searches = self.queries.iter().map(|query| &query.search);
+        let strips: Vec<[Vec<&str>; 2]> = searches
+            .map(|search| [names(&search.strip_fields), names(&search.strip_formatted)])
             .collect();
         let queries: Vec<FederatedQuery> = self
             .queries
@@ -133,7 +125,7 @@ impl Search<'_> {
                         weight,
                         ..
                     },
-                    strip,
+                    [strip_fields, strip_formatted],
                 )| FederatedQuery {
                     index: *index,
                     weight: *weight,
@@ -141,8 +133,8 @@ impl Search<'_> {
                     show_details: search.show_details,
                     ranked: search.ranked,
                     distinct: search.distinct.as_deref(),
-                    strip_fields: strip,
-                    strip_formatted: if search.strip_formatted { strip } else { &[] },
+                    strip_fields,
+                    strip_formatted,
                 },
             )
             .collect();
