@@ -499,9 +499,15 @@ impl Ranking {
         let mut pools = self.pools.clone();
         for (i, hit) in hits.iter().enumerate() {
             let content = canonical(hit);
+            let is_within = from < self.keys.len();
+            let rank = if is_within {
+                (from + i) % self.keys.len()
+            } else {
+                from + i
+            };
             let pool = self
                 .keys
-                .get((from + i) % self.keys.len().max(1))
+                .get(rank)
                 .and_then(|k| pools.get_mut(k))
                 .ok_or(format!("nothing at rank {}", from + i))?;
             match pool.iter().position(|c| *c == content) {
