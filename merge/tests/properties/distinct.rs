@@ -93,7 +93,7 @@ proptest! {
         let universe: Vec<Bytes> = (0..3).map(|node| counted(own(node).count())).collect();
         let holders: Vec<Bytes> =
             (0..3).map(|node| counted(own(node).filter(|(_, own)| !own.values.is_empty()).count())).collect();
-        let counts = Counts::Distinct(DistinctCounts { universe: &universe, holders: &holders, values_max: 100 });
+        let counts = Counts::Distinct(DistinctCounts { universe: &universe, holders: &holders, values_max: 100, by_walk: false });
         let mut rounds: Vec<Vec<Vec<Bytes>>> = Vec::new();
         let (mut without, mut reach) = (BTreeSet::new(), offset + limit);
         let merge = |rounds: &[Vec<Vec<Bytes>>], counts: Counts| {
