@@ -322,25 +322,29 @@ impl Frequency {
             .sum()
     }
 
-    /// The search without the most words, which finds what any other does; but for those that have words together which stand as one in
-    /// documents that have not each of them.
+    /// The search without the most words, which finds what any other does, but for documents in which words stand as one that are not all
+    /// missing: milli lets those go with their rarest word, so they are looked for besides (`query_graph.rs`,
+    /// `removal_order_for_terms_matching_strategy`).
     fn counted_for(
         &self,
         sets: &[Vec<usize>],
         joined: &[Range<usize>],
         planned: &PlannedSearch,
     ) -> Option<Vec<SearchBody>> {
-        let (most, fewer) = sets.split_last()?;
-        let lacks = |set: &[usize], terms: &Range<usize>| {
-            set.iter().any(|word| terms.contains(&self.words[*word].0))
-        };
-        let finds_others = |set: &&Vec<usize>| {
-            let mut joined = joined.iter();
-            joined.any(|terms| lacks(most, terms) && !lacks(set, terms))
-        };
-        let sets = std::iter::once(most).chain(fewer.iter().filter(finds_others));
-        sets.map(|set| self.asked(set, MISSING, "all", planned))
-            .collect()
+        let most = sets.last()?;
+        let mut counted = vec![most.clone()];
+        for terms in joined {
+            let apart = most.iter().copied();
+            let apart: Vec<usize> = apart
+                .filter(|word| !terms.contains(&self.words[*word].0))
+                .collect();
+            let are_all_missing = most.len() - apart.len() == terms.len();
+            if !are_all_missing && !counted.contains(&apart) {
+                counted.push(apart);
+            }
+        }
+        let search = |set: &Vec<usize>| self.asked(set, MISSING, "all", planned);
+        counted.iter().map(search).collect()
     }
 
     /// The searches for the hits of each set, and at last the one that counts: that of the last set, if it does not only count. `None`: in

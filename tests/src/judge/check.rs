@@ -63,14 +63,27 @@ impl<'a> Compared<'a> {
     /// Whether the refusals differ in nothing but the place that they name.
     pub fn places_alone_differ(&self) -> bool {
         let placeless = |answer: &Value| {
-            let message = answer["message"].as_str()?;
+            let (query, message) = of_query(answer["message"].as_str()?);
             let (words, place) = message.split_once('\n')?;
             let (numbers, filter) = place.split_once(' ')?;
             let is_place = numbers.split(':').all(|n| n.parse::<usize>().is_ok());
-            is_place.then(|| (words.to_owned(), filter.to_owned(), answer["code"].clone()))
+            is_place.then(|| {
+                (
+                    query.map(str::to_owned),
+                    words.to_owned(),
+                    filter.to_owned(),
+                )
+            })
         };
-        let left = placeless(self.left);
-        left.is_some() && left == placeless(self.right)
+        let query = |answer: &Value| {
+            let (query, _) = of_query(answer["message"].as_str()?);
+            query.map(str::to_owned)
+        };
+        let (left, right) = (placeless(self.left), placeless(self.right));
+        let is_other_query = query(self.left)
+            .is_some_and(|left| query(self.right).is_some_and(|right| left != right));
+        self.left["code"] == self.right["code"]
+            && (is_other_query || left.is_some() && left == right)
     }
 
     /// In which of `proximity` and `exactness` they differ; `None`: in others too.
@@ -466,6 +479,15 @@ impl<'a> Compared<'a> {
         let call = Search::post(&index, &Value::Object(body.clone())).call();
         let answer = target.call(&call).ok()?;
         (answer.status == 200).then_some(answer.body)
+    }
+}
+
+/// The query of a multi-search that a refusal names, and what it says of that.
+fn of_query(message: &str) -> (Option<&str>, &str) {
+    let inside = message.strip_prefix("Inside `.queries[");
+    match inside.and_then(|rest| rest.split_once("]`: ")) {
+        Some((query, message)) => (Some(query), message),
+        None => (None, message),
     }
 }
 

@@ -196,6 +196,16 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.goes_by_some_words(),
     },
     Known {
+        what: "hits under `matchingStrategy: frequency` where words of the query are also indexed as one",
+        why: "the engine lets the joined word go with the rarest of its words: a document that has it is found where the others alone are missing (`hud` for `C.H.U.D.`), and no search asks for that; it is counted",
+        applies: |settings, ask| {
+            any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s))
+        },
+        ignoring: &["hits", "results.*.hits"],
+        ties_from: None,
+        holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
+    },
+    Known {
         what: "counts of a facet search under `matchingStrategy: frequency` where words of the query are also indexed as one",
         why: "values are counted in what is found without the most words, which does not find the joined word (`dela` for `de la`); a facet search has one query",
         applies: |settings, ask| {
@@ -239,7 +249,7 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.pages_are_of_the_list_from_the_start(),
     },
     Known {
-        what: "the place in a filter that a refusal names, where several are wrong",
+        what: "the place in a filter that a refusal names, and which query of several, where several are wrong",
         why: "a node evaluates no further where nothing is left (`a AND b`, where nothing matches `a`), so which wrong part it meets first depends on its documents",
         applies: |_, ask| any_search(ask, |s| !s["filter"].is_null()),
         ignoring: &["message"],

@@ -31,22 +31,27 @@ impl Compared<'_> {
             })
     }
 
-    /// Whether some two neighbouring words of the query, written as one, are found on the node.
+    /// Whether two or three neighbouring words of the query, written as one, are found on the node.
     pub fn knows_joined_words(&self) -> bool {
         self.ask.searches().into_iter().any(|search| {
             let query = search["q"].as_str().unwrap_or_default();
-            let words: Vec<&str> = query.split_whitespace().collect();
-            let is_last = |at: usize| at + 2 == words.len() && !query.ends_with(' ');
-            let mut pairs = words.windows(2).enumerate();
-            pairs.any(|(at, pair)| {
-                let apart = pair.join(" ");
-                let end = if is_last(at) { "" } else { " " };
-                let joined = format!("-\"{apart}\" {}{end}", pair.concat());
+            let words: Vec<&str> = query
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|word| !word.is_empty())
+                .collect();
+            let finds = |joined: &[&str]| {
+                let apart = joined.join(" ");
+                let is_last = query.ends_with(char::is_alphanumeric)
+                    && words.last().map(|word| word.as_ptr())
+                        == joined.last().map(|word| word.as_ptr());
+                let end = if is_last { "" } else { " " };
+                let joined = format!("-\"{apart}\" {}{end}", joined.concat());
                 let body = json!({"q": joined, "limit": 1});
                 let body = body.as_object().cloned().unwrap_or_default();
                 let answer = self.answer(self.node, search, &body);
                 answer.and_then(|answer| total(&answer)) > Some(0)
-            })
+            };
+            words.windows(2).any(finds) || words.windows(3).any(finds)
         })
     }
 
@@ -86,6 +91,11 @@ impl Compared<'_> {
         ) else {
             return false;
         };
+        // the engine follows words before it filters
+        let unfiltered = with(search, json!({"limit": 0, "filter": null}));
+        let Some(found) = self.list(self.node, search, &unfiltered) else {
+            return false;
+        };
         let known: HashSet<String> = ours.hits.iter().map(content).collect();
         let (mut common, more): (Vec<&Value>, Vec<&Value>) = theirs
             .hits
@@ -97,7 +107,7 @@ impl Compared<'_> {
         };
         let finds_all = !ours.whole || !theirs.whole || common.len() == ours.hits.len();
         common.retain(|hit| !has_typos(hit));
-        ours.total > FOLLOWED_MIN
+        found.total > FOLLOWED_MIN
             && ours.total <= theirs.total
             && finds_all
             && self.keeps_order(search, &common)
