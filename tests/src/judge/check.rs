@@ -94,6 +94,7 @@ impl<'a> Compared<'a> {
                 search,
                 json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true}),
             );
+            detailed.remove("rankingScoreThreshold");
             // which list a hit of a hybrid search stands for differs with the number of hits
             if detailed.remove("hybrid").is_some() {
                 detailed.remove("vector");
@@ -136,6 +137,16 @@ impl<'a> Compared<'a> {
                 let least =
                     search["hybrid"].is_object() || Some(passing.len() as u64) <= total(theirs);
                 least && total(theirs) <= total(&all) && facets_within(theirs, &all)
+            })
+    }
+
+    /// Whether the cluster counts no more than there is without a threshold.
+    pub fn counts_no_more_than_without_threshold(&self) -> bool {
+        let mut searches = self.ask.searches().into_iter().zip(answers(self.right));
+        !self.ask.is_federated()
+            && searches.all(|(search, theirs)| {
+                let all = self.answer(self.node, search, &without_threshold(search));
+                all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
             })
     }
 
@@ -529,16 +540,23 @@ pub(super) fn with(search: &Value, members: Value) -> Map<String, Value> {
     body
 }
 
-/// All that a search finds without its threshold, counted as the search counts.
-pub(super) fn without_threshold(search: &Value) -> Map<String, Value> {
+/// All that a search finds without its threshold, counted as the search counts; of a hybrid one all that passes the filter, as it finds that
+/// by meaning.
+fn without_threshold(search: &Value) -> Map<String, Value> {
     let mut body = with(search, json!({}));
     for name in ["hitsPerPage", "page", "facets"] {
         if let Some(value) = search.get(name) {
             body.insert(name.to_string(), value.clone());
         }
     }
-    body.remove("rankingScoreThreshold");
-    body.remove("distinct");
+    for name in ["rankingScoreThreshold", "distinct"] {
+        body.remove(name);
+    }
+    if search["hybrid"].is_object() {
+        for name in ["hybrid", "vector", "q"] {
+            body.remove(name);
+        }
+    }
     body
 }
 

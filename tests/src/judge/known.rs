@@ -166,6 +166,19 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.differs_in("exactness"),
     },
     Known {
+        what: "what passes a `rankingScoreThreshold` by its score from the `proximity` or the `exactness` rule",
+        why: "the rule's word on a document depends on those beside it, as listed above for the order, and so does the score",
+        applies: |_, ask| {
+            any_search(ask, |s| s["rankingScoreThreshold"].is_number() && has_words(s))
+        },
+        ignoring: HITS_AND_ALL_THAT_IS_COUNTED,
+        ties_from: None,
+        holds: |compared| {
+            UNSTEADY.iter().any(|rule| compared.differs_in(rule))
+                && compared.counts_no_more_than_without_threshold()
+        },
+    },
+    Known {
         what: "which document stands for a group under `distinct`, where two would but for the `proximity` or the `exactness` rule",
         why: "the rule's word on a document depends on those beside it, as listed above for the order",
         applies: |settings, ask| is_distinct(settings, ask) && !ask.is_federated() && any_search(ask, has_words),
