@@ -244,7 +244,10 @@ fn merge_rounds(rounds: &[Round], spec: &Spec) -> Result<Merged, MergeError> {
                 // Past everything one node drops nothing.
                 let drops = walked.full || told == Some(walked.passed as u64);
                 let reached = if drops { &walked } else { &Walked::default() };
-                taken = reached.taken(scanned.len(), spec.paging);
+                // A lone node counts as one does, but where it was asked for hits before the page.
+                if scanned.len() > 1 || told.is_some() && !drops {
+                    taken = reached.taken(scanned.len(), spec.paging);
+                }
             }
             found = told.unwrap_or(found);
         }

@@ -90,7 +90,7 @@ impl Walked<'_> {
     pub fn taken(&self, answers: usize, paging: Paging) -> Option<Vec<Taken>> {
         let by_page = matches!(paging, Paging::Pages { .. });
         let has_no_hits = matches!(paging, Paging::Offset { limit: 0, .. });
-        if answers < 2 || self.unsettled.is_some() || (by_page && self.full) || has_no_hits {
+        if self.unsettled.is_some() || (by_page && self.full) || has_no_hits {
             return None;
         }
         let values = match &self.met {
