@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use miroir_merge::{
     merge_documents, merge_facet_search, merge_search, scan_documents, strip_document,
-    ByKey, DocumentsPage, FacetOrder, FacetSearch, Merged, Paging, Spec,
+    ByKey, ByWords, DocumentsPage, FacetOrder, FacetSearch, Merged, Paging, Spec,
 };
 use serde::de::IgnoredAny;
 
@@ -22,6 +22,12 @@ fuzz_target!(|input: &[u8]| {
         .collect();
     let flag = |bit: u8| flags & (1 << bit) != 0;
     let (skip, take) = (usize::from(numbers & 15), usize::from(numbers >> 4));
+    // Under `distinct` the same answers come once more.
+    let later = [answers.clone()];
+    let again = [ByWords {
+        searches: &later,
+        levels: None,
+    }];
     let spec = Spec {
         paging: match flag(0) {
             true => Paging::Offset {
@@ -43,6 +49,7 @@ fuzz_target!(|input: &[u8]| {
         distinct: flag(4).then_some("a.b"),
         primary_key: flag(6).then_some("id"),
         counts: None,
+        again: if flag(4) { &again } else { &[] },
         strip_fields: if flag(5) { &["a", "b.c"] } else { &[] }, strip_formatted: if flag(5) { &["a", "b.c"] } else { &[] },
         facet_order: &|field| {
             if field.len() % 2 == 0 {
