@@ -114,9 +114,7 @@ pub fn merge_levels(
 
 /// What is known of answers that stand in one row.
 pub(crate) struct Marks<'a> {
-    /// So many words each answer was asked without.
-    missing: Vec<u64>,
-    /// By the place of its search.
+    /// The place of each answer's search.
     searches: Vec<usize>,
     levels: Levels<'a>,
     /// From here on answers count for totals and facets.
@@ -125,12 +123,8 @@ pub(crate) struct Marks<'a> {
 
 impl<'a> Marks<'a> {
     fn of(searches: &[Vec<Bytes>], levels: &Levels<'a>) -> Self {
-        let missing = searches.iter().zip(levels.missing);
         let last = searches.last().map_or(0, Vec::len);
         Marks {
-            missing: missing
-                .flat_map(|(answers, &words)| std::iter::repeat_n(words, answers.len()))
-                .collect(),
             searches: searches
                 .iter()
                 .enumerate()
@@ -143,10 +137,11 @@ impl<'a> Marks<'a> {
 
     /// What the scores of an answer are told by.
     pub fn level(&self, answer: usize) -> Option<Level> {
+        let search = *self.searches.get(answer)?;
         Some(Level {
-            missing: *self.missing.get(answer)?,
+            missing: *self.levels.missing.get(search)?,
             max: self.levels.words_max?,
-            most_typos: self.levels.most_typos.get(self.searches[answer]).copied(),
+            most_typos: self.levels.most_typos.get(search).copied(),
             steps_before: self.levels.steps_before as u64,
             threshold: self.levels.threshold,
         })
@@ -160,7 +155,8 @@ impl<'a> Marks<'a> {
     /// Puts the words that are missing into the key of a hit of this answer. False: what lacks another number of words stands there, and
     /// behind it is nothing else: words are what that node goes by first.
     pub fn put_words(&self, answer: usize, key: &mut RankKey) -> bool {
-        key.put_words(self.levels.steps_before, self.missing[answer])
+        let missing = self.levels.missing[self.searches[answer]];
+        key.put_words(self.levels.steps_before, missing)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::App;
 use crate::scatter::Ask;
 
 /// Searches for no hits.
+#[derive(Default)]
 pub struct Counting {
     /// All that matches.
     universe: SearchBody,
@@ -43,9 +44,7 @@ impl Counting {
                     facets: body.facets.clone(),
                     ..bare(body)
                 },
-                holders: None,
-                any: Vec::new(),
-                by_meaning: false,
+                ..Counting::default()
             }),
             _ => None,
         }
@@ -85,8 +84,7 @@ impl Counting {
                 ..bare(body)
             },
             holders: Some(holders),
-            any: Vec::new(),
-            by_meaning: false,
+            ..Counting::default()
         })
     }
 

@@ -62,28 +62,22 @@ impl<'a> Compared<'a> {
 
     /// Whether the refusals differ in nothing but the place that they name.
     pub fn places_alone_differ(&self) -> bool {
-        let placeless = |answer: &Value| {
-            let (query, message) = of_query(answer["message"].as_str()?);
+        fn placeless(message: &str) -> Option<(&str, &str)> {
             let (words, place) = message.split_once('\n')?;
             let (numbers, filter) = place.split_once(' ')?;
             let is_place = numbers.split(':').all(|n| n.parse::<usize>().is_ok());
-            is_place.then(|| {
-                (
-                    query.map(str::to_owned),
-                    words.to_owned(),
-                    filter.to_owned(),
-                )
-            })
+            is_place.then_some((words, filter))
+        }
+        let [left, right] = [self.left, self.right].map(|answer| answer["message"].as_str());
+        let (Some(left), Some(right)) = (left.map(of_query), right.map(of_query)) else {
+            return false;
         };
-        let query = |answer: &Value| {
-            let (query, _) = of_query(answer["message"].as_str()?);
-            query.map(str::to_owned)
+        let is_other_query = left.0.is_some() && right.0.is_some() && left.0 != right.0;
+        let is_other_place = || {
+            let words = placeless(left.1);
+            left.0 == right.0 && words.is_some() && words == placeless(right.1)
         };
-        let (left, right) = (placeless(self.left), placeless(self.right));
-        let is_other_query = query(self.left)
-            .is_some_and(|left| query(self.right).is_some_and(|right| left != right));
-        self.left["code"] == self.right["code"]
-            && (is_other_query || left.is_some() && left == right)
+        self.left["code"] == self.right["code"] && (is_other_query || is_other_place())
     }
 
     /// In which of `proximity` and `exactness` they differ; `None`: in others too.
@@ -128,15 +122,11 @@ impl<'a> Compared<'a> {
             .iter()
             .zip(answers(self.right))
             .all(|(search, theirs)| {
-                let all = self.answer(self.node, search, &without_threshold(search));
                 let passing = self.hits(self.node, search, &with(search, json!({"limit": ALL})));
-                let (Some(all), Some(passing)) = (all, passing) else {
-                    return false;
-                };
-                // how many a hybrid search finds depends on how many are asked for
-                let least =
-                    search["hybrid"].is_object() || Some(passing.len() as u64) <= total(theirs);
-                least && total(theirs) <= total(&all) && facets_within(theirs, &all)
+                passing.is_some_and(|passing| {
+                    // how many a hybrid search finds depends on how many are asked for
+                    search["hybrid"].is_object() || Some(passing.len() as u64) <= total(theirs)
+                }) && self.counts_no_more(search, theirs)
             })
     }
 
@@ -144,10 +134,12 @@ impl<'a> Compared<'a> {
     pub fn counts_no_more_than_without_threshold(&self) -> bool {
         let mut searches = self.ask.searches().into_iter().zip(answers(self.right));
         !self.ask.is_federated()
-            && searches.all(|(search, theirs)| {
-                let all = self.answer(self.node, search, &without_threshold(search));
-                all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
-            })
+            && searches.all(|(search, theirs)| self.counts_no_more(search, theirs))
+    }
+
+    fn counts_no_more(&self, search: &Value, theirs: &Value) -> bool {
+        let all = self.answer(self.node, search, &without_threshold(search));
+        all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
     }
 
     /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.
