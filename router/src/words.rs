@@ -1,8 +1,8 @@
 //! The words of a query as Meilisearch's engine reads them: its own tokenizer (`charabia`) with the index's settings, and the rules of milli
 //! `search/new/query_term/parse_query.rs`.
 //!
-//! Where words end in scripts that are written without spaces only nodes know: they may have dictionaries that this program
-//! has not.
+//! Where Japanese and Korean words end only nodes know: the tokenizer's dictionaries for these are nothing that a package registry has. All
+//! others are here as they are in Meilisearch's releases.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 use charabia::normalizer::{ClassifierOption, NormalizerOption};
 use charabia::separators::DEFAULT_SEPARATORS;
-use charabia::{Normalize, Script, Segment, SeparatorKind, Token, TokenKind};
+use charabia::{Language, Normalize, Script, Segment, SeparatorKind, Token, TokenKind};
 use fst::Set;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,23 +141,32 @@ impl WordSettings {
 
     /// Reads a query. `locales`: those that the request names. `None`: only nodes know what its words are.
     pub fn read(&self, query: &str, locales: &[String]) -> Option<Query> {
-        let tokenizer = self.tokenizer.0.get_or_init(|| Tokenizer::of(self));
-        let locales = if locales.is_empty() {
-            &self.locales
-        } else {
-            locales
-        };
-        let mut read = tokenizer.read(query, locales)?;
+        let mut read = self.read_alike(query, locales)?;
         // What is left of it must be the same.
         if read.text != query {
             let text = std::mem::take(&mut read.text);
-            let again = tokenizer.read(&text, locales)?;
+            let again = self.read_alike(&text, locales)?;
             if again.terms != read.terms || again.negatives != read.negatives {
                 return None;
             }
             read.text = text;
         }
         Some(read)
+    }
+
+    /// Reads a query as it stands. Where the request names no languages, the engine takes those of the attributes that a node knows, if all of
+    /// these have some: then the query must read alike in each of them, and in any.
+    fn read_alike(&self, query: &str, locales: &[String]) -> Option<Query> {
+        let tokenizer = self.tokenizer.0.get_or_init(|| Tokenizer::of(self));
+        if !locales.is_empty() {
+            return tokenizer.read(query, Some(&languages(locales)?));
+        }
+        let read = tokenizer.read(query, None)?;
+        let alike = |language: &Language| {
+            let localized = tokenizer.read(query, Some(std::slice::from_ref(language)));
+            localized.as_ref() == Some(&read)
+        };
+        languages(&self.locales)?.iter().all(alike).then_some(read)
     }
 
     /// The query with another word in the place of some of its terms. With a dash before it that word is to be a negative one.
@@ -382,7 +391,8 @@ impl Tokenizer {
         }
     }
 
-    fn read(&self, query: &str, locales: &[String]) -> Option<Query> {
+    /// `languages`: the query is in one of these.
+    fn read(&self, query: &str, languages: Option<&[Language]>) -> Option<Query> {
         let separators: Option<Vec<&str>> = self
             .separators
             .as_ref()
@@ -397,7 +407,7 @@ impl Tokenizer {
             lossy: true,
         };
         let tokens = query
-            .segment_with_option(self.finder.as_ref(), None)
+            .segment_with_option(self.finder.as_ref(), languages)
             .normalize(&options)
             .take(TOKENS_MAX);
         let mut reader = Reader::new();
@@ -412,7 +422,7 @@ impl Tokenizer {
             }
             if token.is_word() || token.is_stopword() {
                 let text = query.get(token.byte_start..token.byte_end)?;
-                if text.len() > WORD_BYTES_MAX || !is_one_word(&token, text, locales) {
+                if text.len() > WORD_BYTES_MAX || lacks_dictionary(&token, text) {
                     return None;
                 }
             }
@@ -424,23 +434,31 @@ impl Tokenizer {
     }
 }
 
-/// Whether all of Meilisearch's tokenizers make one word of this text.
-fn is_one_word(token: &Token, text: &str, locales: &[String]) -> bool {
-    const UNSPACED: [Script; 4] = [Script::Cj, Script::Hangul, Script::Thai, Script::Khmer];
-    if text
-        .chars()
-        .all(|c| c.is_numeric() || c.is_ascii_punctuation())
-    {
-        return true;
+/// Whether Meilisearch's releases may part words here that this program does not: Japanese and Korean ones.
+fn lacks_dictionary(token: &Token, text: &str) -> bool {
+    match token.script {
+        Script::Cj => token.language == Some(Language::Jpn),
+        Script::Hangul => text.chars().nth(1).is_some(),
+        _ => false,
     }
-    let is_of = |scripts: &[Script]| {
-        scripts.contains(&token.script) || text.chars().any(|c| scripts.contains(&Script::from(c)))
+}
+
+/// The languages that locales name: ISO 639-1 and 639-3 codes, of what the tokenizer knows (`meilisearch-types/src/locales.rs`).
+fn languages(locales: &[String]) -> Option<Vec<Language>> {
+    const CODES: &str = "af afr ak aka am amh ar ara az aze be bel bn ben bg bul ca cat cs ces da dan de deu el ell en eng eo epo \
+        et est fi fin fr fra gu guj he heb hi hin hr hrv hu hun hy hye id ind it ita jv jav ja jpn kn kan ka kat km khm ko kor \
+        la lat lv lav lt lit ml mal mr mar mk mkd my mya ne nep nl nld nb nob or ori pa pan fa pes pl pol pt por ro ron ru rus \
+        si sin sk slk sl slv sn sna es spa sr srp sv swe ta tam te tel tl tgl th tha tk tuk tr tur uk ukr ur urd uz uzb vi vie \
+        yi yid zh zho zu zul";
+    let language = |locale: &String| {
+        let mut codes = CODES.split(' ');
+        let code = match locale.len() {
+            2 => codes.find(|code| code == locale).and(codes.next())?,
+            _ => locale,
+        };
+        Language::from_code(code)
     };
-    let names = |codes: [&str; 2]| locales.iter().any(|code| codes.contains(&code.as_str()));
-    // German words are taken apart where that language is named, and Arabic ones are not where another one is.
-    let is_apart = is_of(&[Script::Latin]) && names(["deu", "de"])
-        || is_of(&[Script::Arabic]) && !locales.is_empty();
-    !(is_apart || is_of(&UNSPACED) && text.chars().nth(1).is_some())
+    locales.iter().map(language).collect()
 }
 
 /// A query that is being read.
@@ -638,6 +656,8 @@ mod tests {
             ("Жена и мир Ωδή", "жена и мир ωδη"),
             ("السلام عليكم", "ال سلام عليكم"),
             ("राम कथा שלום", "राम कथा שלום"),
+            ("小蛇在北京 a", "小蛇 在 北京 a"),
+            ("สวัสดีชาวโลก", "สวสด ชาวโลก"),
             ("1 2 3 4 5 6 7 8 9 10 11 12", "1 2 3 4 5 6 7 8 9 10"),
             ("a 東 1.5", "a 東 1 5"),
             ("", ""),
@@ -645,7 +665,7 @@ mod tests {
             let read = words(&plain, query).map(|words| words.join(" "));
             assert_eq!(read.as_deref(), Some(expected), "{query}");
         }
-        for unknown in ["東京 a", "한국어 a", "สวัสดี a", &"a".repeat(201)] {
+        for unknown in ["東京へ行く a", "한국어 a", &"a".repeat(201)] {
             assert_eq!(words(&plain, unknown), None, "{unknown}");
         }
         let stops = with(&["the", "É", "с"], &[], &[]);
@@ -659,9 +679,31 @@ mod tests {
             words(&parts, "J. R. R. axxb").unwrap(),
             ["j. r. r.", "a", "b"]
         );
-        let german = ["deu".to_owned()];
-        assert_eq!(plain.read("ein wort", &german), None);
-        assert!(plain.read("ein wort", &["eng".to_owned()]).is_some());
+    }
+
+    #[test]
+    fn words_of_languages_that_are_named() {
+        let locale = |code: &str| [code.to_owned()];
+        let count = |settings: &WordSettings, query: &str, locales: &[String]| {
+            Some(settings.read(query, locales)?.terms.len())
+        };
+        let plain = WordSettings::default();
+        let query = "Dampfschifffahrt ab Magdeburg";
+        assert_eq!(count(&plain, query, NONE), Some(3));
+        assert_eq!(count(&plain, query, &locale("de")), Some(4));
+        assert_eq!(count(&plain, query, &locale("deu")), Some(4));
+        assert_eq!(count(&plain, query, &locale("eng")), Some(3));
+        assert_eq!(count(&plain, "東京", &locale("jpn")), None);
+        assert_eq!(count(&plain, "北京", &locale("zh")), Some(1));
+        assert_eq!(count(&plain, query, &locale("no such")), None);
+        // Some nodes go by the languages of attributes, others may not.
+        let localized = WordSettings {
+            locales: vec!["fra".into(), "de".into()],
+            ..WordSettings::default()
+        };
+        assert_eq!(count(&localized, query, NONE), None);
+        assert_eq!(count(&localized, "ab Berlin", NONE), Some(2));
+        assert_eq!(count(&localized, query, &locale("fra")), Some(3));
     }
 
     #[test]
@@ -674,6 +716,8 @@ mod tests {
             (&plain, "\"a b\" c -d \"e. f\" -\"g h\" i-j "),
             (&plain, "السلام عليكم السلام"),
             (&plain, "Война и мир Ωδή 東 a東b"),
+            (&plain, "小蛇在北京"),
+            (&plain, "สวัสดีชาวโลก a"),
             (&plain, "1 2 3 4 5 6 7 8 9 10 -11 \"12"),
             (&plain, "a-b--c -d-e"),
             (&plain, "(a)(b) «c» d"),
