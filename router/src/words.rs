@@ -34,8 +34,10 @@ pub struct WordSettings {
     pub separators: Vec<String>,
     pub non_separators: Vec<String>,
     pub dictionary: Vec<String>,
-    /// The languages of all `localizedAttributes`.
+    /// The languages of all `localizedAttributes`,
     pub locales: Vec<String>,
+    /// which are those of each attribute.
+    pub locales_of_all: bool,
     /// What has synonyms as several words together, normalised and written as one.
     pub joined_synonyms: Vec<String>,
     pub typos: TypoSettings,
@@ -114,18 +116,30 @@ impl WordSettings {
                 .filter_map(|item| item.as_str().map(str::to_owned))
                 .collect()
         };
-        let localized = settings["localizedAttributes"].as_array();
+        // The first rule that matches an attribute goes for it.
+        let localized: Vec<(Vec<String>, Vec<String>)> = settings["localizedAttributes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|rule| (list(&rule["attributePatterns"]), list(&rule["locales"])))
+            .collect();
+        let of_all = localized.first().filter(|(patterns, locales)| {
+            patterns.iter().any(|pattern| pattern == "*") && !locales.is_empty()
+        });
         let synonyms = settings["synonyms"].as_object().into_iter().flatten();
         WordSettings {
             stop_words: list(&settings["stopWords"]),
             separators: list(&settings["separatorTokens"]),
             non_separators: list(&settings["nonSeparatorTokens"]),
             dictionary: list(&settings["dictionary"]),
-            locales: localized
-                .into_iter()
-                .flatten()
-                .flat_map(|rule| list(&rule["locales"]))
-                .collect(),
+            locales_of_all: of_all.is_some(),
+            locales: match of_all {
+                Some((_, locales)) => locales.clone(),
+                None => localized
+                    .iter()
+                    .flat_map(|(_, locales)| locales.clone())
+                    .collect(),
+            },
             typos: TypoSettings::of(&settings["typoTolerance"]),
             joined_synonyms: synonyms
                 .map(|(text, _)| text.trim().to_lowercase())
@@ -154,11 +168,15 @@ impl WordSettings {
         Some(read)
     }
 
-    /// Reads a query as it stands. Where the request names no languages, the engine takes those of the attributes that a node knows, if all of
-    /// these have some: then the query must read alike in each of them, and in any.
+    /// Reads a query as it stands. Where the request names no languages, the engine takes those of the attributes that a node knows: if these
+    /// are not the same on all nodes, the query must read alike in each of them, and in any language.
     fn read_alike(&self, query: &str, locales: &[String]) -> Option<Query> {
         let tokenizer = self.tokenizer.0.get_or_init(|| Tokenizer::of(self));
-        if !locales.is_empty() {
+        let sure = match locales {
+            [] => Some(&self.locales[..]).filter(|_| self.locales_of_all),
+            named => Some(named),
+        };
+        if let Some(locales) = sure {
             return tokenizer.read(query, Some(&languages(locales)?));
         }
         let read = tokenizer.read(query, None)?;
@@ -696,14 +714,17 @@ mod tests {
         assert_eq!(count(&plain, "東京", &locale("jpn")), None);
         assert_eq!(count(&plain, "北京", &locale("zh")), Some(1));
         assert_eq!(count(&plain, query, &locale("no such")), None);
-        // Some nodes go by the languages of attributes, others may not.
-        let localized = WordSettings {
-            locales: vec!["fra".into(), "de".into()],
-            ..WordSettings::default()
+        // Which languages a node goes by rests on the attributes that it knows,
+        let localized = |pattern: &str| {
+            let rule = serde_json::json!({"attributePatterns": [pattern], "locales": ["de"]});
+            WordSettings::of(&serde_json::json!({"localizedAttributes": [rule]}))
         };
-        assert_eq!(count(&localized, query, NONE), None);
-        assert_eq!(count(&localized, "ab Berlin", NONE), Some(2));
-        assert_eq!(count(&localized, query, &locale("fra")), Some(3));
+        let some = localized("*_de");
+        assert_eq!(count(&some, query, NONE), None);
+        assert_eq!(count(&some, "ab Berlin", NONE), Some(2));
+        assert_eq!(count(&some, query, &locale("fra")), Some(3));
+        // but for what goes for all of them.
+        assert_eq!(count(&localized("*"), query, NONE), Some(4));
     }
 
     #[test]
