@@ -237,6 +237,15 @@ fn merge_rounds(rounds: &[Round], spec: &Spec) -> Result<Merged, MergeError> {
             let all = scan(counted)?;
             return finish(counted, &all, spec, sum(&all), semantic_hits, reply);
         }
+        Some(Counts::Listed { answers }) => {
+            let all = [Round::of(answers, None)?];
+            let mut unshown = Reply::for_part_of(answers);
+            let mut writer = HitWriter::new(spec, &mut unshown);
+            let met = merge_hits(&all, spec, window, &mut writer)?.duplicates;
+            let (scanned, least) = (&all[0].scanned, walked.passed as u64);
+            let found = sum(scanned).saturating_sub(met).max(least);
+            return finish(answers, scanned, spec, found, semantic_hits, reply);
+        }
         Some(Counts::Distinct(counts)) => {
             let told = totals::distinct(counts, &walked, spec)?;
             let has_facets = scanned.iter().any(|answer| answer.facets.is_some());

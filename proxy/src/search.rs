@@ -405,8 +405,8 @@ impl<'t> Search<'t> {
         let (planned, settings) = (&self.planned, &self.index.settings);
         let levels = self.levels();
         let frequency = self.frequency.as_deref().filter(|_| levels > 0);
-        let by_words = |searches| ByWords {
-            searches,
+        let by_words = |answers| ByWords {
+            searches: frequency.map_or(answers, |frequency| frequency.merged(answers)),
             levels: frequency.map(Frequency::levels),
         };
         let again: Vec<ByWords> = again.iter().map(|round| by_words(&round.answers)).collect();
@@ -414,7 +414,8 @@ impl<'t> Search<'t> {
             Some(counted) => Some(Counts::Groups { counted }),
             None => self
                 .counting()
-                .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings)),
+                .and_then(|counting| counting.counts(answers.get(levels.max(1)..)?, settings))
+                .or_else(|| frequency?.counts(answers)),
         };
         let star = planned.facet_star && orders_all_facets_alike(self.version);
         let strip = names(&planned.strip_fields);
@@ -448,7 +449,7 @@ impl<'t> Search<'t> {
         }
         let (searches, others) = answers.split_at(levels.max(1).min(answers.len()));
         let words = by_words(searches);
-        let merged = match (&self.by, &words.levels, searches) {
+        let merged = match (&self.by, &words.levels, words.searches) {
             (By::Both(halves), ..) => {
                 let meaning = others.first().map_or(&[][..], Vec::as_slice);
                 merge_hybrid(&words, meaning, &halves.mix(self.version, 1.0), &spec)

@@ -36,6 +36,9 @@ pub enum Counts<'a> {
     /// Of one whose list is known: each node's to the same search, for as many hits as were [`Taken`] from it, without documents that share
     /// a value with those taken from others. So each node drops what one node would, and counts the rest.
     Groups { counted: &'a [Bytes] },
+    /// Of a search by sets of words with a distinct attribute that nodes cannot be asked by: to the search without the most of them, for as
+    /// many hits. They count as those of a search of its own would.
+    Listed { answers: &'a [Bytes] },
 }
 
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use miroir_api::SHARD_FIELD;
-use miroir_merge::{missing_words, Levels};
+use miroir_merge::{missing_words, Counts, Levels};
 use miroir_router::{Index, Query, RoutingTable, SearchSettings};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
@@ -56,6 +56,8 @@ pub struct Frequency {
     most_typos: Vec<u64>,
     /// The last of them only counts.
     last_counts: bool,
+    /// It lists hits even so, because what `distinct` leaves can only be counted by these.
+    counts_by_list: bool,
     /// What any of these finds counts; the first is the last of the searches.
     counted: Vec<SearchBody>,
     /// Scores tell how many words match of so many.
@@ -188,11 +190,12 @@ impl Frequency {
             None => None,
         };
         let rule = words_rule(settings, body.sort.as_deref().unwrap_or_default());
-        let counts_groups =
-            planned.counting.is_some() || planned.has_no_hits() || threshold.is_some();
-        if planned.distinct.is_some() && !counts_groups {
-            return None;
-        }
+        // Scores order what is counted by itself.
+        let counts_by_list = planned.distinct.is_some()
+            && planned.counting.is_none()
+            && !planned.has_no_hits()
+            && threshold.is_none()
+            && !by_scores;
         Some(Frequency {
             settings: Arc::clone(settings),
             query,
@@ -207,6 +210,7 @@ impl Frequency {
             missing: Vec::new(),
             most_typos: Vec::new(),
             last_counts: false,
+            counts_by_list,
             counted: Vec::new(),
             max: 0,
         })
@@ -382,7 +386,7 @@ impl Frequency {
             searches.push((set, search));
         }
         let mut last = counted.first()?.clone();
-        if self.last_counts {
+        if self.last_counts && !self.counts_by_list {
             (last.limit, last.hits_per_page) =
                 (last.limit.map(|_| 0), last.hits_per_page.map(|_| 0));
         }
@@ -484,6 +488,20 @@ impl Frequency {
             Some((_, others)) if self.last_counts => others,
             _ => &self.searches,
         }
+    }
+
+    /// Of the answers to [`Frequency::searches`], those that make one list.
+    pub fn merged<'a>(&self, answers: &'a [Vec<Bytes>]) -> &'a [Vec<Bytes>] {
+        match answers.split_last() {
+            Some((_, others)) if self.last_counts && self.counts_by_list => others,
+            _ => answers,
+        }
+    }
+
+    /// And what they count, where it takes another list.
+    pub fn counts<'a>(&self, answers: &'a [Vec<Bytes>]) -> Option<Counts<'a>> {
+        let answers = answers.get(self.searches.len().checked_sub(1)?)?;
+        self.counts_by_list.then_some(Counts::Listed { answers })
     }
 
     pub fn levels(&self) -> Levels<'_> {
@@ -605,6 +623,7 @@ mod tests {
             missing: Vec::new(),
             most_typos: Vec::new(),
             last_counts: false,
+            counts_by_list: false,
             counted: Vec::new(),
             max: 0,
         }

@@ -200,7 +200,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "words that only nodes know, or among which no other can stand; seven words and more; `distinct` on an attribute that is not filterable; federated searches with a rule that sorts right behind the words, or before them and none behind; facet searches with a threshold (docs/exactness.md, \"Words that may be missing\")",
+        why: "words that only nodes know, or among which no other can stand; seven words and more; federated searches with a rule that sorts right behind the words, or before them and none behind; facet searches with a threshold (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -498,26 +498,9 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     };
     is_few
         && may_decide
-        && groups_are_counted(settings, ask, search)
         && words
             .replace(&query, &may_be_missing, "-none", &locales)
             .is_some()
-}
-
-/// Whether the cluster counts what `distinct` leaves.
-fn groups_are_counted(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
-    let own = settings.contains_key("distinctAttribute");
-    if !own && !search["distinct"].is_string() {
-        return true;
-    }
-    if ask.route == Route::FacetSearch {
-        return true;
-    }
-    // One attribute for all queries goes before.
-    if ask.body["federation"]["distinct"].is_string() {
-        return true;
-    }
-    is_distinct_on_filterable(settings, search)
 }
 
 /// Whether the search's distinct attribute may be filtered by, if it has one.
