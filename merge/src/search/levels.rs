@@ -64,7 +64,15 @@ impl<'a> ByWords<'a> {
 /// The rules are milli's (`query_graph.rs`, `removal_order_for_terms_matching_strategy_frequency`, and the walk in
 /// `graph_based_ranking_rule.rs`): words go by falling frequency, and those in no document first of all; the rarest stay; and when a
 /// word is missing, all more frequent words behind it are.
-pub fn missing_words(frequencies: &[u64], all: bool, max: usize) -> Option<Vec<Vec<usize>>> {
+///
+/// Only the last of the sets may leave words with which nothing is found: one that is in no document, or two that are `apart`, in no document
+/// together.
+pub fn missing_words(
+    frequencies: &[u64],
+    all: bool,
+    apart: &[(usize, usize)],
+    max: usize,
+) -> Option<Vec<Vec<usize>>> {
     let often: Vec<u64> = frequencies
         .iter()
         .map(|&documents| if documents == 0 { u64::MAX } else { documents })
@@ -86,8 +94,17 @@ pub fn missing_words(frequencies: &[u64], all: bool, max: usize) -> Option<Vec<V
                 .all(|later| often[later] <= often[word] || missing.contains(&later))
         })
     };
+    let finds = |missing: &Vec<usize>| {
+        let is_missing = |word: &usize| missing.contains(word);
+        let mut absent = removable.iter().filter(|word| frequencies[**word] == 0);
+        let mut apart = apart.iter();
+        missing.len() == removable.len()
+            || absent.all(is_missing)
+                && apart.all(|(one, other)| is_missing(one) || is_missing(other))
+    };
     let mut sets: Vec<Vec<usize>> = (0..1u32 << removable.len())
         .map(subset)
+        .filter(finds)
         .filter(allowed)
         .take(max + 1)
         .collect();
@@ -236,7 +253,14 @@ mod tests {
                     let mut walked = Vec::new();
                     let last = groups.len() - usize::from(!all);
                     walk(&weights, last, &mut Vec::new(), &mut walked);
-                    let mut sets = missing_words(&frequencies, all, 64).unwrap();
+                    // What has a word that is in no document finds nothing.
+                    let absent = |word: &usize| frequencies[*word] == 0 && weights[*word] < last;
+                    walked.retain(|set| {
+                        (0..frequencies.len())
+                            .filter(absent)
+                            .all(|word| set.contains(&word))
+                    });
+                    let mut sets = missing_words(&frequencies, all, &[], 64).unwrap();
                     let most = sets.last().cloned().unwrap();
                     assert!(sets.iter().flatten().all(|word| most.contains(word)));
                     assert!(sets.is_sorted_by_key(Vec::len));
@@ -250,12 +274,33 @@ mod tests {
 
     #[test]
     fn what_may_be_missing() {
-        assert_eq!(missing_words(&[7, 7], false, 9).unwrap(), [[0usize; 0]]);
-        assert_eq!(missing_words(&[0, 1], false, 9).unwrap(), [vec![], vec![0]]);
         assert_eq!(
-            missing_words(&[3, 1, 5], false, 9).unwrap(),
+            missing_words(&[7, 7], false, &[], 9).unwrap(),
+            [[0usize; 0]]
+        );
+        assert_eq!(missing_words(&[0, 1], false, &[], 9).unwrap(), [[0]]);
+        assert_eq!(
+            missing_words(&[0, 0], false, &[], 9).unwrap(),
+            [[0usize; 0]]
+        );
+        assert_eq!(
+            missing_words(&[0, 3, 0, 1], false, &[], 9).unwrap(),
+            [vec![0, 2], vec![0, 1, 2]]
+        );
+        assert_eq!(
+            missing_words(&[3, 1, 5], false, &[], 9).unwrap(),
             [vec![], vec![2], vec![0, 2]]
         );
-        assert_eq!(missing_words(&[5, 3, 1, 4], false, 3), None);
+        assert_eq!(missing_words(&[5, 3, 1, 4], false, &[], 3), None);
+        // The first and the last word are in no document together.
+        assert_eq!(
+            missing_words(&[5, 3, 1], false, &[(0, 2)], 9).unwrap(),
+            [vec![0], vec![0, 1]]
+        );
+        // With what always stays nothing is found.
+        assert_eq!(
+            missing_words(&[2, 1, 1], false, &[(1, 2)], 9).unwrap(),
+            [[0]]
+        );
     }
 }

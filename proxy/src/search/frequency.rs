@@ -1,30 +1,31 @@
 //! `matchingStrategy: frequency`, decided once for the whole cluster.
 //!
 //! A node would let those of a query's words be missing that are frequent in its own documents. So all nodes are asked first in
-//! how many documents each word is found, and then, in one request, for each set of words that may be missing. A document in which
-//! neighbouring words stand as one (`dela` for `de la`) counts for each of them: where such documents are found at all, they are counted in
-//! a round of its own. A missing word
+//! how many documents each word is found ([`known`]), and then, in one request, for each set of words that may be missing. A missing word
 //! is replaced by a negative one that no document has: it keeps the other words' positions and is nothing else. `merge`
 //! makes one list of the answers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_api::SHARD_FIELD;
 use miroir_merge::{missing_words, Counts, Levels};
-use miroir_router::{Index, Query, RoutingTable, SearchSettings};
-use serde::Deserialize;
+use miroir_router::{Index, Query, SearchSettings};
 use serde_json::value::to_raw_value;
 
-use super::counting::bare;
 use super::request::{ask_for_any, PlannedSearch, SearchBody};
 use crate::core::App;
-use crate::scatter::{Ask, Gathered, Leg, Wanted};
+use crate::scatter::Ask;
 
-/// Searches a client search becomes at most.
-const MAX_SETS: usize = 32;
+mod known;
+
+pub use known::decide;
+use known::Known;
+
+/// Searches a client search becomes at most. Each costs nodes a few times what one node needs for all of it; so many takes a title of eight words
+/// that is searched as it is written (docs/exactness.md, "Words that may be missing").
+const MAX_SETS: usize = 64;
 /// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
 const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
 /// The same where nodes are to see that a word is missing: they let this one be missing first of all.
@@ -73,9 +74,6 @@ struct Joined {
     alone: Option<String>,
 }
 
-/// How many documents does any of these searches find?
-type Question = Vec<SearchBody>;
-
 /// The place of `words` among the steps of the ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct WordsRule {
@@ -91,65 +89,6 @@ pub struct Undecided<'s> {
     pub index: &'s Index,
     pub planned: &'s mut PlannedSearch,
     pub frequency: &'s mut Frequency,
-}
-
-/// Asks for frequencies and decides by them what nodes are asked. Where that fails the search itself will tell why.
-pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided<'_>>) {
-    let questions = searches
-        .iter()
-        .map(|search| search.frequency.questions(search.planned, app))
-        .collect();
-    let counts = count(app, table, &searches, questions).await;
-    let questions = searches
-        .iter()
-        .zip(&counts)
-        .map(|(search, counts)| search.frequency.joint_questions(counts, search.planned))
-        .collect();
-    let joint = count(app, table, &searches, questions).await;
-    for (search, (counts, joint)) in searches.iter_mut().zip(counts.into_iter().zip(joint)) {
-        let frequency = &mut search.frequency;
-        if let Some(frequencies) = frequency.frequencies(&counts, &joint) {
-            let joined = frequency.known_joined(&counts);
-            let joined = joined.iter().map(|words| words.terms.clone()).collect();
-            frequency.settle(&frequencies, joined, search.planned);
-        }
-    }
-}
-
-/// The answers to each search's questions. `None`: not all nodes answered.
-async fn count(
-    app: &App,
-    table: &RoutingTable,
-    searches: &[Undecided<'_>],
-    questions: Vec<Vec<Question>>,
-) -> Vec<Vec<Option<u64>>> {
-    let legs: Vec<Leg> = searches
-        .iter()
-        .zip(&questions)
-        .flat_map(|(search, questions)| {
-            let (index, seed) = (search.index, search.planned.seed());
-            questions.iter().map(move |question| Leg {
-                wanted: Wanted {
-                    index,
-                    only: None,
-                    seed,
-                },
-                ask: ask_for_any(question.into(), app, index),
-            })
-        })
-        .collect();
-    let gathered = match legs.is_empty() {
-        true => Vec::new(),
-        false => app.run_legs(table, &legs).await.unwrap_or_default(),
-    };
-    drop(legs);
-    let mut gathered = gathered.into_iter();
-    let of_search = |(search, questions): (&Undecided, &Vec<Question>)| {
-        let values_max = search.index.settings.node_values_per_facet;
-        let answers = questions.iter().map(|_| gathered.next());
-        answers.map(|answer| found(&answer?, values_max)).collect()
-    };
-    searches.iter().zip(&questions).map(of_search).collect()
 }
 
 impl Frequency {
@@ -223,70 +162,15 @@ impl Frequency {
             .is_none_or(|rule| !(rule.before_sort || rule.ends_score && rule.steps_before > 0))
     }
 
-    /// For each word alone, and for what may be several as one.
-    fn questions(&self, planned: &PlannedSearch, app: &App) -> Vec<Question> {
-        // Nodes that cut totals tell them by a facet.
-        let facets = super::caps_totals(app.newest().lowest_version())
-            .then(|| to_raw_value(&[SHARD_FIELD]).ok())
-            .flatten();
-        let words = self.words.iter().map(|(_, word)| word);
-        let joined = self.joined.iter().filter_map(|words| words.alone.as_ref());
-        let question = |text: &String| {
-            vec![SearchBody {
-                facets: facets.clone(),
-                ..question(text, planned)
-            }]
-        };
-        words.chain(joined).map(question).collect()
-    }
-
-    /// What stands as one in some document, by the answers to [`Frequency::questions`].
-    fn known_joined(&self, counts: &[Option<u64>]) -> Vec<&Joined> {
-        let mut counts = counts.iter().skip(self.words.len());
-        let is_known = |words: &&Joined| {
-            words.alone.is_none() || counts.next().is_none_or(|count| *count != Some(0))
-        };
-        self.joined.iter().filter(is_known).collect()
-    }
-
-    /// For each word that is part of such: what finds it alone or with its neighbours. The latter also finds documents that have both apart,
-    /// which have this word too, and nothing else.
-    fn joint_questions(&self, counts: &[Option<u64>], planned: &PlannedSearch) -> Vec<Question> {
-        let joined = self.known_joined(counts);
-        let of_word = |(term, alone): &(usize, String)| {
-            let with = joined.iter().filter(|words| words.terms.contains(term));
-            let mut texts: Vec<&str> = with.map(|words| words.text.as_str()).collect();
-            texts.insert(0, alone);
-            let several = texts.len() > 1;
-            several.then(|| texts.iter().map(|text| question(text, planned)).collect())
-        };
-        self.words.iter().filter_map(of_word).collect()
-    }
-
-    /// The frequency of each word.
-    fn frequencies(&self, counts: &[Option<u64>], joint: &[Option<u64>]) -> Option<Vec<u64>> {
-        let joined = self.known_joined(counts);
-        let mut joint = joint.iter();
-        let of_word = |((term, _), alone): (&(usize, String), &Option<u64>)| {
-            let is_part = joined.iter().any(|words| words.terms.contains(term));
-            if is_part {
-                *joint.next()?
-            } else {
-                *alone
-            }
-        };
-        self.words.iter().zip(counts).map(of_word).collect()
-    }
-
-    /// Makes the searches for each set of words. `joined`: words that stand as one in some document.
-    fn settle(
-        &mut self,
-        frequencies: &[u64],
-        joined: Vec<Range<usize>>,
-        planned: &mut PlannedSearch,
-    ) {
+    /// The sets of words that may be missing; `None`: they are more than `max`.
+    fn sets(&self, known: &Known, max: usize) -> Option<Vec<Vec<usize>>> {
         let phrases = self.words.len() < self.query.terms.len();
-        let Some(mut sets) = missing_words(frequencies, phrases, MAX_SETS) else {
+        missing_words(&known.frequencies, phrases, &known.apart, max)
+    }
+
+    /// Makes the searches for each set of words.
+    fn settle(&mut self, known: &Known, planned: &mut PlannedSearch) {
+        let Some(mut sets) = self.sets(known, MAX_SETS) else {
             return;
         };
         let most = sets.last().map_or(0, Vec::len);
@@ -295,7 +179,7 @@ impl Frequency {
         if self.rule.is_none() {
             sets.drain(..sets.len() - 1);
         }
-        let Some(counted) = self.counted_for(&sets, &joined, planned) else {
+        let Some(counted) = self.counted_for(&sets, &known.joined, planned) else {
             return;
         };
         let most = sets.last().map_or(&[][..], Vec::as_slice);
@@ -310,7 +194,7 @@ impl Frequency {
             None => {}
         }
         self.missing = searches.iter().map(|(set, _)| set.len() as u64).collect();
-        if joined.is_empty() {
+        if known.joined.is_empty() {
             let most = searches.iter().map(|(set, _)| self.most_typos(set));
             self.most_typos = most.collect();
         }
@@ -566,38 +450,6 @@ fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Counted {
-    estimated_total_hits: u64,
-    #[serde(default)]
-    facet_distribution: BTreeMap<String, BTreeMap<String, u64>>,
-}
-
-/// A search for the documents that have some words.
-fn question(text: &str, planned: &PlannedSearch) -> SearchBody {
-    SearchBody {
-        q: Some(text.to_owned()),
-        matching_strategy: to_raw_value("all").ok(),
-        filter: None,
-        ..bare(&planned.node_body)
-    }
-}
-
-/// The documents of all nodes; `None` where some shard is missing.
-fn found(gathered: &Gathered, values_max: usize) -> Option<u64> {
-    if !gathered.missing.is_empty() {
-        return None;
-    }
-    let of_node = |body: &Bytes| -> Option<u64> {
-        let counted: Counted = serde_json::from_slice(body).ok()?;
-        let shards = counted.facet_distribution.get(SHARD_FIELD);
-        let shards = shards.filter(|shards| shards.len() < values_max);
-        Some(shards.map_or(counted.estimated_total_hits, |shards| shards.values().sum()))
-    };
-    gathered.answers.iter().map(|(_, body)| of_node(body)).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -640,7 +492,12 @@ mod tests {
         };
         let planned = body.plan(&SearchSettings::default());
         let mut planned = planned.map_err(|unsupported| unsupported.0).unwrap();
-        frequency.settle(frequencies, Vec::new(), &mut planned);
+        let known = Known {
+            frequencies: frequencies.to_vec(),
+            joined: Vec::new(),
+            apart: Vec::new(),
+        };
+        frequency.settle(&known, &mut planned);
         let told = |search: &SearchBody| {
             let threshold = search.ranking_score_threshold.as_ref();
             (
