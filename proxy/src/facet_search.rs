@@ -1,22 +1,25 @@
 //! `POST /indexes/{uid}/facet-search`: which values of a facet begin like a text, and how many documents have each.
 //!
 //! Parameters that a facet search does not know are ignored, as Meilisearch does; the node's copy of the request is the
-//! client's but for the filter, and for words that may be missing by their frequency, which is decided for the whole cluster.
+//! client's but for the filter, and for what is decided for the whole cluster: which words may be missing by their frequency, and whether what
+//! lies below a threshold counts.
 
 use miroir_api::{is_index_uid, Error};
 use miroir_auth::Access;
 use miroir_merge::{merge_facet_search, FacetSearch};
 use miroir_net::{Request, Response};
-use miroir_router::{rewrite_filter, Index, RoutingTable};
+use miroir_router::{and_also, rewrite_filter, Index, RoutingTable};
 use serde_json::{Map, Value};
 
 use crate::core::{json_object, visible_index, App};
 use crate::pinned;
 use crate::scatter::Wanted;
 use crate::search::{
-    bodies, check_filter, decide, degraded, merge_error, merge_order, reserved_field, respond,
-    with_shards, Frequency, Kind, SearchBody, Undecided,
+    bodies, can_be_filtered_by, check_filter, decide, degraded, merge_error, merge_order,
+    reserved_field, respond, run, with_shards, Frequency, Kind, Search, SearchBody, Undecided,
+    DEFAULT_LIMIT,
 };
+use crate::stages::Stages;
 
 /// One copy of each shard is asked; counts are summed.
 pub async fn handle(
@@ -98,46 +101,55 @@ impl Asked {
         })
     }
 
-    /// Decides which words may be missing. Values are counted in the documents that the search finds without the most of them.
+    /// Decides what nodes would each decide by their own documents: which words may be missing, and whether documents below a threshold count.
     async fn decide(&mut self, app: &App, table: &RoutingTable, index: &Index) {
-        let search = self.by_frequency(table).filter(|_| table.nodes.len() > 1);
-        let Some(mut planned) = search.and_then(|search| search.plan(&index.settings).ok()) else {
+        let Some(search) = self.by_words(table).filter(|_| table.nodes.len() > 1) else {
             return;
         };
-        let primary_key = index.primary_key.as_deref().unwrap_or_default();
-        let Some(mut frequency) = Frequency::of(index, primary_key, &planned, false) else {
-            return;
+        let widest = match search.goes_by_frequency() {
+            true => widest(app, table, index, &search).await,
+            false => None,
         };
-        let undecided = Undecided {
-            index,
-            planned: &mut planned,
-            frequency: &mut frequency,
-        };
-        decide(app, table, vec![undecided]).await;
-        if let Some(widest) = frequency.searches().last() {
-            self.rest.insert("q".into(), widest.q.clone().into());
+        if search.ranking_score_threshold.is_some() {
+            let passing = passing(app, table, index, search).await;
+            self.pass(passing, widest.is_some(), index);
+        }
+        if let Some(widest) = widest {
+            self.rest.insert("q".into(), widest.into());
             self.rest.insert("matchingStrategy".into(), "all".into());
         }
     }
 
-    /// The search for the documents whose values are counted, where frequent words may be missing.
-    fn by_frequency(&self, table: &RoutingTable) -> Option<SearchBody> {
-        const MEMBERS: [&str; 6] = [
+    /// One node looks for a page of hits that pass the threshold, and counts what lies below it where it finds a whole one. Where it does not, neither
+    /// does any of many nodes; but of words that may be missing (`by_frequency`) scores are known to no node. `passing`: that page's documents.
+    fn pass(&mut self, passing: Option<Vec<Value>>, by_frequency: bool, index: &Index) {
+        let Some(passing) = passing else { return };
+        let is_page = passing.len() >= DEFAULT_LIMIT.min(index.settings.max_total_hits);
+        if is_page || by_frequency {
+            self.rest.remove("rankingScoreThreshold");
+        }
+        if let Some(these) = filter_for(&passing, index).filter(|_| by_frequency && !is_page) {
+            self.filter = Some(and_also(self.filter.take(), these));
+        }
+    }
+
+    /// The search for the documents whose values are counted; `None`: what has a meaning is counted in all documents that pass the filter.
+    fn by_words(&self, table: &RoutingTable) -> Option<SearchBody> {
+        const MEMBERS: [&str; 7] = [
             "q",
             "matchingStrategy",
             "attributesToSearchOn",
             "locales",
             "hybrid",
             "vector",
+            "rankingScoreThreshold",
         ];
         let member = |name: &str| Some((name.to_owned(), self.rest.get(name)?.clone()));
         let members = MEMBERS.into_iter().filter_map(member).collect();
         let search: SearchBody = serde_json::from_value(Value::Object(members)).ok()?;
-        // What has a meaning is counted in all documents that pass the filter.
         let by_words = search.kind(table.lowest_version()) == Kind::Words;
-        let plain = by_words && !self.rest.contains_key("rankingScoreThreshold");
-        (plain && search.goes_by_frequency()).then_some(SearchBody {
-            limit: Some(0),
+        by_words.then_some(SearchBody {
+            filter: self.filter.clone(),
             hybrid: None,
             vector: None,
             ..search
@@ -163,4 +175,64 @@ impl Asked {
         xxhash_rust::xxh3::xxh3_64(self.name.as_bytes())
             ^ xxhash_rust::xxh3::xxh3_64(self.query.as_deref().unwrap_or_default().as_bytes())
     }
+}
+
+/// The query that finds what is found with any of its frequent words missing; `None`: nothing is to be decided, or nodes have to.
+async fn widest(
+    app: &App,
+    table: &RoutingTable,
+    index: &Index,
+    search: &SearchBody,
+) -> Option<String> {
+    let search = SearchBody {
+        limit: Some(0),
+        ranking_score_threshold: None,
+        ..search.clone()
+    };
+    let mut planned = search.plan(&index.settings).ok()?;
+    let primary_key = index.primary_key.as_deref().unwrap_or_default();
+    let mut frequency = Frequency::of(index, primary_key, &planned, false)?;
+    let undecided = Undecided {
+        index,
+        planned: &mut planned,
+        frequency: &mut frequency,
+    };
+    decide(app, table, vec![undecided]).await;
+    frequency.searches().last()?.q.clone()
+}
+
+/// The primary keys of the first page of what a search finds; `None`: it fails, and the facet search will tell why.
+async fn passing(
+    app: &App,
+    table: &RoutingTable,
+    index: &Index,
+    search: SearchBody,
+) -> Option<Vec<Value>> {
+    let primary_key = index.primary_key.as_deref()?;
+    let body = SearchBody {
+        limit: Some(DEFAULT_LIMIT),
+        attributes_to_retrieve: Some(vec![primary_key.to_owned()]),
+        ..search
+    };
+    let search = Search::prepare(table, index, body).ok()?;
+    let answers = run(app, table, &mut [search], &mut Stages::begin()).await;
+    let segments = answers.ok()?.pop()?.merged.into_segments();
+    let answer: Value = serde_json::from_slice(&segments.concat()).ok()?;
+    let hits = answer["hits"].as_array()?.iter();
+    Some(hits.map(|hit| hit[primary_key].clone()).collect())
+}
+
+/// A filter for these documents; `None`: the primary key is no field that one can name.
+fn filter_for(keys: &[Value], index: &Index) -> Option<String> {
+    let primary_key = index.primary_key.as_deref()?;
+    let keys: Option<Vec<String>> = keys
+        .iter()
+        .map(|key| match key {
+            Value::String(key) => Some(format!("\"{key}\"")),
+            Value::Number(key) => Some(key.to_string()),
+            _ => None,
+        })
+        .collect();
+    let keys = keys.filter(|_| can_be_filtered_by(primary_key, &index.settings))?;
+    Some(format!("\"{primary_key}\" IN [{}]", keys.join(",")))
 }

@@ -29,6 +29,7 @@ mod redaction;
 mod request;
 mod settling;
 
+pub use counting::can_be_filtered_by;
 use counting::Counting;
 pub use frequency::{decide, Frequency, Undecided};
 use hybrid::scores_are_of_all_rules;

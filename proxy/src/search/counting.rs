@@ -142,7 +142,7 @@ impl Counting {
 }
 
 /// Whether a filter can name the field.
-pub(super) fn can_be_filtered_by(field: &str, settings: &SearchSettings) -> bool {
+pub fn can_be_filtered_by(field: &str, settings: &SearchSettings) -> bool {
     settings.is_filterable(field) && !field.contains(['"', '\\', '*'])
 }
 

@@ -128,6 +128,10 @@ impl Frequency {
             Some(threshold) => Some(serde_json::from_str(threshold.get()).ok()?),
             None => None,
         };
+        // Another one is for nodes to refuse.
+        if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+            return None;
+        }
         let rule = words_rule(settings, body.sort.as_deref().unwrap_or_default());
         // Scores order what is counted by itself.
         let counts_by_list = planned.distinct.is_some()

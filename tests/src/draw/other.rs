@@ -109,7 +109,13 @@ pub(super) fn facet_search(rng: &mut StdRng, shape: &Shape, settings: &Map<Strin
         body.insert("facetQuery".into(), json!(text));
     }
     let drawn = search(rng, shape, settings);
-    for name in ["q", "filter", "matchingStrategy", "attributesToSearchOn"] {
+    for name in [
+        "q",
+        "filter",
+        "matchingStrategy",
+        "attributesToSearchOn",
+        "rankingScoreThreshold",
+    ] {
         if let Some(value) = drawn.get(name).filter(|_| rng.gen_bool(0.5)) {
             body.insert(name.into(), value.clone());
         }

@@ -110,6 +110,9 @@ impl<'a> Compared<'a> {
 
     /// Whether the cluster counts no fewer documents than pass the threshold, and no more than there are without one; facets too.
     pub fn counts_what_passes(&self) -> bool {
+        if self.ask.route == Route::FacetSearch {
+            return self.counts_values_without_threshold();
+        }
         let searches = self.ask.searches();
         if self.ask.is_federated() {
             let everything = searches.iter().filter_map(|search| {

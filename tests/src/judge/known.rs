@@ -200,7 +200,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "words that only nodes know, or among which no other can stand; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; federated searches with a rule that sorts right behind the words, or before them and none behind; facet searches with a threshold (docs/exactness.md, \"Words that may be missing\")",
+        why: "words that only nodes know, or among which no other can stand; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; federated searches with a rule that sorts right behind the words, or before them and none behind (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -313,6 +313,7 @@ const TOTALS_AND_FACETS: &[&str] = &[
     "facetStats",
     "results.*.facetDistribution",
     "results.*.facetStats",
+    "facetHits",
 ];
 
 const HITS_AND_TOTALS: &[&str] = &[
@@ -488,14 +489,7 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     let may_be_missing: Vec<usize> = query.words().collect();
     // With a phrase all words may be missing, else the rarest stays.
     let is_few = may_be_missing.len() + usize::from(query.words_in_phrases() > 0) <= 7;
-    let may_decide = match ask.route {
-        // By meaning everything is counted that passes the filter.
-        Route::FacetSearch => {
-            search["rankingScoreThreshold"].is_null() || search["hybrid"].is_object()
-        }
-        _ if ask.is_federated() => scores_follow_words(settings, search),
-        _ => true,
-    };
+    let may_decide = !ask.is_federated() || scores_follow_words(settings, search);
     is_few
         && may_decide
         && words

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
 
 use super::check::{content, facets_within, total, with, Compared, Listed, ALL};
 use super::known::goes_by_frequency;
@@ -179,36 +179,46 @@ impl Compared<'_> {
 
     /// Whether each value is counted as often as with every word, at least, and no more often than without words.
     fn counts_values_of_some_words(&self) -> bool {
-        let asked = |change: fn(&mut Value)| {
-            let mut ask = self.ask.clone();
-            change(&mut ask.body);
-            let answer = self.node.call(&ask.call(self.index)).ok()?;
-            (answer.status == 200).then_some(answer.body)
-        };
-        let least = asked(|body| body["matchingStrategy"] = json!("all"));
-        let most = asked(|body| {
-            body.as_object_mut().map(|body| body.remove("q"));
+        let least = self.values_where(|body| {
+            body.insert("matchingStrategy".into(), json!("all"));
+            body.remove("rankingScoreThreshold");
         });
-        let (Some(least), Some(most)) = (least, most) else {
-            return false;
-        };
-        let count = |answer: &Value, value: &Value| {
-            let hits = answer["facetHits"].as_array()?;
-            let hit = hits.iter().find(|hit| hit["value"] == *value)?;
-            hit["count"].as_u64()
-        };
-        let values = |answer: &Value| answer["facetHits"].as_array().cloned().unwrap_or_default();
-        // a list that is cut may lack a value
-        let within = |few: &Value, many: &Value| {
-            values(few).iter().all(|hit| {
-                let often = count(many, &hit["value"]);
-                often.map_or(values(many).len() >= values(few).len(), |often| {
-                    hit["count"].as_u64() <= Some(often)
-                })
-            })
-        };
-        within(&least, self.right) && within(self.right, &most)
+        let most = self.values_where(|body| {
+            body.remove("q");
+            body.remove("rankingScoreThreshold");
+        });
+        let cut = !self.ask.body["rankingScoreThreshold"].is_null();
+        least.is_some_and(|least| cut || values_within(&least, self.right))
+            && most.is_some_and(|most| values_within(self.right, &most))
     }
+
+    /// Whether a facet search counts each value no more often than without its threshold.
+    pub fn counts_values_without_threshold(&self) -> bool {
+        let most = self.values_where(|body| {
+            body.remove("rankingScoreThreshold");
+        });
+        most.is_some_and(|most| values_within(self.right, &most))
+    }
+
+    /// The node's answer to the facet search, changed so.
+    fn values_where(&self, change: fn(&mut Map<String, Value>)) -> Option<Value> {
+        let mut ask = self.ask.clone();
+        change(ask.body.as_object_mut()?);
+        let answer = self.node.call(&ask.call(self.index)).ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+}
+
+/// Whether a facet search counts no value more often than another; a list that is cut may lack one.
+fn values_within(few: &Value, many: &Value) -> bool {
+    let values = |answer: &Value| answer["facetHits"].as_array().cloned().unwrap_or_default();
+    let (few, many) = (values(few), values(many));
+    few.iter().all(|hit| {
+        let other = many.iter().find(|other| other["value"] == hit["value"]);
+        other.map_or(many.len() >= few.len(), |other| {
+            hit["count"].as_u64() <= other["count"].as_u64()
+        })
+    })
 }
 
 /// Queries of one, two and three neighbouring words, of which what matches any of a query's words matches one; `None` where words are
