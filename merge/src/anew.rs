@@ -100,8 +100,9 @@ struct Hit {
     query: usize,
     /// `_rankingScore`.
     score: Option<Number<f64>>,
-    /// The same times the query's weight: `weightedRankingScore`, and the first of `weightedScoreValues` that is a score.
-    weighted: SmallVec<[Number<f64>; 2]>,
+    /// The same times the query's weight: `weightedRankingScore`.
+    weighted: Option<Number<f64>>,
+    values: Values,
     words: Option<Words>,
     typo: Option<Typo>,
     /// Only `words` and `typo` stand so far outside, in this order, that the score can be told anew.
@@ -109,6 +110,17 @@ struct Hit {
     /// The query, and what the rules before `typo` say.
     before_typo: Vec<u8>,
     threshold: Option<f64>,
+}
+
+/// `weightedScoreValues`.
+#[derive(Debug, Default)]
+struct Values {
+    /// The first that is a score.
+    score: Option<Number<f64>>,
+    /// Where each begins.
+    starts: SmallVec<[usize; 4]>,
+    /// Where they end; `None`: there are none.
+    end: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -208,12 +220,14 @@ impl Words {
         }
     }
 
-    /// The score, where nothing else counts in it.
-    fn whole_score(&self) -> Option<f64> {
+    /// The score, where nothing else counts in it, and the place of the rule.
+    fn whole_score(&self) -> Option<(f64, u64)> {
         match self.told {
             WordsTold::Not {
-                ends_score: true, ..
-            } => Some(self.rank.0 as f64 / self.rank.1 as f64),
+                ends_score: true,
+                order,
+                ..
+            } => Some((self.rank.0 as f64 / self.rank.1 as f64, order)),
             _ => None,
         }
     }
@@ -258,7 +272,7 @@ impl Hit {
         let is_as_told = whole.is_none() && ranks.iter().all(|(told, anew)| told == anew);
         let anew = |told: f64| match whole {
             _ if is_as_told => Some(told),
-            Some(whole) => Some(whole),
+            Some((whole, _)) => Some(whole),
             None => with_ranks(told, &ranks),
         };
         let score = self.score.as_ref();
@@ -268,15 +282,35 @@ impl Hit {
                 edits.put(&told.span, as_json(score));
             }
             let weight = (telling.weight)(self.query);
-            for told in &self.weighted {
+            // Scores of rules behind a sort stand for themselves.
+            let value = self.values.score.as_ref().filter(|_| whole.is_none());
+            for told in self.weighted.iter().chain(value) {
                 let score = anew(told.value / weight).map(|score| score * weight);
                 if let Some(score) = score.filter(|score| score.is_finite()) {
                     edits.put(&told.span, as_json(score));
                 }
             }
+            if let Some((whole, order)) = whole {
+                self.values.insert(order, whole * weight, edits);
+            }
         }
         let least = self.threshold.unwrap_or(0.0);
         score.is_none_or(|(_, score)| score >= least)
+    }
+}
+
+impl Values {
+    /// Puts in a score behind the values of so many rules.
+    fn insert(&self, place: u64, score: f64, edits: &mut Edits) {
+        let Some(end) = self.end else { return };
+        let score = format!(r#"{{"weightedScore":{}}}"#, as_json(score));
+        let next = self.starts.get(place as usize);
+        let (at, text) = match next {
+            Some(next) => (*next, score + ","),
+            None if self.starts.is_empty() => (end, score),
+            None => (end, format!(",{score}")),
+        };
+        edits.put(&(at..at), text);
     }
 }
 
@@ -506,16 +540,17 @@ impl Hit {
                     let query = scanner.unsigned()?.unwrap_or(0);
                     self.query = usize::try_from(query).unwrap_or(0);
                 }
-                b"weightedRankingScore" => self.weighted.extend(float(scanner)?),
+                b"weightedRankingScore" => self.weighted = float(scanner)?,
                 b"weightedScoreValues" if scanner.peek() == Some(b'[') => {
-                    let mut first = None;
+                    let Values { score, starts, .. } = &mut self.values;
                     scanner.array(|scanner| {
+                        starts.push(scanner.pos());
                         if scanner.peek() != Some(b'{') {
                             return scanner.value().map(drop);
                         }
                         scanner.object(|scanner, name, _| {
                             match name.raw {
-                                b"weightedScore" if first.is_none() => first = float(scanner)?,
+                                b"weightedScore" if score.is_none() => *score = float(scanner)?,
                                 _ => {
                                     scanner.value()?;
                                 }
@@ -523,7 +558,7 @@ impl Hit {
                             Ok::<(), Malformed>(())
                         })
                     })?;
-                    self.weighted.extend(first);
+                    self.values.end = Some(scanner.pos() - 1);
                 }
                 _ => {
                     scanner.value()?;

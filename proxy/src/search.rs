@@ -17,6 +17,7 @@ use crate::scatter::{alone, shard_list, shard_unavailable, Ask, Gathered, Leg, W
 use crate::shared_answers::Question;
 use crate::stages::{understands, Stages};
 
+mod all_words;
 mod counting;
 mod frequency;
 mod groups;

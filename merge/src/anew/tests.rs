@@ -225,3 +225,42 @@ fn weighted_scores_are_told_too() {
     let anew = hit(2.0 * 0.875, r#""matchingWords":2,"maxMatchingWords":2"#);
     assert_eq!(told(&[&answer], &telling), [anew]);
 }
+
+#[test]
+fn the_score_of_words_alone_is_a_weighted_value_too() {
+    let telling = Telling {
+        levels: &|_| {
+            Some(Level {
+                missing: 1,
+                max: 2,
+                steps_before: 1,
+                ..LEVEL
+            })
+        },
+        weight: &|_| 2.0,
+    };
+    let sorted = r#"{"sort":{"asc":true,"value":1}}"#;
+    let hit = |score: f64, values: &str, details: &str| {
+        format!(
+            r#"{{"hits":[{{"_federation":{{"weightedRankingScore":{score:?},"weightedScoreValues":[{values}]}},"_rankingScoreDetails":{{"a:asc":{{"order":0,"value":1}}{details}}}}}]}}"#
+        )
+    };
+    let words = r#","words":{"order":1,"matchingWords":1,"maxMatchingWords":2,"score":0.5}"#;
+    // Nothing stands behind.
+    let answer = hit(2.0, sorted, "");
+    let anew = hit(1.0, &format!(r#"{sorted},{{"weightedScore":1.0}}"#), words);
+    assert_eq!(told(&[&answer], &telling), [anew]);
+    // What sorts, and a score of its own behind that.
+    let behind = |order: u64| {
+        let next = order + 1;
+        format!(r#","b:asc":{{"order":{order},"value":1}},"attribute":{{"order":{next}}}"#)
+    };
+    let rest = format!(r#"{sorted},{{"weightedScore":1.8}}"#);
+    let answer = hit(1.8, &format!("{sorted},{rest}"), &behind(1));
+    let anew = hit(
+        1.0,
+        &format!(r#"{sorted},{{"weightedScore":1.0}},{rest}"#),
+        &(words.to_owned() + &behind(2)),
+    );
+    assert_eq!(told(&[&answer], &telling), [anew]);
+}

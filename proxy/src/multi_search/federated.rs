@@ -26,6 +26,7 @@ mod answer;
 mod asking;
 mod plan;
 mod request;
+mod rules;
 
 use plan::Search;
 use request::Query;

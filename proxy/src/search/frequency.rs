@@ -27,7 +27,7 @@ use known::Known;
 /// that is searched as it is written (docs/exactness.md, "Words that may be missing").
 const MAX_SETS: usize = 64;
 /// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
-const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
+pub(super) const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
 /// The same where nodes are to see that a word is missing: they let this one be missing first of all.
 const UNKNOWN: &str = "zqxjkvbwpfzqxjkvbwpf";
 /// Scores that nodes compare with a threshold come out of other divisions than the threshold that they are given.
@@ -80,8 +80,6 @@ struct WordsRule {
     steps_before: usize,
     /// No rule that counts in scores stands right behind it: scores end with the first rule that sorts.
     ends_score: bool,
-    /// The next step sorts by values.
-    before_sort: bool,
 }
 
 /// A search that goes by frequencies, which are not known yet.
@@ -157,13 +155,6 @@ impl Frequency {
             counted: Vec::new(),
             max: 0,
         })
-    }
-
-    /// Whether nodes can be asked for each set of words beside other queries of a federated search: they drop `words` from the rules of a
-    /// query with all words, and refuse queries of which one sorts where another has a score.
-    pub fn can_be_federated(&self) -> bool {
-        self.rule
-            .is_none_or(|rule| !(rule.before_sort || rule.ends_score && rule.steps_before > 0))
     }
 
     /// The sets of words that may be missing; `None`: they are more than `max`.
@@ -450,7 +441,6 @@ fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
     Some(WordsRule {
         steps_before,
         ends_score: next.is_none_or(sorts),
-        before_sort: next.is_some_and(sorts),
     })
 }
 

@@ -200,7 +200,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "words that only nodes know, or among which no other can stand; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; federated searches with a rule that sorts right behind the words, or before them and none behind (docs/exactness.md, \"Words that may be missing\")",
+        why: "Japanese and Korean words, words of which the languages of some attributes make others, or among which no other can stand; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; in federated searches an index's own rule right behind the words, where another query of the index is hybrid or undecided (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -489,12 +489,25 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     let may_be_missing: Vec<usize> = query.words().collect();
     // With a phrase all words may be missing, else the rarest stays.
     let is_few = may_be_missing.len() + usize::from(query.words_in_phrases() > 0) <= 7;
-    let may_decide = !ask.is_federated() || scores_follow_words(settings, search);
-    is_few
-        && may_decide
-        && words
-            .replace(&query, &may_be_missing, "-none", &locales)
-            .is_some()
+    let of_index = |other: &&Value| other["indexUid"] == search["indexUid"];
+    let others: Vec<&Value> = ask.searches().into_iter().filter(of_index).collect();
+    let by_words = |other: &&Value| other["hybrid"].is_null() && lets_be_missing(&words, other);
+    let may_decide = !ask.is_federated()
+        || counts_beside_others(settings, search)
+        || others.len() == 1
+        || others.iter().all(by_words);
+    is_few && may_decide && lets_be_missing(&words, search)
+}
+
+/// Whether another word can stand for each of the search's.
+fn lets_be_missing(words: &WordSettings, search: &Value) -> bool {
+    let locales: Vec<String> =
+        serde_json::from_value(search["locales"].clone()).unwrap_or_default();
+    let query = words.read(search["q"].as_str().unwrap_or_default(), &locales);
+    query.is_some_and(|query| {
+        let all: Vec<usize> = query.words().collect();
+        words.replace(&query, &all, "-none", &locales).is_some()
+    })
 }
 
 /// Whether the search's distinct attribute may be filtered by, if it has one.
@@ -533,16 +546,53 @@ fn words_come_first(settings: &Map<String, Value>, search: &Value) -> bool {
     rules_of(settings, search).is_none_or(|(rules, first)| first == 0 && !rules.is_empty())
 }
 
-/// Whether nodes tell a score also where they leave out `words`.
-fn scores_follow_words(settings: &Map<String, Value>, search: &Value) -> bool {
-    let Some((rules, first)) = rules_of(settings, search) else {
-        return true;
-    };
-    let mut behind = rules[first..].iter().filter(|rule| **rule != "words");
-    match behind.next() {
-        Some(next) => !sorts(next),
-        None => first == 0 || first == rules.len(),
-    }
+/// Whether what counts for the search, of which the rule `words` is none, goes with all queries that the search goes with: to nodes a federated
+/// search's queries have the same kinds of rules, as far as they have any.
+fn counts_beside_others(settings: &Map<String, Value>, search: &Value) -> bool {
+    let asked = kinds_of_rules(settings, &search["sort"], true);
+    let sorts = [&search["sort"], &Value::Null];
+    let mut counted = sorts
+        .map(|sort| kinds_of_rules(settings, sort, false))
+        .into_iter();
+    counted.any(|counted| asked.starts_with(&counted))
+}
+
+/// `None` for a run of rules that give a score; how a rule sorts.
+fn kinds_of_rules(settings: &Map<String, Value>, sort: &Value, words: bool) -> Vec<Option<String>> {
+    let rules = settings.get("rankingRules").and_then(Value::as_array);
+    let rules = rules.into_iter().flatten().filter_map(Value::as_str);
+    let sort = sort
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let sort: Vec<&str> = sort.collect();
+    let mut fields = Vec::new();
+    let mut kinds = rules
+        .filter(|rule| words || *rule != "words")
+        .flat_map(|rule| {
+            if rule == "sort" {
+                sort.clone()
+            } else {
+                vec![rule]
+            }
+        })
+        .filter_map(|rule| {
+            let Some((field, order)) = rule.rsplit_once(':') else {
+                return Some(None);
+            };
+            let field = if field.starts_with("_geo") {
+                "_geo"
+            } else {
+                field
+            };
+            let is_first = !fields.contains(&field);
+            fields.push(field);
+            is_first.then(|| Some(format!("{} {order}", field == "_geo")))
+        })
+        .collect::<Vec<_>>();
+    kinds.dedup_by(|a, b| a.is_none() && b.is_none());
+    kinds
 }
 
 /// Whether words of the search may be missing by their frequency.

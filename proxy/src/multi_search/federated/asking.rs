@@ -84,7 +84,14 @@ impl Search<'_> {
         let purpose = Purpose::Totals {
             by_words: &by_words,
         };
-        let gathered = self.run(table, &self.joint_legs(&all, purpose)).await?;
+        let legs = match self.is_counted_by_index() {
+            true => all
+                .iter()
+                .map(|index| self.counting_leg(*index, purpose))
+                .collect(),
+            false => self.joint_legs(&all, purpose),
+        };
+        let gathered = self.run(table, &legs).await?;
         let mut counted = Vec::new();
         for (index, gathered) in all.iter().zip(gathered) {
             answers.take(self, *index, gathered, &mut counted)?;
@@ -185,7 +192,7 @@ impl Search<'_> {
             ask: Ask::Together(Box::new(move |targets| {
                 let part = |index: usize| {
                     let target = targets.iter().find(|(leg, _)| indexes[*leg] == index);
-                    target.map_or(Part::Nothing, |(_, target)| Part::Of(target))
+                    Some(target.map_or(Part::Nothing, |(_, target)| Part::Of(target)))
                 };
                 let federation = match purpose {
                     Purpose::Hits if self.is_asked_together() => self.federation.reach(),
@@ -196,6 +203,23 @@ impl Search<'_> {
             })),
         };
         indexes.iter().map(leg).collect()
+    }
+
+    /// What counts in one index.
+    fn counting_leg<'s>(&'s self, index: usize, purpose: Purpose<'s>) -> Leg<'s> {
+        let build = move |target: &ReadTarget| {
+            let federation = self.federation.counting(self.counted_hits());
+            let part = |place| (place == index).then_some(Part::Of(target));
+            self.request(self.body(federation, purpose, part))
+        };
+        Leg {
+            wanted: Wanted {
+                index: self.indexes[index],
+                only: None,
+                seed: self.seed(),
+            },
+            ask: Ask::Request(Box::new(build)),
+        }
     }
 
     /// Up to where nodes look for duplicates that do not count.
@@ -250,21 +274,24 @@ impl Search<'_> {
     /// What picks the copies: everything but the page, so that page 2 comes from the same copies as page 1.
     fn seed(&self) -> u64 {
         let purpose = Purpose::Totals { by_words: &[] };
-        let body = self.body(self.federation.unpaged(), purpose, |_| Part::Everything);
+        let body = self.body(self.federation.unpaged(), purpose, |_| {
+            Some(Part::Everything)
+        });
         xxhash_rust::xxh3::xxh3_64(&body)
     }
 
-    /// The body for a node; `part` says by an index's position what of it is wanted.
+    /// The body for a node; `part` says by an index's position what of it is wanted. `None`: its queries are not asked.
     fn body<'r>(
         &self,
         mut federation: Federation,
         purpose: Purpose,
-        part: impl Fn(usize) -> Part<'r>,
+        part: impl Fn(usize) -> Option<Part<'r>>,
     ) -> Vec<u8> {
         let all_together = self.is_asked_together();
         let numbered = self.queries.iter().enumerate();
-        let queries = numbered.flat_map(|(position, query)| {
-            let part = part(query.index);
+        let asked =
+            numbered.filter_map(|(position, query)| Some((position, query, part(query.index)?)));
+        let queries = asked.flat_map(|(position, query, part)| {
             let bodies = match (purpose, &query.way) {
                 (Purpose::Hits, Way::Alone | Way::Halves(_)) => Vec::new(),
                 (Purpose::Totals { by_words }, Way::Halves(halves))
@@ -283,7 +310,11 @@ impl Search<'_> {
         });
         let mut body = multi_search_body(queries);
         let facets = std::mem::take(&mut federation.facets_by_index);
-        let facets = facets.into_iter();
+        let asked = |uid: &str| {
+            let place = self.indexes.iter().position(|index| index.uid == uid);
+            place.is_none_or(|place| part(place).is_some())
+        };
+        let facets = facets.into_iter().filter(|(uid, _)| asked(uid));
         federation.facets_by_index = facets
             .map(|(uid, names)| (self.node_uid(uid), names))
             .collect();

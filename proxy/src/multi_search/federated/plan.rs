@@ -4,6 +4,7 @@ use miroir_api::Error;
 use miroir_router::{Index, RoutingTable, SearchSettings, Version};
 
 use super::request::{Federation, Query};
+use super::rules::Counted;
 use crate::core::{visible_index, App};
 use crate::search::{
     decide, shown_key, Frequency, Halves, Kind, Needed, Part, PlannedSearch, SearchBody, Undecided,
@@ -34,6 +35,10 @@ pub(super) struct Planned {
     pub way: Way,
     /// Frequent words may be missing.
     pub frequency: Option<Box<Frequency>>,
+    /// How what counts goes with other queries then.
+    counted: Counted,
+    /// What counts, where that is another search.
+    counting: Option<Vec<SearchBody>>,
     /// Meaning has a part in it.
     pub semantic: bool,
 }
@@ -70,14 +75,40 @@ impl Planned {
 
     /// What counts for its totals where it goes by words: what any of these finds.
     pub fn counting_bodies(&self, part: Part) -> Vec<Vec<u8>> {
-        let counted = match self.levels() {
-            Some(frequency) => frequency.counted(),
+        let counting = match &self.counting {
+            Some(counting) => counting,
             None => std::slice::from_ref(self.search.body()),
         };
-        counted
-            .iter()
-            .map(|body| body.federated_body(part))
-            .collect()
+        let bodies = counting.iter().map(|body| body.federated_body(part));
+        bodies.collect()
+    }
+
+    /// The searches that count where frequent words may be missing.
+    fn counting_levels(&self) -> Option<Vec<SearchBody>> {
+        let counted = |body: &SearchBody| SearchBody {
+            sort: body.sort.clone().filter(|_| self.counted.is_sorted()),
+            ..body.clone()
+        };
+        Some(self.levels()?.counted().iter().map(counted).collect())
+    }
+
+    /// Searches that count, each for all its words and not sorted. `None`: it cannot be counted so.
+    fn counting_alike(&self, settings: &SearchSettings) -> Option<Vec<SearchBody>> {
+        // One by words and by meaning may be counted by meaning.
+        if self.semantic {
+            return None;
+        }
+        let mut counting = match self.levels() {
+            Some(frequency) => frequency.counted().to_vec(),
+            None => self.search.body().by_all_words(settings)?,
+        };
+        counting.iter_mut().for_each(|body| body.sort = None);
+        Some(counting)
+    }
+
+    /// Whether nodes refuse what counts beside other queries than its like.
+    fn is_counted_apart(&self) -> bool {
+        self.levels().is_some() && self.counted == Counted::Apart
     }
 }
 
@@ -210,8 +241,9 @@ impl<'t> Search<'t> {
         let primary_key = shown_key(index).filter(|_| self.several_nodes);
         let frequency = primary_key
             .filter(|_| kind != Kind::Meaning)
-            .and_then(|key| Frequency::of(index, key, &search, true))
-            .filter(Frequency::can_be_federated);
+            .and_then(|key| Frequency::of(index, key, &search, true));
+        let sort = search.body().sort.as_deref().unwrap_or_default();
+        let counted = Counted::of(&index.settings, sort);
         let way = match way {
             Way::Together if frequency.is_some() => Way::Alone,
             way => way,
@@ -220,6 +252,8 @@ impl<'t> Search<'t> {
             index: place,
             search,
             frequency: frequency.map(Box::new),
+            counted,
+            counting: None,
             weight: options.weight,
             way,
             semantic,
@@ -238,16 +272,55 @@ impl<'t> Search<'t> {
             })
         });
         decide(self.app, table, undecided.collect()).await;
+        for query in &mut self.queries {
+            query.counting = query.counting_levels();
+        }
+        for (index, searched) in self.indexes.iter().enumerate() {
+            let queries = self.queries.iter_mut();
+            let of_index = queries.filter(|query| query.index == index).collect();
+            count_alike(of_index, &searched.settings);
+        }
     }
 
-    /// Facets are merged here, so no node sees that two indexes order them differently; and without queries no node is asked.
+    /// Whether what all queries find is counted for each index by itself.
+    pub fn is_counted_by_index(&self) -> bool {
+        self.indexes.len() > 1 && self.queries.iter().any(Planned::is_counted_apart)
+    }
+
+    /// Facets are merged here, so no node sees that two indexes order them differently; what counts may go with queries that the client's
+    /// does not go with; and without queries no node is asked.
     pub fn needs_a_judge(&self) -> bool {
         let order = |index: &Index| index.settings.sort_facet_values_by.clone();
         let differ = self
             .counted
             .windows(2)
             .any(|two| order(two[0]) != order(two[1]));
-        self.queries.is_empty() || (self.federation.merge_facets.is_some() && differ)
+        let goes_with_more =
+            |query: &Planned| query.frequency.is_some() && query.counted != Counted::Alike;
+        let hides = self.queries.len() > 1 && self.queries.iter().any(goes_with_more);
+        self.queries.is_empty() || hides || (self.federation.merge_facets.is_some() && differ)
+    }
+}
+
+/// Where nodes would refuse what counts for a query beside others of its index, these are counted by all their words, too; where that cannot
+/// be, nodes decide which are missing: a union is counted in one request.
+fn count_alike(queries: Vec<&mut Planned>, settings: &SearchSettings) {
+    if queries.len() < 2 || !queries.iter().any(|query| query.is_counted_apart()) {
+        return;
+    }
+    let counting = queries.iter().map(|query| query.counting_alike(settings));
+    let counting: Option<Vec<_>> = counting.collect();
+    match counting {
+        Some(counting) => {
+            for (query, counting) in queries.into_iter().zip(counting) {
+                query.counting = Some(counting);
+            }
+        }
+        None => {
+            for query in queries.into_iter().filter(|query| query.is_counted_apart()) {
+                (query.frequency, query.counting) = (None, None);
+            }
+        }
     }
 }
 
