@@ -31,7 +31,7 @@ pub(crate) use answer::unreadable;
 use answer::{Answer, Carried, Hits};
 use distinct::{Met, Seen};
 pub use distinct::{Taken, Unsettled};
-pub use levels::{merge_levels, missing_words, ByWords, Levels};
+pub use levels::{merge_levels, missing_beside, missing_words, ByWords, Levels};
 pub(crate) use levels::{Documents, Marks};
 pub use mix::{merge_hybrid, words_suffice, Mix};
 use queue::{Head, Queue};

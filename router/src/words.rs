@@ -336,6 +336,29 @@ impl Query {
         }
     }
 
+    /// The query for documents that have some of another's words as one besides, as that stands in it and nothing else. `None`: it would be read as
+    /// something else.
+    pub fn beside_joined(
+        &self,
+        of: &Query,
+        terms: Range<usize>,
+        settings: &WordSettings,
+        locales: &[String],
+    ) -> Option<String> {
+        let words = of.terms.get(terms)?.iter().flat_map(|term| &term.words);
+        let joined: String = words.flatten().map(String::as_str).collect();
+        let text = format!("\"{joined}\" {}", self.text);
+        let read = settings.read(&text, locales)?;
+        let (one, others) = read.terms.split_first()?;
+        let mut pairs = others.iter().zip(&self.terms);
+        let is_added = one.is_phrase
+            && one.words == [Some(joined)]
+            && others.len() == self.terms.len()
+            && pairs.all(|(read, term)| read.has_words_of(term))
+            && read.negatives == self.negatives;
+        is_added.then_some(text)
+    }
+
     /// The words, which may be missing; phrases may not.
     pub fn words(&self) -> impl Iterator<Item = usize> + '_ {
         let terms = self.terms.iter().enumerate();
@@ -798,6 +821,13 @@ mod tests {
         let joined = |terms: Range<usize>| read.joined(terms, &plain, NONE).unwrap();
         assert_eq!(joined(1..3), "-\"l'an\" lan ");
         assert_eq!(joined(1..4), "-\"l'an Dor\" landor");
+        let beside = |text: &str, terms: Range<usize>| {
+            let query = plain.read(text, NONE).unwrap();
+            query.beside_joined(&read, terms, &plain, NONE)
+        };
+        assert_eq!(beside("-x l'an Dor", 1..3).unwrap(), "\"lan\" -x l'an Dor");
+        // No more than ten words are looked for.
+        assert_eq!(beside("a b c d e f g h i j", 1..3), None);
         assert_eq!(read.part(1..3, &plain, NONE).unwrap(), "l'an ");
         assert_eq!(read.part(0..4, &plain, NONE).unwrap(), "the l'an Dor");
         let synonyms = serde_json::json!({"synonyms": {"New-York": ["nyc"], "town": ["city"]}});

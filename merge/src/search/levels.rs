@@ -115,6 +115,26 @@ pub fn missing_words(
     Some(sets)
 }
 
+/// The sets of words that may be missing while these stand as one, which is as frequent to milli as the rarest of them. `None`: they are too many.
+pub fn missing_beside(
+    frequencies: &[u64],
+    joined: Range<usize>,
+    all: bool,
+    apart: &[(usize, usize)],
+    max: usize,
+) -> Option<Vec<Vec<usize>>> {
+    let mut as_one = frequencies.to_vec();
+    let words = as_one.get_mut(joined.clone())?;
+    let rarest = words
+        .iter()
+        .copied()
+        .min_by_key(|word| word.wrapping_sub(1))?;
+    words.fill(rarest);
+    let mut sets = missing_words(&as_one, all, apart, max)?;
+    sets.retain(|set| !set.iter().any(|word| joined.contains(word)));
+    Some(sets)
+}
+
 /// Merges the answers to the searches for each set, in the order of [`missing_words`]; totals and facets are those of the last.
 ///
 /// # Errors
@@ -270,6 +290,56 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn words_that_stand_as_one_are_one_of_a_walk() {
+        for number in 0..4u64.pow(4) {
+            let frequencies: Vec<u64> = (0..4).map(|at| number / 4u64.pow(at) % 4).collect();
+            let often = |documents: &u64| documents.wrapping_sub(1);
+            let mut groups: Vec<u64> = frequencies.iter().map(often).collect();
+            groups.sort_by_key(|often| std::cmp::Reverse(*often));
+            groups.dedup();
+            let group =
+                |documents: &u64| groups.iter().position(|group| *group == often(documents));
+            let weights: Vec<usize> = frequencies.iter().map(|f| group(f).unwrap()).collect();
+            for joined in [0..2, 1..3, 2..4, 0..3, 1..4] {
+                let mut steps = weights.clone();
+                let rarest = weights[joined.clone()].iter().max().copied();
+                drop(steps.splice(joined.clone(), rarest));
+                let mut walked = Vec::new();
+                walk(&steps, groups.len() - 1, &mut Vec::new(), &mut walked);
+                walked.retain(|missing| !missing.contains(&joined.start));
+                let behind = joined.len() - 1;
+                for word in walked
+                    .iter_mut()
+                    .flatten()
+                    .filter(|word| **word > joined.start)
+                {
+                    *word += behind;
+                }
+                // Words that stand as one somewhere are found there.
+                if frequencies[joined.clone()].iter().all(|f| *f == 0) {
+                    continue;
+                }
+                let absent = |word: &usize| {
+                    frequencies[*word] == 0
+                        && weights[*word] < groups.len() - 1
+                        && !joined.contains(word)
+                };
+                walked.retain(|set| (0..4).filter(absent).all(|word| set.contains(&word)));
+                walked.sort();
+                let mut sets =
+                    missing_beside(&frequencies, joined.clone(), false, &[], 64).unwrap();
+                sets.sort();
+                assert_eq!(sets, walked, "{frequencies:?} {joined:?}");
+            }
+        }
+        // The rarest word behind what is missing.
+        assert_eq!(
+            missing_beside(&[4, 3, 7], 1..3, false, &[], 9).unwrap(),
+            [vec![], vec![0]]
+        );
     }
 
     #[test]

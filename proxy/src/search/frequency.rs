@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miroir_merge::{missing_words, Counts, Levels};
+use miroir_merge::{missing_beside, missing_words, Counts, Levels};
 use miroir_router::{Index, Query, SearchSettings};
 use serde_json::value::to_raw_value;
 
@@ -159,8 +159,7 @@ impl Frequency {
 
     /// The sets of words that may be missing; `None`: they are more than `max`.
     fn sets(&self, known: &Known, max: usize) -> Option<Vec<Vec<usize>>> {
-        let phrases = self.words.len() < self.query.terms.len();
-        missing_words(&known.frequencies, phrases, &known.apart, max)
+        missing_words(&known.frequencies, self.has_phrases(), &known.apart, max)
     }
 
     /// Makes the searches for each set of words.
@@ -180,7 +179,16 @@ impl Frequency {
         let most = sets.last().map_or(&[][..], Vec::as_slice);
         self.last_counts =
             self.threshold.is_some() || self.shows_missing(most) || counted.len() > 1;
-        let Some(searches) = self.searches_for(&sets, &counted, planned) else {
+        let beside = match self.rule {
+            _ if planned.has_no_hits() => Vec::new(),
+            Some(_) => self.searches_beside(known, &sets, planned),
+            // All that counts ties.
+            None => counted[1..]
+                .iter()
+                .map(|search| (most.to_vec(), for_hits(search.clone())))
+                .collect(),
+        };
+        let Some(searches) = self.searches_for(&sets, beside, &counted, planned) else {
             return;
         };
         match &mut planned.counting {
@@ -195,6 +203,10 @@ impl Frequency {
         }
         self.searches = searches.into_iter().map(|(_, search)| search).collect();
         self.counted = counted;
+    }
+
+    fn has_phrases(&self) -> bool {
+        self.words.len() < self.query.terms.len()
     }
 
     /// The most typos that one node counts without these words.
@@ -230,14 +242,52 @@ impl Frequency {
         counted.iter().map(search).collect()
     }
 
-    /// The searches for the hits of each set, and at last the one that counts: that of the last set, if it does not only count. `None`: in
-    /// this query no other word can stand.
-    fn searches_for<'s>(
+    /// The searches for documents in which words stand as one where further words would be missing if they did not: milli lets words that stand
+    /// as one go with the rarest of them. They are looked for as one, too, as they are written, for documents that have them apart do lack
+    /// further words.
+    fn searches_beside(
         &self,
-        sets: &'s [Vec<usize>],
+        known: &Known,
+        sets: &[Vec<usize>],
+        planned: &PlannedSearch,
+    ) -> Vec<(Vec<usize>, SearchBody)> {
+        let words = &self.settings.words;
+        let mut beside = Vec::new();
+        for terms in &known.joined {
+            let of_words = |end: usize| self.words.partition_point(|(term, _)| *term < end);
+            let places = of_words(terms.start)..of_words(terms.end);
+            let (often, apart) = (&known.frequencies, &known.apart);
+            let sets_beside = missing_beside(often, places, self.has_phrases(), apart, MAX_SETS);
+            for missing in sets_beside.unwrap_or_default() {
+                let search = || {
+                    let threshold = self.threshold_without(missing.len())?;
+                    let search = self.asked(&missing, MISSING, "all", planned)?;
+                    let read = words.read(search.q.as_deref()?, &self.locales)?;
+                    let q = read.beside_joined(&self.query, terms.clone(), words, &self.locales);
+                    Some(SearchBody {
+                        q: Some(q?),
+                        ..with_threshold(search, threshold)
+                    })
+                };
+                if !sets.contains(&missing) {
+                    beside.extend(search().map(|search| (missing, for_hits(search))));
+                }
+            }
+        }
+        beside.sort_by_key(|(missing, _)| missing.len());
+        beside.truncate(MAX_SETS);
+        beside
+    }
+
+    /// The searches for the hits of each set and `beside` them, and at last the one that counts: that of the last set, if it does not only count.
+    /// `None`: in this query no other word can stand.
+    fn searches_for(
+        &self,
+        sets: &[Vec<usize>],
+        beside: Vec<(Vec<usize>, SearchBody)>,
         counted: &[SearchBody],
         planned: &PlannedSearch,
-    ) -> Option<Vec<(&'s Vec<usize>, SearchBody)>> {
+    ) -> Option<Vec<(Vec<usize>, SearchBody)>> {
         let (most, fewer) = sets.split_last()?;
         let listed = match self.last_counts {
             _ if planned.has_no_hits() => &[],
@@ -251,25 +301,17 @@ impl Frequency {
             };
             let search = match self.shows_missing(set) {
                 true => self.asked(set, UNKNOWN, "frequency", planned)?,
-                false => SearchBody {
-                    ranking_score_threshold: to_raw_value(&threshold)
-                        .ok()
-                        .filter(|_| threshold > 0.0),
-                    ..self.asked(set, MISSING, "all", planned)?
-                },
+                false => with_threshold(self.asked(set, MISSING, "all", planned)?, threshold),
             };
-            let search = SearchBody {
-                facets: None,
-                ..search
-            };
-            searches.push((set, search));
+            searches.push((set.clone(), for_hits(search)));
         }
+        searches.extend(beside);
         let mut last = counted.first()?.clone();
         if self.last_counts && !self.counts_by_list {
             (last.limit, last.hits_per_page) =
                 (last.limit.map(|_| 0), last.hits_per_page.map(|_| 0));
         }
-        searches.push((most, last));
+        searches.push((most.clone(), last));
         Some(searches)
     }
 
@@ -442,6 +484,22 @@ fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
         steps_before,
         ends_score: next.is_none_or(sorts),
     })
+}
+
+/// A search whose hits alone matter.
+fn for_hits(search: SearchBody) -> SearchBody {
+    SearchBody {
+        facets: None,
+        ..search
+    }
+}
+
+fn with_threshold(search: SearchBody, threshold: f64) -> SearchBody {
+    let threshold = Some(threshold).filter(|threshold| *threshold > 0.0);
+    SearchBody {
+        ranking_score_threshold: threshold.and_then(|threshold| to_raw_value(&threshold).ok()),
+        ..search
+    }
 }
 
 #[cfg(test)]

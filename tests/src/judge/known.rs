@@ -210,7 +210,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "hits under `matchingStrategy: frequency` where words of the query are also indexed as one",
-        why: "the engine lets the joined word go with the rarest of its words: a document that has it is found where the others alone are missing (`hud` for `C.H.U.D.`), and no search asks for that; it is counted",
+        why: "the engine lets the joined word go with the rarest of its words: a document that has it is found where the others alone are missing (`hud` for `C.H.U.D.`). Nodes are asked for the words and the joined one besides, which counts as one more exact word to the rules behind `typo`, and ranks by its words what has them apart as well; with a typo, as the beginning of a longer word, as a synonym, and twice in one query it is counted and not listed",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s))
         },
