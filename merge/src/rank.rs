@@ -351,14 +351,15 @@ impl Step<'_> {
 
     fn kind(&self) -> u8 {
         match self {
-            Step::Words(_) => 0,
-            Step::Typo(_) => 1,
-            Step::Score(_) => 2,
-            Step::Attribute(..) => 3,
-            Step::Exactness(..) => 4,
-            Step::Sort { .. } => 5,
-            Step::Geo { .. } => 6,
-            Step::Vector(_) => 7,
+            // In a list by meaning, what was found by words has no vector.
+            Step::Vector(_) => 0,
+            Step::Words(_) => 1,
+            Step::Typo(_) => 2,
+            Step::Score(_) => 3,
+            Step::Attribute(..) => 4,
+            Step::Exactness(..) => 5,
+            Step::Sort { .. } => 6,
+            Step::Geo { .. } => 7,
             Step::Unknown => 8,
             Step::Hidden => 9,
             Step::Skipped => 10,

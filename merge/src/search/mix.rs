@@ -296,9 +296,6 @@ impl<'a> Found<'a> {
             else {
                 break;
             };
-            if semantic && !key.is_semantic() {
-                continue;
-            }
             let bytes = &answers[node];
             let span = hit.span;
             if documents.repeats(bytes, node, &span)? {
@@ -306,6 +303,10 @@ impl<'a> Found<'a> {
             }
             if repeats(&mut seen, bytes, node, &span, &extra)? {
                 found.duplicates += 1;
+                continue;
+            }
+            if semantic && !key.is_semantic() {
+                // Without a vector it is found by meaning, too, and stands for its group.
                 continue;
             }
             let score = score(bytes, &span)

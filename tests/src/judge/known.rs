@@ -280,12 +280,17 @@ pub const KNOWN: &[Known] = &[
     Known {
         what: "which of several facet values with *equal* counts `maxValuesPerFacet` cuts off",
         why: "depends on the shape of a node's tree of values (MEILISEARCH B.5)",
-        applies: |settings, ask| settings.contains_key("faceting") && (ask.is_federated() || any_search(ask, |s| s["facets"].is_array())),
-        ignoring: &["facetDistribution", "facetsByIndex", "results.*.facetDistribution"],
+        applies: |settings, ask| {
+            let has_facets = ask.route == Route::FacetSearch || ask.is_federated() || any_search(ask, |s| s["facets"].is_array());
+            settings.contains_key("faceting") && has_facets
+        },
+        ignoring: &["facetDistribution", "facetHits", "facetsByIndex", "results.*.facetDistribution"],
         ties_from: None,
         holds: |compared| {
             let alike = |(a, b): (&Value, &Value)| counts(&a["facetDistribution"]) == counts(&b["facetDistribution"]);
-            compared.pairs().all(alike) && counts_by_index(compared.left) == counts_by_index(compared.right)
+            compared.pairs().all(alike)
+                && counts_by_index(compared.left) == counts_by_index(compared.right)
+                && values_with_the_last_count_differ(compared.left, compared.right)
         },
     },
 ];
@@ -367,6 +372,21 @@ const TOTALS: &[&str] = &[
     "results.*.totalHits",
     "results.*.totalPages",
 ];
+
+/// Whether both facet searches list values with the same counts, and the same ones but for those with the last count.
+fn values_with_the_last_count_differ(left: &Value, right: &Value) -> bool {
+    let values = |answer: &Value| -> Vec<(u64, String)> {
+        let hits = answer["facetHits"].as_array().into_iter().flatten();
+        hits.map(|hit| (hit["count"].as_u64().unwrap_or(0), hit["value"].to_string()))
+            .collect()
+    };
+    let (ours, theirs) = (values(left), values(right));
+    let last = ours.last().map_or(0, |(count, _)| *count);
+    let alike = |(ours, theirs): (&(u64, String), &(u64, String))| {
+        ours.0 == theirs.0 && (ours.0 == last || ours.1 == theirs.1)
+    };
+    ours.len() == theirs.len() && ours.iter().zip(&theirs).all(alike)
+}
 
 /// How often each facet's values occur, without the values.
 fn counts(distribution: &Value) -> Vec<(&String, Vec<u64>)> {
