@@ -28,6 +28,7 @@ mod query_string;
 mod raw;
 mod redaction;
 mod request;
+mod rule_kinds;
 mod settling;
 
 pub use counting::can_be_filtered_by;
@@ -47,6 +48,7 @@ pub use request::{
     SearchBody, Unsupported, DEFAULT_LIMIT,
 };
 
+pub use rule_kinds::rule_kinds;
 pub use settling::SETTLING_ROUNDS;
 
 pub static SEARCHES: Counter = Counter::new(

@@ -365,6 +365,10 @@ impl Query {
         terms.filter(|(_, term)| !term.is_phrase).map(|(at, _)| at)
     }
 
+    pub fn has_phrases(&self) -> bool {
+        self.terms.iter().any(|term| term.is_phrase)
+    }
+
     /// So many words stand in its phrases, stop words not counted.
     pub fn words_in_phrases(&self) -> usize {
         let phrases = self.terms.iter().filter(|term| term.is_phrase);

@@ -7,15 +7,21 @@ use super::frequency::MISSING;
 use super::request::SearchBody;
 
 impl SearchBody {
-    /// Searches for all their words of which any finds what this one does, whichever of its last words are missing. `None`: only nodes know its
-    /// words, or by how frequent they are.
-    pub fn by_all_words(&self, settings: &SearchSettings) -> Option<Vec<SearchBody>> {
+    /// The words of its query, and the languages that it names. `None`: only nodes know them.
+    pub(super) fn read_words(&self, settings: &SearchSettings) -> Option<(Query, Vec<String>)> {
         let locales: Vec<String> = match &self.locales {
             Some(locales) => serde_json::from_str(locales.get()).ok()?,
             None => Vec::new(),
         };
+        let query = settings.words.read(self.q.as_deref()?, &locales)?;
+        Some((query, locales))
+    }
+
+    /// Searches for all their words of which any finds what this one does, whichever of its last words are missing. `None`: only nodes know its
+    /// words, or by how frequent they are.
+    pub fn by_all_words(&self, settings: &SearchSettings) -> Option<Vec<SearchBody>> {
+        let (query, locales) = self.read_words(settings)?;
         let text = self.q.as_deref()?;
-        let query = settings.words.read(text, &locales)?;
         let strategy = self.matching_strategy.as_ref();
         let missing = match strategy.map_or("\"last\"", |strategy| strategy.get()) {
             "\"all\"" => vec![Vec::new()],
@@ -41,9 +47,8 @@ impl SearchBody {
 /// The words but for the first, which stays, alone or as one with those behind it; all of them where the query has a phrase (milli
 /// `query_graph.rs`, `removal_order_for_terms_matching_strategy_last`).
 fn missing_last(query: &Query) -> Vec<Vec<usize>> {
-    let words: Vec<usize> = query.words().collect();
-    if words.len() < query.terms.len() {
-        return vec![words];
+    if query.has_phrases() {
+        return vec![query.words().collect()];
     }
     let joined = query.joinable().filter(|terms| terms.start == 0);
     let stays = std::iter::once(0..1).chain(joined);

@@ -5,7 +5,6 @@
 //! is replaced by a negative one that no document has: it keeps the other words' positions and is nothing else. `merge`
 //! makes one list of the answers.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use miroir_router::{Index, Query, SearchSettings};
 use serde_json::value::to_raw_value;
 
 use super::request::{ask_for_any, PlannedSearch, SearchBody};
+use super::rule_kinds::{rule_kinds, RuleKind};
 use crate::core::App;
 use crate::scatter::Ask;
 
@@ -102,11 +102,7 @@ impl Frequency {
         if !body.goes_by_frequency() {
             return None;
         }
-        let locales: Vec<String> = match &body.locales {
-            Some(locales) => serde_json::from_str(locales.get()).ok()?,
-            None => Vec::new(),
-        };
-        let query = settings.words.read(body.q.as_deref()?, &locales)?;
+        let (query, locales) = body.read_words(settings)?;
         let part = |terms| query.part(terms, &settings.words, &locales);
         let alone = |at| Some((at, part(at..at + 1)?));
         let words: Vec<(usize, String)> = query.words().map(alone).collect::<Option<_>>()?;
@@ -159,7 +155,12 @@ impl Frequency {
 
     /// The sets of words that may be missing; `None`: they are more than `max`.
     fn sets(&self, known: &Known, max: usize) -> Option<Vec<Vec<usize>>> {
-        missing_words(&known.frequencies, self.has_phrases(), &known.apart, max)
+        missing_words(
+            &known.frequencies,
+            self.query.has_phrases(),
+            &known.apart,
+            max,
+        )
     }
 
     /// Makes the searches for each set of words.
@@ -203,10 +204,6 @@ impl Frequency {
         }
         self.searches = searches.into_iter().map(|(_, search)| search).collect();
         self.counted = counted;
-    }
-
-    fn has_phrases(&self) -> bool {
-        self.words.len() < self.query.terms.len()
     }
 
     /// The most typos that one node counts without these words.
@@ -257,7 +254,8 @@ impl Frequency {
             let of_words = |end: usize| self.words.partition_point(|(term, _)| *term < end);
             let places = of_words(terms.start)..of_words(terms.end);
             let (often, apart) = (&known.frequencies, &known.apart);
-            let sets_beside = missing_beside(often, places, self.has_phrases(), apart, MAX_SETS);
+            let sets_beside =
+                missing_beside(often, places, self.query.has_phrases(), apart, MAX_SETS);
             for missing in sets_beside.unwrap_or_default() {
                 let search = || {
                     let threshold = self.threshold_without(missing.len())?;
@@ -458,31 +456,13 @@ impl SearchBody {
 /// Where `words` stands: milli has it before the first rule that goes by words (`search/new/mod.rs`,
 /// `get_ranking_rules_for_query_graph_search`). `None`: no rule does.
 fn words_rule(settings: &SearchSettings, sort: &[String]) -> Option<WordsRule> {
-    let rules = &settings.ranking_rules;
-    let sorts = |rule: &String| rule == "sort" || rule.contains(':');
-    let first = rules.iter().position(|rule| !sorts(rule))?;
-    let mut fields = HashSet::new();
-    // Whether it is a step of its own.
-    let mut goes_on = |rule: &String| {
-        let criteria = if rule == "sort" {
-            sort
-        } else {
-            std::slice::from_ref(rule)
-        };
-        let before = fields.len();
-        fields.extend(criteria.iter().map(|criterion| {
-            let (field, _) = criterion.rsplit_once(':').unwrap_or((criterion, ""));
-            let is_place = field.starts_with("_geo");
-            (if is_place { "_geo" } else { field }).to_owned()
-        }));
-        fields.len() - before
-    };
-    let steps_before = rules[..first].iter().map(&mut goes_on).sum();
-    let mut behind = rules[first..].iter().filter(|rule| *rule != "words");
-    let next = behind.find(|rule| !sorts(rule) || goes_on(rule) > 0);
+    let gives_score = |kind: &RuleKind| *kind == RuleKind::Score;
+    let kinds = rule_kinds(settings, sort, true);
+    let steps_before = kinds.iter().position(gives_score)?;
+    let others = rule_kinds(settings, sort, false);
     Some(WordsRule {
         steps_before,
-        ends_score: next.is_none_or(sorts),
+        ends_score: !others.get(steps_before).is_some_and(gives_score),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The list of differences that only the engine could undo.
 
-use miroir_router::WordSettings;
+use miroir_router::{Query, WordSettings};
 use serde_json::{json, Map, Value};
 
 use super::check::{Compared, UNSTEADY};
@@ -501,33 +501,30 @@ fn is_distinct_on(settings: &Map<String, Value>, ask: &Ask, fields: &[&str]) -> 
 /// Whether a search by `frequency` is one in which nodes need not decide: docs/exactness.md, "Words that may be missing".
 fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) -> bool {
     let words = WordSettings::of(&Value::Object(settings.clone()));
-    let locales: Vec<String> =
-        serde_json::from_value(search["locales"].clone()).unwrap_or_default();
-    let Some(query) = words.read(search["q"].as_str().unwrap_or_default(), &locales) else {
+    let Some(query) = read_replaceable(&words, search) else {
         return false;
     };
-    let may_be_missing: Vec<usize> = query.words().collect();
     // With a phrase all words may be missing, else the rarest stays.
-    let is_few = may_be_missing.len() + usize::from(query.words_in_phrases() > 0) <= 7;
+    let is_few = query.words().count() + usize::from(query.words_in_phrases() > 0) <= 7;
     let of_index = |other: &&Value| other["indexUid"] == search["indexUid"];
     let others: Vec<&Value> = ask.searches().into_iter().filter(of_index).collect();
-    let by_words = |other: &&Value| other["hybrid"].is_null() && lets_be_missing(&words, other);
+    let by_words =
+        |other: &&Value| other["hybrid"].is_null() && read_replaceable(&words, other).is_some();
     let may_decide = !ask.is_federated()
         || counts_beside_others(settings, search)
         || others.len() == 1
         || others.iter().all(by_words);
-    is_few && may_decide && lets_be_missing(&words, search)
+    is_few && may_decide
 }
 
-/// Whether another word can stand for each of the search's.
-fn lets_be_missing(words: &WordSettings, search: &Value) -> bool {
+/// The search's query, where another word can stand for each of its own.
+fn read_replaceable(words: &WordSettings, search: &Value) -> Option<Query> {
     let locales: Vec<String> =
         serde_json::from_value(search["locales"].clone()).unwrap_or_default();
-    let query = words.read(search["q"].as_str().unwrap_or_default(), &locales);
-    query.is_some_and(|query| {
-        let all: Vec<usize> = query.words().collect();
-        words.replace(&query, &all, "-none", &locales).is_some()
-    })
+    let query = words.read(search["q"].as_str().unwrap_or_default(), &locales)?;
+    let all: Vec<usize> = query.words().collect();
+    words.replace(&query, &all, "-none", &locales)?;
+    Some(query)
 }
 
 /// Whether the search's distinct attribute may be filtered by, if it has one.

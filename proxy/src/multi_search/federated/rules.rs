@@ -4,10 +4,9 @@
 //! What counts is asked for by all words that are left, and of such a query the rule `words` is none, so that its rules may be others than the
 //! client's query has.
 
-use std::collections::HashSet;
-use std::slice;
-
 use miroir_router::SearchSettings;
+
+use crate::search::rule_kinds;
 
 /// The rules of what counts, beside those of the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,22 +20,16 @@ pub(super) enum Counted {
     Apart,
 }
 
-#[derive(Debug, PartialEq)]
-enum Kind {
-    Score,
-    Sort { place: bool, ascending: bool },
-}
-
 impl Counted {
     /// Of a query that sorts by this.
     pub fn of(settings: &SearchSettings, sort: &[String]) -> Self {
-        let asked = kinds(settings, sort, false);
-        let counted = kinds(settings, sort, true);
+        let asked = rule_kinds(settings, sort, true);
+        let counted = rule_kinds(settings, sort, false);
         if counted == asked {
             Counted::Alike
         } else if asked.starts_with(&counted) {
             Counted::Fewer { sorted: true }
-        } else if asked.starts_with(&kinds(settings, &[], true)) {
+        } else if asked.starts_with(&rule_kinds(settings, &[], false)) {
             Counted::Fewer { sorted: false }
         } else {
             Counted::Apart
@@ -46,32 +39,6 @@ impl Counted {
     pub fn is_sorted(self) -> bool {
         matches!(self, Counted::Alike | Counted::Fewer { sorted: true })
     }
-}
-
-/// The kinds of a query's rules, a run of those that give a score as one.
-fn kinds(settings: &SearchSettings, sort: &[String], all_words: bool) -> Vec<Kind> {
-    let (mut kinds, mut fields) = (Vec::new(), HashSet::new());
-    let rules = settings.ranking_rules.iter();
-    for rule in rules.filter(|rule| !(all_words && *rule == "words")) {
-        let criteria = match rule.as_str() {
-            "sort" => sort,
-            _ => slice::from_ref(rule),
-        };
-        for criterion in criteria {
-            let Some((field, order)) = criterion.rsplit_once(':') else {
-                if kinds.last() != Some(&Kind::Score) {
-                    kinds.push(Kind::Score);
-                }
-                continue;
-            };
-            let place = field.starts_with("_geo");
-            if fields.insert(if place { "_geo" } else { field }) {
-                let ascending = order == "asc";
-                kinds.push(Kind::Sort { place, ascending });
-            }
-        }
-    }
-    kinds
 }
 
 #[cfg(test)]

@@ -29,8 +29,11 @@ pub(super) struct Known {
     /// What stands as one in some document, by places among the terms.
     pub joined: Vec<Range<usize>>,
     /// Of those that may be missing, pairs that no document has together.
-    pub apart: Vec<(usize, usize)>,
+    pub apart: Vec<Pair>,
 }
+
+/// Two words, by their places among those that may be missing.
+type Pair = (usize, usize);
 
 /// How many documents does any of these searches find?
 type Question = Vec<SearchBody>;
@@ -52,15 +55,21 @@ pub async fn decide(app: &App, table: &RoutingTable, mut searches: Vec<Undecided
     let mut known: Vec<Option<Known>> = counts
         .map(|(search, (counts, joint))| search.frequency.known(counts, joint))
         .collect();
+    let pairs_of = |(search, known): (&Undecided, &Option<Known>)| {
+        let pairs = known.as_ref().map(|known| search.frequency.pairs(known));
+        pairs.unwrap_or_default()
+    };
+    let pairs: Vec<Vec<Pair>> = searches.iter().zip(&known).map(pairs_of).collect();
     let questions = searches
         .iter()
-        .zip(&known)
-        .map(|(search, known)| search.frequency.pair_questions(known, search.planned))
+        .zip(&pairs)
+        .map(|(search, pairs)| search.frequency.pair_questions(pairs, search.planned))
         .collect();
     let together = count(app, table, &searches, questions).await;
-    for ((search, known), together) in searches.iter_mut().zip(&mut known).zip(together) {
+    let counted = pairs.into_iter().zip(together);
+    for ((search, known), (pairs, together)) in searches.iter_mut().zip(&mut known).zip(counted) {
         if let Some(known) = known {
-            let pairs = search.frequency.pairs(known).into_iter().zip(together);
+            let pairs = pairs.into_iter().zip(together);
             let apart = pairs.filter(|(_, count)| *count == Some(0));
             known.apart = apart.map(|(pair, _)| pair).collect();
             search.frequency.settle(known, search.planned);
@@ -167,7 +176,7 @@ impl Frequency {
 
     /// Pairs of words, where it is worth knowing whether any document has both: where none has, no search with both finds anything. What stands
     /// as one in some document is found there, whether its words are or not.
-    fn pairs(&self, known: &Known) -> Vec<(usize, usize)> {
+    fn pairs(&self, known: &Known) -> Vec<Pair> {
         if self.sets(known, FEW_SETS).is_some() {
             return Vec::new();
         }
@@ -185,10 +194,8 @@ impl Frequency {
     }
 
     /// For each of them: the query without all other words.
-    fn pair_questions(&self, known: &Option<Known>, planned: &PlannedSearch) -> Vec<Question> {
-        let pairs = known.as_ref().map(|known| self.pairs(known));
-        let pairs = pairs.unwrap_or_default();
-        let question = |(one, other): &(usize, usize)| {
+    fn pair_questions(&self, pairs: &[Pair], planned: &PlannedSearch) -> Vec<Question> {
+        let question = |(one, other): &Pair| {
             let others = (0..self.words.len()).filter(|word| word != one && word != other);
             let others: Vec<usize> = others.collect();
             Some(vec![bare(&self.asked(&others, MISSING, "all", planned)?)])
