@@ -4,7 +4,8 @@
 //! `score_details.rs`, `Rank::merge`). Two of those maxima are a node's own, and told in the details:
 //!
 //! - how many typos a hit can have. Words of a query that are also written as one count as typos where documents have them so: one
-//!   node with all documents knows the most that any of these nodes does, among hits that no rule before `typo` tells apart.
+//!   node with all documents knows the most that any of these nodes does, among hits that no rule before `typo` tells apart (those
+//!   that sort right before it aside).
 //! - under `matchingStrategy: frequency`, how many words can match: those of them that a node would never let be missing go by the
 //!   frequencies among its own documents, and a node that is asked for all words of a set tells no rule `words` at all. What is missing
 //!   and what may be is known here, so that the rule is put in, and hits whose score is below a threshold then are left out.
@@ -497,7 +498,13 @@ impl Hit {
         self.before_typo = self.query.to_le_bytes().to_vec();
         let (mut begun, mut ended, mut hidden) = (false, false, false);
         let most_typos = level.and_then(|level| level.most_typos);
+        // A rule that sorts leaves the graph as it is: what it tells apart counts where another that looks for words is behind it.
+        let (mut sorted, mut is_sort_hidden) = (Vec::new(), false);
         for rule in rules {
+            if matches!(rule.says, Says::Words(_) | Says::Ratio) {
+                self.before_typo.append(&mut sorted);
+                hidden |= is_sort_hidden;
+            }
             match rule.says {
                 Says::Words(words) => {
                     self.before_typo.push(b'w');
@@ -522,13 +529,17 @@ impl Hit {
                     begun = true;
                 }
                 Says::Value | Says::Hidden => {
-                    hidden |= matches!(rule.says, Says::Hidden);
+                    is_sort_hidden |= matches!(rule.says, Says::Hidden);
+                    sorted.extend_from_slice(rule.text);
                     ended |= begun;
                 }
-                Says::Ratio => ended = true,
+                Says::Ratio => {
+                    self.before_typo.extend_from_slice(rule.text);
+                    ended = true;
+                }
             }
-            if self.typo.is_none() && !rule.text.is_empty() {
-                self.before_typo.extend_from_slice(rule.text);
+            if self.typo.is_some() {
+                break;
             }
         }
     }

@@ -4,11 +4,12 @@
 //! down in [`KNOWN`] as narrowly as the answer allows: which requests can show it, which members it may touch, and what must still hold
 //! there. Everything else must agree as ever, the order of hits included. They are counted with their reason, never silent.
 
-use serde_json::{Map, Value};
+use serde_json::{json, Map, Value};
 
 mod check;
 mod groups;
 mod known;
+mod mixed;
 mod walk;
 mod words;
 
@@ -81,65 +82,116 @@ pub fn judge(
             None => Found::failed("not there yet", vec![message.to_string()]),
         };
     }
-    let compare =
-        |ignore: &[&str], ties_from: Option<&'static str>| -> Result<Vec<Difference>, String> {
-            let ignore = ignore.iter().map(|p| p.to_string()).collect();
-            let names = [&mut TaskNames::default(), &mut TaskNames::default()];
-            agree(
-                &call,
-                &left,
-                &right,
-                &Leniency {
-                    ignore,
-                    ties_from,
-                    in_order: false,
-                },
-                names,
-                node,
-            )
-        };
-    let strict = match compare(&[], None) {
-        Ok(found) if found.is_empty() && left.status == 200 => {
-            return Verdict::Agree {
-                with_hits: any_hits(&left.body),
-            }
-        }
-        Ok(found) if found.is_empty() => return Verdict::Refused,
-        Ok(found) => found,
-        Err(reason) => return Found::failed("not comparable", vec![reason]),
-    };
-    let compared = Compared {
+    let question = Question {
         index,
         settings,
-        ask,
-        left: &left.body,
-        right: &right.body,
         node,
         cluster,
     };
-    // two effects can meet in one answer: they are tried alone first, then together
-    let applying: Vec<&'static Known> = KNOWN
-        .iter()
-        .filter(|known| (known.applies)(settings, ask) && (known.holds)(&compared))
-        .collect();
-    let explained =
-        |ignore: &[&str], ties_from| compare(ignore, ties_from).is_ok_and(|found| found.is_empty());
-    if let Some(known) = applying
-        .iter()
-        .find(|known| explained(known.ignoring, known.ties_from))
-    {
-        return Verdict::Known(known);
+    question.explain(ask, &left, &right)
+}
+
+/// What is asked about, and of whom.
+struct Question<'a> {
+    index: &'a str,
+    settings: &'a Map<String, Value>,
+    node: &'a Target,
+    cluster: &'a Target,
+}
+
+impl Question<'_> {
+    fn explain(&self, ask: &Ask, left: &Answer, right: &Answer) -> Verdict {
+        let call = ask.call(self.index);
+        let compare =
+            |ignore: &[&str], ties_from: Option<&'static str>| -> Result<Vec<Difference>, String> {
+                let leniency = Leniency {
+                    ignore: ignore.iter().map(|p| p.to_string()).collect(),
+                    ties_from,
+                    in_order: false,
+                };
+                let names = [&mut TaskNames::default(), &mut TaskNames::default()];
+                agree(&call, left, right, &leniency, names, self.node)
+            };
+        let explained = |ignore: &[&str], ties_from| {
+            compare(ignore, ties_from).is_ok_and(|found| found.is_empty())
+        };
+        let strict = match compare(&[], None) {
+            Ok(found) if found.is_empty() && left.status == 200 => {
+                return Verdict::Agree {
+                    with_hits: any_hits(&left.body),
+                }
+            }
+            Ok(found) if found.is_empty() => return Verdict::Refused,
+            Ok(found) => found,
+            Err(reason) => return Found::failed("not comparable", vec![reason]),
+        };
+        let differ = || Verdict::Differ(Found::new(left, right, &strict));
+        // each search of several has its own reasons
+        if let Some(parts) = of_each_search(ask, left, right) {
+            let mut known = None;
+            for (ask, left, right) in &parts {
+                match self.explain(ask, left, right) {
+                    Verdict::Known(of_part) => known = known.or(Some(of_part)),
+                    Verdict::Agree { .. } => {}
+                    _ => return differ(),
+                }
+            }
+            return match known {
+                Some(known) if explained(&["results"], None) => Verdict::Known(known),
+                _ => differ(),
+            };
+        }
+        let compared = Compared {
+            index: self.index,
+            settings: self.settings,
+            ask,
+            left: &left.body,
+            right: &right.body,
+            node: self.node,
+            cluster: self.cluster,
+        };
+        // two effects can meet in one answer: they are tried alone first, then together
+        let applying: Vec<&'static Known> = KNOWN
+            .iter()
+            .filter(|known| (known.applies)(self.settings, ask) && (known.holds)(&compared))
+            .collect();
+        if let Some(known) = applying
+            .iter()
+            .find(|known| explained(known.ignoring, known.ties_from))
+        {
+            return Verdict::Known(known);
+        }
+        let together: Vec<&str> = applying
+            .iter()
+            .flat_map(|known| known.ignoring)
+            .copied()
+            .collect();
+        let ties_from = applying.iter().find_map(|known| known.ties_from);
+        match applying.first() {
+            Some(first) if explained(&together, ties_from) => Verdict::Known(first),
+            _ => differ(),
+        }
     }
-    let together: Vec<&str> = applying
-        .iter()
-        .flat_map(|known| known.ignoring)
-        .copied()
-        .collect();
-    let ties_from = applying.iter().find_map(|known| known.ties_from);
-    match applying.first() {
-        Some(first) if explained(&together, ties_from) => Verdict::Known(first),
-        _ => Verdict::Differ(Found::new(&left, &right, &strict)),
-    }
+}
+
+/// The searches of a multi-search one by one, with what was answered to each.
+fn of_each_search(ask: &Ask, left: &Answer, right: &Answer) -> Option<Vec<(Ask, Answer, Answer)>> {
+    let queries = ask.body["queries"].as_array()?;
+    let several = queries.len() > 1 && !ask.is_federated();
+    let results = |answer: &Answer| answer.body["results"].as_array().cloned();
+    let (ours, theirs) = (results(left)?, results(right)?);
+    let complete = ours.len() == queries.len() && theirs.len() == queries.len();
+    let part = |(query, (left_part, right_part)): (&Value, (Value, Value))| {
+        let mut one = ask.clone();
+        one.body["queries"] = json!([query]);
+        let of = |answer: &Answer, part: Value| Answer {
+            body: json!({ "results": [part] }),
+            ..answer.clone()
+        };
+        (one, of(left, left_part), of(right, right_part))
+    };
+    let parts = queries.iter().zip(ours.into_iter().zip(theirs));
+    (several && complete).then(|| parts.map(part).collect())
 }
 
 /// A node ranks no further after so long (`searchCutoffMs`), less what is taken for the rest.

@@ -79,6 +79,23 @@ fn all_nodes_have_the_most_typos_of_any() {
     let hidden = r#""<hidden-rule-0>":{"order":0,"value":"<hidden>"},"#;
     let apart = [answer(1, hidden), answer(3, hidden)];
     assert_eq!(told(&[&apart[0], &apart[1]], &PLAIN), apart);
+    // A rule that sorts behind the words goes on with their graph.
+    for sorted in [
+        [
+            r#""a:asc":{"order":1,"value":1},"#,
+            r#""a:asc":{"order":1,"value":2},"#,
+        ],
+        [r#""<hidden-rule-0>":{"order":1,"value":"<hidden>"},"#; 2],
+    ] {
+        let behind = |max_typos, sorted| {
+            let answer = answer(max_typos, sorted);
+            answer.replace(r#""order":1,"matching"#, r#""order":0,"matching"#)
+        };
+        let (few, many) = (behind(1, sorted[0]), behind(3, sorted[1]));
+        let both = told(&[&few, &many], &PLAIN);
+        assert!(both[0].contains(r#""maxTypoCount":3"#), "{}", both[0]);
+        assert_eq!(both[1], many);
+    }
 }
 
 const LEVEL: Level = Level {

@@ -7,6 +7,7 @@
 use miroir_merge::{Mix, Paging};
 use miroir_router::{SearchSettings, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 
 use super::counting::Counting;
 use super::request::{serialise, Part, PlannedSearch, SearchBody, Unsupported};
@@ -148,6 +149,10 @@ impl SearchBody {
         let mut meaning = self.clone();
         if let Some(hybrid) = &mut meaning.hybrid {
             hybrid.semantic_ratio = Some(self.ratio_for_meaning(settings));
+        }
+        if self.goes_by_frequency() && self.ranking_score_threshold.is_none() {
+            // What a node finds there by words of its own choice would be passed over, and is not among the others' words.
+            meaning.matching_strategy = to_raw_value("all").ok();
         }
         (self.hybrid, self.vector) = (None, None);
         let plan = |half: SearchBody| {

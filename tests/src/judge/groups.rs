@@ -103,7 +103,7 @@ impl Compared<'_> {
 }
 
 /// What the rules before these say.
-fn rules_before(details: &Value, ties_from: &[&str]) -> Vec<(String, Value)> {
+pub(super) fn rules_before(details: &Value, ties_from: &[&str]) -> Vec<(String, Value)> {
     let rules: Option<&Map<String, Value>> = details.as_object();
     let mut rules: Vec<(&String, &Value)> = rules.into_iter().flatten().collect();
     rules.sort_by_key(|(_, rule)| rule["order"].as_u64());

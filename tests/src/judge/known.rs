@@ -119,8 +119,7 @@ pub const KNOWN: &[Known] = &[
         what: "how much a word with very many typos or endings finds",
         why: "the engine follows 150 words with one typo, 50 with two and 1,000 endings; each node's dictionary is smaller, so a cluster finds more (MEILISEARCH D.6)",
         applies: |_, ask| {
-            let searches = ask.route == Route::Search || (ask.route == Route::MultiSearch && !ask.is_federated());
-            searches && any_search(ask, |s| s["q"].is_string())
+            matches!(ask.route, Route::Search | Route::MultiSearch) && any_search(ask, |s| s["q"].is_string())
         },
         ignoring: EVERYTHING,
         ties_from: None,
@@ -189,6 +188,17 @@ pub const KNOWN: &[Known] = &[
             let rules: Vec<&str> = UNSTEADY.iter().filter(differs).copied().collect();
             !rules.is_empty() && compared.leaves_what_repeats_no_value(&rules)
         },
+    },
+    Known {
+        what: "order between hits found by words and hits found by meaning in a hybrid search",
+        why: "one node compares them by their scores, and a score by words rests on the `proximity` or the `exactness` rule, whose word on a document depends on those beside it, as listed above for the order",
+        applies: |settings, ask| {
+            let is_hybrid = |s: &Value| s["hybrid"].is_object() && has_words(s);
+            ask.route != Route::FacetSearch && !ask.is_federated() && !is_distinct(settings, ask) && any_search(ask, is_hybrid)
+        },
+        ignoring: &["hits", "semanticHitCount", "results.*.hits", "results.*.semanticHitCount"],
+        ties_from: None,
+        holds: |compared| compared.mixes_the_same_lists(),
     },
     Known {
         what: "order between hits of different queries of a federated search",

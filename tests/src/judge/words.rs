@@ -58,20 +58,42 @@ impl Compared<'_> {
     /// Whether the cluster finds all that the node does, without typos in its order, and beside that only documents with typos, where
     /// the node's list is so long that it may have reached the most words that it follows. Of a document with typos it may see others.
     pub fn finds_more_of_very_many(&self) -> bool {
+        if self.ask.is_federated() {
+            return self.finds_more_in_union();
+        }
         let parts = self.parts();
         let mut pairs = parts.iter().zip(self.pairs());
-        let mut more = false;
-        pairs.all(|((search, hits, _), (left, right))| {
+        pairs.all(|((search, ..), (left, right))| {
             // Of totals that end at `maxTotalHits`, facets tell that there is more.
             let is_cut = total(left) == Some(self.hits_max() as u64);
             let facets = |answer: &Value| answer["facetDistribution"].clone();
             let counts_more = is_cut && facets(left) != facets(right) && facets_within(left, right);
-            if total(left) == total(right) && !counts_more {
-                return self.keeps_order(search, hits);
+            (total(left) != total(right) || counts_more) && self.finds_more(search)
+        })
+    }
+
+    /// The same of a federated search, whose total is that of the union.
+    fn finds_more_in_union(&self) -> bool {
+        let mut most: u64 = 0;
+        let bounded = self.parts().into_iter().all(|(search, hits, _)| {
+            let body = with(search, json!({"limit": ALL}));
+            let list = |target| self.list(target, search, &body);
+            let (Some(ours), Some(theirs)) = (list(self.node), list(self.cluster)) else {
+                return false;
+            };
+            if theirs.whole && ours.total == theirs.total {
+                return self.keeps_order(search, &hits);
             }
-            more = true;
+            let more = match theirs.whole {
+                true => theirs.total.saturating_sub(ours.total),
+                false => u64::MAX,
+            };
+            most = most.saturating_add(more);
             self.finds_more(search)
-        }) && more
+        });
+        let more = total(self.right).zip(total(self.left));
+        let more = more.and_then(|(theirs, ours)| theirs.checked_sub(ours));
+        bounded && more > Some(0) && more <= Some(most)
     }
 
     fn finds_more(&self, search: &Value) -> bool {
