@@ -483,6 +483,14 @@ impl Ranking {
             let content = leniency.keep(hit, show_details);
             ranking.pools.entry(key(hit)).or_default().push(content);
         }
+        // where the pools come from another search, a rule may say something else of a document
+        for hit in &hits {
+            let content = leniency.keep(hit, show_details);
+            let pool = ranking.pools.entry(key(hit)).or_default();
+            if !pool.contains(&content) {
+                pool.push(content);
+            }
+        }
         Ok(ranking)
     }
 

@@ -7,7 +7,7 @@
 use miroir_merge::{Mix, Paging};
 use miroir_router::{SearchSettings, Version};
 use serde::{Deserialize, Serialize};
-use serde_json::value::to_raw_value;
+use serde_json::value::{to_raw_value, RawValue};
 
 use super::counting::Counting;
 use super::request::{serialise, Part, PlannedSearch, SearchBody, Unsupported};
@@ -79,6 +79,8 @@ pub enum Kind {
 pub struct Halves {
     /// What nodes are asked to find by meaning.
     pub meaning: PlannedSearch,
+    /// The client's `matchingStrategy`.
+    strategy: Option<Box<RawValue>>,
     ratio: f32,
     primary_key: String,
 }
@@ -155,6 +157,7 @@ impl SearchBody {
             meaning.matching_strategy = to_raw_value("all").ok();
         }
         (self.hybrid, self.vector) = (None, None);
+        let strategy = self.matching_strategy.clone();
         let plan = |half: SearchBody| {
             let mut planned = half.plan(settings)?;
             planned.strip(&needed);
@@ -171,6 +174,7 @@ impl SearchBody {
         };
         let halves = Halves {
             meaning: plan(meaning)?,
+            strategy,
             ratio,
             primary_key: primary_key.to_owned(),
         };
@@ -200,6 +204,7 @@ impl Halves {
     /// go together with queries by words as the client's does.
     pub fn counting_body(&self, part: Part) -> Vec<u8> {
         let mut body = self.meaning.node_body.federated_query(part);
+        body.matching_strategy = self.strategy.clone();
         if let Some(hybrid) = &mut body.hybrid {
             hybrid.semantic_ratio = Some(NEARLY_ALL_MEANING);
         }

@@ -285,7 +285,9 @@ impl<'a> Compared<'a> {
             once && self.keeps_order(search, hits)
         });
         let found = |search: &Value| {
-            let undistinct = self.undistinct(search, json!({"limit": ALL}));
+            let mut undistinct = self.undistinct(search, json!({"limit": ALL}));
+            // what does not pass is counted as far as nobody walked
+            undistinct.remove("rankingScoreThreshold");
             self.list(self.node, search, &undistinct)
         };
         let everything: Option<u64> = parts

@@ -84,9 +84,12 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.is_a_choice_of_groups(),
     },
     Known {
-        what: "totals of a hybrid search under `distinct`",
-        why: "one node counts every document that stands for a group in its list of words or in that of meaning, and which one stands for it while counting is the one stored first (milli `hybrid.rs`, `distinct.rs`)",
-        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| s["hybrid"].is_object() && s["q"].is_string()),
+        what: "totals of a hybrid search under `distinct`, and of one by meaning with a threshold or by an attribute that is not filterable",
+        why: "one node counts every document that stands for a group in its list of words or in that of meaning, and which one stands for it while counting is the one stored first (milli `hybrid.rs`, `distinct.rs`); by meaning it counts all groups that begin behind the page as often as they have documents, and each node's page ends elsewhere",
+        applies: |settings, ask| is_distinct(settings, ask) && any_search(ask, |s| {
+            let by_meaning = s["rankingScoreThreshold"].is_number() || !is_distinct_on_filterable(settings, s);
+            s["hybrid"].is_object() && (s["q"].is_string() || by_meaning)
+        }),
         ignoring: TOTALS,
         ties_from: None,
         holds: |compared| compared.is_a_choice_by_query(),
