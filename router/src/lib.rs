@@ -45,4 +45,4 @@ pub use table::{
     SearchSettings, Version, VERSION_MIN,
 };
 pub use task_count::{Counted, TaskCount};
-pub use words::{Query, Term, TypoSettings, WordSettings};
+pub use words::{Query, Term, TypoSettings, WordSettings, MISSING, UNKNOWN};

@@ -25,6 +25,12 @@ const WORD_BYTES_MAX: usize = 200;
 /// Parts a word from what stands beside it, and changes no positions: with a full stop before it an ordinary space would end a
 /// sentence.
 const SPACE: &str = "\u{2003}";
+/// Ends of sentences: words on both sides are no neighbours.
+const ENDS: [&str; 3] = [". ", "; ", "! "];
+/// No document holds it, as near as can be. Nodes let it be missing first of all.
+pub const UNKNOWN: &str = "zqxjkvbwpfzqxjkvbwpf";
+/// The same as a negative word, so that nothing else of a query changes.
+pub const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
 
 /// What an index's settings say of words, as the user wrote it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -187,9 +193,60 @@ impl WordSettings {
         languages(&self.locales)?.iter().all(alike).then_some(read)
     }
 
+    /// The query without some of its words: a negative one stands for each. Where none can ([`WordSettings::has_negatives`]), the query is parted
+    /// there: it finds the same, and what follows stands farther from its start. `None`: the engine would read anything else otherwise than before.
+    pub fn leave_out(&self, query: &Query, words: &[usize], locales: &[String]) -> Option<String> {
+        let negative = self.replace(query, words, MISSING, locales);
+        negative.or_else(|| {
+            let mut parted = ENDS
+                .iter()
+                .map(|end| self.part_at(query, words, end, locales));
+            parted.find_map(|text| text)
+        })
+    }
+
+    /// The query with an unknown word in the place of some of its own; `None`: as above.
+    pub fn make_unknown(
+        &self,
+        query: &Query,
+        words: &[usize],
+        locales: &[String],
+    ) -> Option<String> {
+        self.replace(query, words, UNKNOWN, locales)
+    }
+
+    /// Whether negative words can stand in this query: not where `-` parts no words.
+    pub fn has_negatives(&self, query: &Query, locales: &[String]) -> bool {
+        let all: Vec<usize> = query.words().collect();
+        self.replace(query, &all, MISSING, locales).is_some()
+    }
+
+    /// The query with the end of a sentence in the place of some of its words.
+    fn part_at(
+        &self,
+        query: &Query,
+        words: &[usize],
+        end: &str,
+        locales: &[String],
+    ) -> Option<String> {
+        let mut text = query.text.clone();
+        for &at in words.iter().rev() {
+            text.replace_range(query.terms.get(at)?.place.clone(), end);
+        }
+        let read = self.read(&text, locales)?;
+        let terms = query.terms.iter().enumerate();
+        let left = terms.filter(|(at, _)| !words.contains(at));
+        let left: Vec<&Term> = left.map(|(_, term)| term).collect();
+        let mut pairs = read.terms.iter().zip(&left);
+        let same = read.terms.len() == left.len() && pairs.all(|(a, b)| a.has_words_of(b));
+        let mut neighbours = read.terms.windows(2).zip(left.windows(2));
+        let apart = neighbours.all(|(a, b)| a[1].follows(&a[0]) == b[1].follows(b[0]));
+        (same && apart && read.negatives == query.negatives).then_some(text)
+    }
+
     /// The query with another word in the place of some of its terms. With a dash before it that word is to be a negative one.
     /// `None`: the engine would read anything else otherwise than before.
-    pub fn replace(
+    fn replace(
         &self,
         query: &Query,
         terms: &[usize],
@@ -305,13 +362,12 @@ impl Query {
         places.filter(|terms| {
             let terms = &self.terms[terms.clone()];
             let mut pairs = terms.windows(2);
-            pairs.all(|two| two[0].positions.1.wrapping_add(1) == two[1].positions.0)
-                && terms.iter().all(|term| !term.is_phrase)
+            pairs.all(|two| two[1].follows(&two[0])) && terms.iter().all(|term| !term.is_phrase)
         })
     }
 
-    /// A query that finds all documents with these words as one in which they do not stand one behind the other; `None`: it would be read as
-    /// something else, or there are synonyms for them together.
+    /// A query that finds all documents with these words as one in which they do not stand one behind the other, and no others where it can have
+    /// negative words; `None`: it would be read as something else, or there are synonyms for them together.
     pub fn joined(
         &self,
         terms: Range<usize>,
@@ -326,14 +382,20 @@ impl Query {
             return None;
         }
         let end = if last.is_prefix { "" } else { " " };
-        let text = format!("-\"{apart}\" {joined}{end}");
+        let joined = [Some(joined)];
+        let is_joined = |read: &Query| match read.terms.as_slice() {
+            [one] => !one.is_phrase && one.is_prefix == last.is_prefix && one.words == joined,
+            _ => false,
+        };
+        let one = format!("{}{end}", joined[0].as_deref()?);
+        let text = format!("-\"{apart}\" {one}");
         let read = settings.read(&text, locales)?;
-        match read.terms.as_slice() {
-            [one] if !one.is_phrase && one.is_prefix == last.is_prefix => {
-                (one.words == [Some(joined)] && read.negatives == [words]).then_some(text)
-            }
-            _ => None,
+        if is_joined(&read) && read.negatives == [words] {
+            return Some(text);
         }
+        let read = settings.read(&one, locales)?;
+        let has_negatives = settings.has_negatives(self, locales);
+        (!has_negatives && is_joined(&read) && read.negatives.is_empty()).then_some(one)
     }
 
     /// The query for documents that have some of another's words as one besides, as that stands in it and nothing else. `None`: it would be read as
@@ -381,6 +443,11 @@ impl Query {
 impl Term {
     fn is_as(&self, other: &Term) -> bool {
         self.has_words_of(other) && self.positions == other.positions
+    }
+
+    /// Whether they are neighbours.
+    fn follows(&self, other: &Term) -> bool {
+        other.positions.1.wrapping_add(1) == self.positions.0
     }
 
     fn has_words_of(&self, other: &Term) -> bool {

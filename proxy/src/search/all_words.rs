@@ -3,7 +3,6 @@
 use miroir_router::{Query, SearchSettings};
 use serde_json::value::to_raw_value;
 
-use super::frequency::MISSING;
 use super::request::SearchBody;
 
 impl SearchBody {
@@ -32,7 +31,7 @@ impl SearchBody {
         let search = |missing: &Vec<usize>| {
             let q = match missing.is_empty() {
                 true => text.to_owned(),
-                false => settings.words.replace(&query, missing, MISSING, &locales)?,
+                false => settings.words.leave_out(&query, missing, &locales)?,
             };
             Some(SearchBody {
                 q: Some(q),
@@ -59,6 +58,7 @@ fn missing_last(query: &Query) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use miroir_router::MISSING;
     use serde_json::{json, Value};
 
     #[test]

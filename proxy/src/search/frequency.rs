@@ -26,10 +26,6 @@ use known::Known;
 /// Searches a client search becomes at most. Each costs nodes a few times what one node needs for all of it; so many takes a title of eight words
 /// that is searched as it is written (docs/exactness.md, "Words that may be missing").
 const MAX_SETS: usize = 64;
-/// No document holds it, as near as can be. Negative, so that nothing else of the query changes.
-pub(super) const MISSING: &str = "-zqxjkvbwpfzqxjkvbwpf";
-/// The same where nodes are to see that a word is missing: they let this one be missing first of all.
-const UNKNOWN: &str = "zqxjkvbwpfzqxjkvbwpf";
 /// Scores that nodes compare with a threshold come out of other divisions than the threshold that they are given.
 const THRESHOLD_MARGIN: f64 = 1e-9;
 
@@ -45,6 +41,8 @@ pub struct Frequency {
     joined: Vec<Joined>,
     /// Where words stand among the ranking rules; `None`: no rule goes by them, so that all that matches ties there.
     rule: Option<WordsRule>,
+    /// A negative word can stand for one that is missing, so that all others keep their places.
+    has_negatives: bool,
     threshold: Option<f64>,
     /// Scores are shown, which tell how many words are missing of how many that may be.
     tells: bool,
@@ -127,6 +125,11 @@ impl Frequency {
             return None;
         }
         let rule = words_rule(settings, body.sort.as_deref().unwrap_or_default());
+        let has_negatives = settings.words.has_negatives(&query, &locales);
+        // What is behind a word that is left out would rank by another place.
+        if !has_negatives && rule.is_some_and(|rule| rule.steps_before > 0) {
+            return None;
+        }
         // Scores order what is counted by itself.
         let counts_by_list = planned.distinct.is_some()
             && planned.counting.is_none()
@@ -140,6 +143,7 @@ impl Frequency {
             words,
             joined,
             rule,
+            has_negatives,
             threshold,
             tells: by_scores || planned.show_score || planned.show_details,
             primary_key: primary_key.to_owned(),
@@ -182,6 +186,7 @@ impl Frequency {
             self.threshold.is_some() || self.shows_missing(most) || counted.len() > 1;
         let beside = match self.rule {
             _ if planned.has_no_hits() => Vec::new(),
+            Some(_) if !self.has_negatives => Vec::new(),
             Some(_) => self.searches_beside(known, &sets, planned),
             // All that counts ties.
             None => counted[1..]
@@ -235,7 +240,7 @@ impl Frequency {
                 counted.push(apart);
             }
         }
-        let search = |set: &Vec<usize>| self.asked(set, MISSING, "all", planned);
+        let search = |set: &Vec<usize>| self.asked(set, planned);
         counted.iter().map(search).collect()
     }
 
@@ -259,7 +264,7 @@ impl Frequency {
             for missing in sets_beside.unwrap_or_default() {
                 let search = || {
                     let threshold = self.threshold_without(missing.len())?;
-                    let search = self.asked(&missing, MISSING, "all", planned)?;
+                    let search = self.asked(&missing, planned)?;
                     let read = words.read(search.q.as_deref()?, &self.locales)?;
                     let q = read.beside_joined(&self.query, terms.clone(), words, &self.locales);
                     Some(SearchBody {
@@ -298,8 +303,8 @@ impl Frequency {
                 continue;
             };
             let search = match self.shows_missing(set) {
-                true => self.asked(set, UNKNOWN, "frequency", planned)?,
-                false => with_threshold(self.asked(set, MISSING, "all", planned)?, threshold),
+                true => self.asked_showing(set, planned)?,
+                false => with_threshold(self.asked(set, planned)?, threshold),
             };
             searches.push((set.clone(), for_hits(search)));
         }
@@ -314,26 +319,36 @@ impl Frequency {
     }
 
     /// A search without some of the words, and without a threshold.
-    fn asked(
-        &self,
-        missing: &[usize],
-        with: &str,
-        strategy: &str,
-        planned: &PlannedSearch,
-    ) -> Option<SearchBody> {
-        let terms: Vec<usize> = missing
-            .iter()
-            .filter_map(|word| Some(self.words.get(*word)?.0))
-            .collect();
+    fn asked(&self, missing: &[usize], planned: &PlannedSearch) -> Option<SearchBody> {
         let words = &self.settings.words;
+        let text = words.leave_out(&self.query, &self.terms(missing), &self.locales)?;
+        Some(self.asked_as(text, "all", planned))
+    }
+
+    /// The same where nodes see that words are missing, and let further ones be.
+    fn asked_showing(&self, missing: &[usize], planned: &PlannedSearch) -> Option<SearchBody> {
+        let words = &self.settings.words;
+        let text = words.make_unknown(&self.query, &self.terms(missing), &self.locales)?;
+        Some(self.asked_as(text, "frequency", planned))
+    }
+
+    fn asked_as(&self, text: String, strategy: &str, planned: &PlannedSearch) -> SearchBody {
         let body = planned.node_body.clone();
-        Some(SearchBody {
-            q: Some(words.replace(&self.query, &terms, with, &self.locales)?),
+        SearchBody {
+            q: Some(text),
             matching_strategy: to_raw_value(strategy).ok(),
             ranking_score_threshold: None,
             show_ranking_score: body.show_ranking_score.or(self.retells().then_some(true)),
             ..body
-        })
+        }
+    }
+
+    /// The words' places among the terms.
+    fn terms(&self, words: &[usize]) -> Vec<usize> {
+        let terms = words
+            .iter()
+            .filter_map(|word| Some(self.words.get(*word)?.0));
+        terms.collect()
     }
 
     /// The threshold for a search without so many words, which nodes compare with what the rules behind `words` leave of a score;
@@ -360,9 +375,7 @@ impl Frequency {
             let word = self.words.iter().position(|(term, _)| term == at);
             word.is_none_or(|word| !missing.contains(&word))
         });
-        let mut terms = missing
-            .iter()
-            .filter_map(|word| Some(self.words.get(*word)?.0));
+        let mut terms = self.terms(missing).into_iter();
         let comes_first = self.rule.is_some_and(|rule| rule.steps_before == 0);
         comes_first && (self.retells() || terms.any(|term| Some(term) < last))
     }
@@ -484,6 +497,8 @@ fn with_threshold(search: SearchBody, threshold: f64) -> SearchBody {
 
 #[cfg(test)]
 mod tests {
+    use miroir_router::{MISSING, UNKNOWN};
+
     use super::*;
 
     fn frequency(query: &str, threshold: Option<f64>, ranking: &[&str]) -> Frequency {
@@ -500,6 +515,7 @@ mod tests {
             locales: Vec::new(),
             words,
             joined: Vec::new(),
+            has_negatives: true,
             threshold,
             tells: false,
             primary_key: "id".into(),

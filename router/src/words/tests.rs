@@ -145,13 +145,59 @@ fn a_word_that_is_replaced_changes_nothing_else() {
     );
     assert_eq!(read.part(1..2, &plain, NONE).unwrap(), "b ");
     assert_eq!(read.part(2..3, &plain, NONE).unwrap(), "c");
-    // Where a dash parts no words, none is negative.
-    let undashed = WordSettings {
-        non_separators: vec!["-".into()],
+}
+
+#[test]
+fn where_a_dash_parts_no_words_a_query_is_parted() {
+    let undashed = |none: &[&str]| WordSettings {
+        non_separators: none.iter().map(|none| none.to_string()).collect(),
         ..WordSettings::default()
     };
-    let read = undashed.read("a b", NONE).unwrap();
-    assert_eq!(undashed.replace(&read, &[0], GONE, NONE), None);
+    let settings = undashed(&["-"]);
+    let read = |text: &str| settings.read(text, NONE).unwrap();
+    let query = read("a-1 b c");
+    assert!(!settings.has_negatives(&query, NONE));
+    assert_eq!(settings.replace(&query, &[0], GONE, NONE), None);
+    let left = |words: &[usize]| settings.leave_out(&query, words, NONE).unwrap();
+    for (words, text) in [
+        (&[0][..], ".  b c"),
+        (&[1], "a-1 .  c"),
+        (&[2], "a-1 b . "),
+        (&[0, 2], ".  b . "),
+        (&[1, 2], "a-1 .  . "),
+    ] {
+        assert_eq!(left(words), text);
+    }
+    let positions = |text: &str| -> Vec<u16> {
+        read(text)
+            .terms
+            .iter()
+            .map(|term| term.positions.0)
+            .collect()
+    };
+    assert_eq!(positions(&left(&[2])), [0, 1]);
+    let apart = positions(&left(&[1]));
+    assert!(apart[1] > apart[0] + 1, "they are no neighbours: {apart:?}");
+    // What stood apart still does.
+    let query = read("a \"b c\" d");
+    let text = settings.leave_out(&query, &[2], NONE).unwrap();
+    assert_eq!(text, "a \"b c\" . ");
+    assert_eq!(
+        settings.make_unknown(&read("a b"), &[0], NONE).unwrap(),
+        format!("{UNKNOWN} b")
+    );
+    // Another end of a sentence, and none.
+    let settings = undashed(&["-", ".", ". "]);
+    let query = settings.read("a b c", NONE).unwrap();
+    assert_eq!(settings.leave_out(&query, &[1], NONE).unwrap(), "a ;  c");
+    let ends = ["-", ".", ". ", ";", "; ", "!", "! "];
+    assert_eq!(undashed(&ends).leave_out(&query, &[1], NONE), None);
+    let plain = WordSettings::default();
+    assert!(plain.has_negatives(&query, NONE));
+    assert_eq!(
+        plain.leave_out(&query, &[1], NONE).unwrap(),
+        format!("a {MISSING} c")
+    );
 }
 
 #[test]
@@ -180,6 +226,12 @@ fn words_that_stand_together_may_be_one() {
     assert_eq!(beside("a b c d e f g h i j", 1..3), None);
     assert_eq!(read.part(1..3, &plain, NONE).unwrap(), "l'an ");
     assert_eq!(read.part(0..4, &plain, NONE).unwrap(), "the l'an Dor");
+    let undashed = WordSettings {
+        non_separators: vec!["-".into()],
+        ..WordSettings::default()
+    };
+    let read_undashed = undashed.read("the l'an Dor", NONE).unwrap();
+    assert_eq!(read_undashed.joined(1..3, &undashed, NONE).unwrap(), "lan ");
     let synonyms = serde_json::json!({"synonyms": {"New-York": ["nyc"], "town": ["city"]}});
     let settings = WordSettings::of(&synonyms);
     let read = settings.read("new york town", NONE).unwrap();

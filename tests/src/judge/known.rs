@@ -213,7 +213,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
-        why: "Japanese and Korean words, words of which the languages of some attributes make others, or among which no other can stand; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; in federated searches an index's own rule right behind the words, where another query of the index is hybrid or undecided (docs/exactness.md, \"Words that may be missing\")",
+        why: "Japanese and Korean words, and words of which the languages of some attributes make others; where `-` parts no words, so that none is negative, and a rule goes before `words`; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; in federated searches an index's own rule right behind the words, where another query of the index is hybrid or undecided (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && !is_decided_for_all(settings, ask, s))
         },
@@ -223,7 +223,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "hits under `matchingStrategy: frequency` where words of the query are also indexed as one",
-        why: "the engine lets the joined word go with the rarest of its words: a document that has it is found where the others alone are missing (`hud` for `C.H.U.D.`). Nodes are asked for the words and the joined one besides, which counts as one more exact word to the rules behind `typo`, and ranks by its words what has them apart as well; with a typo, as the beginning of a longer word, as a synonym, and twice in one query it is counted and not listed",
+        why: "the engine lets the joined word go with the rarest of its words: a document that has it is found where the others alone are missing (`hud` for `C.H.U.D.`). Nodes are asked for the words and the joined one besides, which counts as one more exact word to the rules behind `typo`, and ranks by its words what has them apart as well; with a typo, as the beginning of a longer word, as a synonym, twice in one query, and where `-` parts no words, it is counted and not listed",
         applies: |settings, ask| {
             any_search(ask, |s| goes_by_frequency(s) && is_decided_for_all(settings, ask, s))
         },
@@ -527,16 +527,21 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
         || counts_beside_others(settings, search)
         || others.len() == 1
         || others.iter().all(by_words);
-    is_few && may_decide
+    let locales = locales_of(search);
+    let stay_in_place = words.has_negatives(&query, &locales) || words_come_first(settings, search);
+    is_few && may_decide && stay_in_place
 }
 
-/// The search's query, where another word can stand for each of its own.
+fn locales_of(search: &Value) -> Vec<String> {
+    serde_json::from_value(search["locales"].clone()).unwrap_or_default()
+}
+
+/// The search's query, where each of its words can be left out.
 fn read_replaceable(words: &WordSettings, search: &Value) -> Option<Query> {
-    let locales: Vec<String> =
-        serde_json::from_value(search["locales"].clone()).unwrap_or_default();
+    let locales = locales_of(search);
     let query = words.read(search["q"].as_str().unwrap_or_default(), &locales)?;
     let all: Vec<usize> = query.words().collect();
-    words.replace(&query, &all, "-none", &locales)?;
+    words.leave_out(&query, &all, &locales)?;
     Some(query)
 }
 

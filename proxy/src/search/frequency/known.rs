@@ -13,7 +13,7 @@ use miroir_router::RoutingTable;
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
-use super::{Frequency, Joined, Undecided, MISSING};
+use super::{Frequency, Joined, Undecided};
 use crate::core::App;
 use crate::scatter::{Gathered, Leg, Wanted};
 use crate::search::counting::bare;
@@ -198,7 +198,7 @@ impl Frequency {
         let question = |(one, other): &Pair| {
             let others = (0..self.words.len()).filter(|word| word != one && word != other);
             let others: Vec<usize> = others.collect();
-            Some(vec![bare(&self.asked(&others, MISSING, "all", planned)?)])
+            Some(vec![bare(&self.asked(&others, planned)?)])
         };
         let questions: Option<_> = pairs.iter().map(question).collect();
         questions.unwrap_or_default()
