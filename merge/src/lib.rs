@@ -41,9 +41,9 @@ pub use federated::{
 pub use reply::Merged;
 pub use results::split_results;
 pub use search::{
-    count_found, merge_hybrid, merge_levels, merge_search, merge_similar, missing_beside,
-    missing_words, words_suffice, ByWords, Counts, DistinctCounts, FacetOrder, Levels, Mix, Paging,
-    Similar, Spec, Taken, Unsettled,
+    count_found, counts_by_words, merge_hybrid, merge_levels, merge_search, merge_similar,
+    missing_beside, missing_words, ByWords, Counts, DistinctCounts, FacetOrder, Levels, Mix,
+    Paging, Similar, Spec, Taken, Unsettled,
 };
 pub use split::{
     count_documents, id_text, infer_primary_key, split, Format, Inference, Part, Pieces, Split,

@@ -33,7 +33,7 @@ use distinct::{Met, Seen};
 pub use distinct::{Taken, Unsettled};
 pub use levels::{merge_levels, missing_beside, missing_words, ByWords, Levels};
 pub(crate) use levels::{Documents, Marks};
-pub use mix::{merge_hybrid, words_suffice, Mix};
+pub use mix::{counts_by_words, merge_hybrid, Mix};
 use queue::{Head, Queue};
 pub use similar::{count_found, merge_similar, Similar};
 use totals::Walked;

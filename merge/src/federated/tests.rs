@@ -443,6 +443,7 @@ fn a_hybrid_query_is_mixed_once_and_a_document_comes_once() {
             },
             meaning: &meaning,
             mix: Mix {
+                finds_all: true,
                 turns: true,
                 ratio,
                 primary_key: "id",

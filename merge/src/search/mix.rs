@@ -37,7 +37,9 @@ pub struct Mix<'a> {
     /// Dotted path of the primary key, which hits carry: a document found in both ways is one hit.
     pub primary_key: &'a str,
     /// By meaning whatever passes the filter is found, as no threshold leaves it out: an empty list says that nobody could tell what the query
-    /// means; and nodes turn the list round then.
+    /// means.
+    pub finds_all: bool,
+    /// Nodes turn the list round then.
     pub turns: bool,
     /// Hits of the mixed list are distinct too, as from Meilisearch 1.16 on; before, those of each list were.
     pub distinct_again: bool,
@@ -76,7 +78,7 @@ pub fn merge_hybrid(
         writer.write(hit.bytes, hit.node, hit.span.clone(), &hit.added)?;
     }
     // Every document that passes the filter is a candidate of a search by meaning, so its totals and facets are those of both.
-    let counted = if mixture.words_suffice {
+    let counted = if mixture.counts_by_words {
         &keyword[marks.map_or(0, |marks| marks.counted)..]
     } else {
         semantic
@@ -95,12 +97,14 @@ pub fn merge_hybrid(
     )
 }
 
-/// Whether the hits found by words are good enough to be the first `reach` hits of a hybrid search.
+/// Whether a hybrid search counts what is found by words: these are good enough to be its first `reach` hits, or nobody could tell what the query
+/// means.
 ///
 /// # Errors
 /// As [`merge_hybrid`].
-pub fn words_suffice(
+pub fn counts_by_words(
     words: &ByWords,
+    semantic: &[Bytes],
     reach: usize,
     mix: &Mix,
     spec: &Spec,
@@ -108,8 +112,8 @@ pub fn words_suffice(
     let (keyword, marks) = words.in_a_row();
     let marks = marks.as_ref();
     let keyword = &anew(&keyword, &[(keyword.len(), marks)], &|_| 1.0);
-    let words = Found::by_words((keyword, marks), &scan(keyword)?, reach, mix, spec)?;
-    Ok(words.suffice(reach, mix))
+    let mixture = Mixture::of((keyword, marks), semantic, reach, mix, spec)?;
+    Ok(mixture.counts_by_words)
 }
 
 /// The answers to a search by words, and what is known of each where they are to several.
@@ -118,10 +122,10 @@ type Row<'a> = (&'a [Bytes], Option<&'a Marks<'a>>);
 /// The first hits of a hybrid search.
 pub(crate) struct Mixture<'a> {
     pub hits: Vec<MixedHit<'a>>,
-    /// The search by meaning was not looked at.
-    words_suffice: bool,
-    /// There was none: nodes could not tell what the query means.
-    is_meaningless: bool,
+    /// The search by meaning was not looked at, or there was none.
+    counts_by_words: bool,
+    /// A page past the end goes on with the beginning.
+    is_turned: bool,
     /// The answers that count for totals and facets.
     counted: Vec<Answer>,
     /// Hits of theirs that repeat another's distinct value.
@@ -149,27 +153,38 @@ impl<'a> Mixture<'a> {
     ) -> Result<Self, MergeError> {
         let mut by_words = scan(keyword.0)?;
         let words = Found::by_words(keyword, &by_words, reach, mix, spec)?;
+        let counted = keyword.1.map_or(0, |marks| marks.counted);
         if words.suffice(reach, mix) {
             return Ok(Mixture {
                 hits: words.hits.iter().map(Mixable::hit).collect(),
-                words_suffice: true,
-                is_meaningless: false,
-                counted: by_words.split_off(keyword.1.map_or(0, |marks| marks.counted)),
+                counts_by_words: true,
+                is_turned: false,
+                counted: by_words.split_off(counted),
                 duplicates: words.duplicates,
             });
         }
         let by_meaning = scan(semantic)?;
-        let meaning = Found::by_meaning(semantic, &by_meaning, reach, mix, spec)?;
+        // One hit at least, which tells that there is a meaning.
+        let meaning = Found::by_meaning(semantic, &by_meaning, reach.max(1), mix, spec)?;
         let weights = (f64::from(mix.ratio), mix.words_weight());
         let mixed = Mixed::new(&meaning.hits, &words.hits, weights, mix, spec);
         let hits: Result<_, _> = mixed.take(reach).map(|hit| hit.map(Mixable::hit)).collect();
+        let hits = hits?;
+        // Documents without a vector are found, too, and stand last.
+        let is_meaningless = mix.finds_all && meaning.hits.is_empty();
+        let by_words = by_words.split_off(counted);
+        // Nodes that are asked by all words then find no more; with a meaning they find no fewer.
+        let counts_by_words = is_meaningless && sum(&by_words) >= sum(&by_meaning);
+        let (counted, duplicates) = match counts_by_words {
+            true => (by_words, words.duplicates),
+            false => (by_meaning, meaning.duplicates),
+        };
         Ok(Mixture {
-            hits: hits?,
-            words_suffice: false,
-            // Documents without a vector are found, too, and stand last.
-            is_meaningless: mix.turns && meaning.hits.is_empty(),
-            counted: by_meaning,
-            duplicates: meaning.duplicates,
+            hits,
+            counts_by_words,
+            is_turned: is_meaningless && mix.turns,
+            counted,
+            duplicates,
         })
     }
 }
@@ -179,7 +194,7 @@ impl Mixture<'_> {
     /// beginning (milli `search/hybrid.rs`, `return_keyword_results`).
     fn page(&self, window: Window) -> impl Iterator<Item = &MixedHit<'_>> {
         let (before, from) = self.hits.split_at(window.skip.min(self.hits.len()));
-        let turned = self.is_meaningless && !from.is_empty();
+        let turned = self.is_turned && !from.is_empty();
         let again = before.iter().filter(move |_| turned);
         from.iter().chain(again).take(window.take)
     }

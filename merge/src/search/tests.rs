@@ -312,6 +312,7 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     let near = json!({"order": 0, "similarity": 0.2});
     let semantic = [found(hit("b", "vectorSort", near))];
     let mix = Mix {
+        finds_all: true,
         turns: true,
         ratio: 0.5,
         primary_key: "id",
@@ -358,6 +359,7 @@ fn lists_are_mixed_by_the_first_score() {
             similarity,
         ))];
         let mix = Mix {
+            finds_all: true,
             turns: true,
             ratio: 0.5,
             primary_key: "id",

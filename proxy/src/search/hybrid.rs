@@ -167,8 +167,8 @@ impl SearchBody {
             planned.show_score = shown.0 == Some(true);
             planned.show_details = shown.1 == Some(true);
             if let Paging::Offset { offset, limit: 0 } = planned.paging {
-                // Whether words are good enough depends on the hits up to the page, even if it has none.
-                planned.node_body.limit = Some(offset.min(settings.max_total_hits));
+                // Whether words are good enough depends on the hits up to the page, even if it has none; and any hit tells that there is a meaning.
+                planned.node_body.limit = Some(offset.min(settings.max_total_hits).max(1));
             }
             Ok(planned)
         };
@@ -216,8 +216,8 @@ impl Halves {
         Mix {
             ratio: self.ratio,
             primary_key: &self.primary_key,
-            turns: version < TURNS_BEFORE
-                && self.meaning.node_body.ranking_score_threshold.is_none(),
+            finds_all: self.meaning.node_body.ranking_score_threshold.is_none(),
+            turns: version < TURNS_BEFORE,
             distinct_again: version >= BLANK_IS_NO_QUERY_SINCE,
             weight,
         }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{json, Map, Value};
 
 use super::answers;
+use super::groups::rules_before;
 use super::known::goes_by_frequency;
 use crate::agree::Search;
 use crate::ask::{second, Ask, Route};
@@ -226,6 +227,11 @@ impl<'a> Compared<'a> {
 
     /// Whether hits for a search are among those that the node finds without its `distinct`, and in its order.
     pub fn keeps_order(&self, search: &Value, hits: &[&Value]) -> bool {
+        self.keeps_order_before(&[], search, hits)
+    }
+
+    /// The same as far as the rules before these tell.
+    fn keeps_order_before(&self, rules: &[&str], search: &Value, hits: &[&Value]) -> bool {
         let members = json!({"limit": ALL, "showRankingScoreDetails": true});
         let undistinct = self.undistinct(search, members);
         let Some(all) = self.list(self.node, search, &undistinct) else {
@@ -233,10 +239,10 @@ impl<'a> Compared<'a> {
         };
         // what shows alike has several ranks
         let mut ranks: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut last = (0, String::new());
+        let mut last = (0, Vec::new());
         for (rank, hit) in all.hits.iter().enumerate() {
             // what ties has the rank of its first
-            let details = hit["_rankingScoreDetails"].to_string();
+            let details = rules_before(&hit["_rankingScoreDetails"], rules);
             if details != last.1 {
                 last = (rank, details);
             }
@@ -344,9 +350,11 @@ impl<'a> Compared<'a> {
     /// Whether the hits under each query stand in the node's order for it, and both lists are as long.
     pub fn keeps_order_by_query(&self) -> bool {
         let mut parts = self.parts().into_iter();
+        let Some(rules) = self.rules_that_differ() else {
+            return false;
+        };
         listed(self.left).count() == listed(self.right).count()
-            && self.scores_alone_differ()
-            && parts.all(|(search, hits, _)| self.keeps_order(search, &hits))
+            && parts.all(|(search, hits, _)| self.keeps_order_before(&rules, search, &hits))
     }
 
     /// Whether the cluster counts no facet value more often than the node does without `distinct`.

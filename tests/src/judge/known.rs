@@ -212,6 +212,18 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.keeps_order_by_query(),
     },
     Known {
+        what: "order between hits of several queries of one index in a federated search, with an ascending `_geoPoint`",
+        why: "within a query the nearest comes first, between queries the engine puts the farthest first: that is no order, and where a node merges the queries, which of them a document stands under rests on the documents beside it",
+        applies: |_, ask| {
+            let sorts_near = |s: &&Value| s["sort"].as_array().is_some_and(|sort| sort.iter().any(is_nearest_first));
+            let near: Vec<&Value> = ask.searches().into_iter().filter(sorts_near).collect();
+            ask.is_federated() && near.iter().enumerate().any(|(at, s)| near[..at].iter().any(|other| other["indexUid"] == s["indexUid"]))
+        },
+        ignoring: &["hits"],
+        ties_from: None,
+        holds: |compared| compared.keeps_order_by_query(),
+    },
+    Known {
         what: "everything under `matchingStrategy: frequency` where nodes decide which words may be missing",
         why: "Japanese and Korean words, and words of which the languages of some attributes make others; where `-` parts no words, so that none is negative, and a rule goes before `words`; more than 64 sets of words that may be missing, which takes eight words of which most pairs are in some document together; in federated searches an index's own rule right behind the words, where another query of the index is hybrid or undecided (docs/exactness.md, \"Words that may be missing\")",
         applies: |settings, ask| {
@@ -532,7 +544,8 @@ fn is_decided_for_all(settings: &Map<String, Value>, ask: &Ask, search: &Value) 
     is_few && may_decide && stay_in_place
 }
 
-fn locales_of(search: &Value) -> Vec<String> {
+/// The languages that a search names.
+pub(super) fn locales_of(search: &Value) -> Vec<String> {
     serde_json::from_value(search["locales"].clone()).unwrap_or_default()
 }
 
@@ -570,6 +583,11 @@ fn rules_of<'a>(settings: &'a Map<String, Value>, search: &Value) -> Option<(Vec
     let first = rules.iter().position(|rule| !sorts(rule));
     let first = first.unwrap_or(rules.len());
     Some((rules, first))
+}
+
+fn is_nearest_first(criterion: &Value) -> bool {
+    let criterion = criterion.as_str().unwrap_or_default();
+    criterion.starts_with("_geoPoint") && criterion.ends_with(":asc")
 }
 
 fn sorts(rule: &str) -> bool {

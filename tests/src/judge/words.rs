@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use miroir_router::WordSettings;
 use serde_json::{json, Map, Value};
 
 use super::check::{content, facets_within, total, with, Compared, Listed, ALL};
-use super::known::goes_by_frequency;
+use super::known::{goes_by_frequency, locales_of};
 use crate::ask::Route;
 
 /// The engine follows so many words with two typos, and more with one.
@@ -31,27 +32,23 @@ impl Compared<'_> {
             })
     }
 
-    /// Whether two or three neighbouring words of the query, written as one, are found on the node.
+    /// Whether two or three neighbouring words of the query, written as one, are found on the node, or may be.
     pub fn knows_joined_words(&self) -> bool {
+        let words = WordSettings::of(&Value::Object(self.settings.clone()));
+        let finds = |search: &Value, text: String| {
+            let body = json!({"q": text, "limit": 1});
+            let answer = self.answer(self.node, search, body.as_object()?);
+            Some(answer.and_then(|answer| total(&answer)) > Some(0))
+        };
         self.ask.searches().into_iter().any(|search| {
-            let query = search["q"].as_str().unwrap_or_default();
-            let words: Vec<&str> = query
-                .split(|c: char| !c.is_alphanumeric())
-                .filter(|word| !word.is_empty())
-                .collect();
-            let finds = |joined: &[&str]| {
-                let apart = joined.join(" ");
-                let is_last = query.ends_with(char::is_alphanumeric)
-                    && words.last().map(|word| word.as_ptr())
-                        == joined.last().map(|word| word.as_ptr());
-                let end = if is_last { "" } else { " " };
-                let joined = format!("-\"{apart}\" {}{end}", joined.concat());
-                let body = json!({"q": joined, "limit": 1});
-                let body = body.as_object().cloned().unwrap_or_default();
-                let answer = self.answer(self.node, search, &body);
-                answer.and_then(|answer| total(&answer)) > Some(0)
-            };
-            words.windows(2).any(finds) || words.windows(3).any(finds)
+            let locales = locales_of(search);
+            let query = words.read(search["q"].as_str().unwrap_or_default(), &locales);
+            query.is_some_and(|query| {
+                query.joinable().any(|terms| {
+                    let joined = query.joined(terms, &words, &locales);
+                    joined.is_none_or(|text| finds(search, text).unwrap_or(false))
+                })
+            })
         })
     }
 

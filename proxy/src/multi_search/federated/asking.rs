@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use miroir_api::{Error, PROXY_SEARCH_HEADER};
-use miroir_merge::{spec_of_mixed, words_suffice, ByWords, Levelled, Mixed};
+use miroir_merge::{counts_by_words, spec_of_mixed, ByWords, Levelled, Mixed};
 use miroir_net::client::OutRequest;
 use miroir_router::{ReadTarget, RoutingTable};
 use serde_json::json;
@@ -79,7 +79,7 @@ impl Search<'_> {
         if self.is_asked_together() {
             return Ok(answers);
         }
-        let by_words = self.good_enough(&answers)?;
+        let by_words = self.counted_by_words(&answers)?;
         let all: Vec<usize> = (0..self.indexes.len()).collect();
         let purpose = Purpose::Totals {
             by_words: &by_words,
@@ -161,9 +161,9 @@ impl Search<'_> {
         gathered.map_err(|(_, error)| error)
     }
 
-    /// The hybrid queries whose words are good enough, as one node decides it.
-    fn good_enough(&self, answers: &Answers) -> Result<Vec<usize>, Error> {
-        let mut enough = Vec::new();
+    /// The hybrid queries that count what is found by words, as one node decides it.
+    fn counted_by_words(&self, answers: &Answers) -> Result<Vec<usize>, Error> {
+        let mut by_words = Vec::new();
         for mixed in answers.mixed(self) {
             let query = &self.queries[mixed.query].search;
             let distinct = query.distinct.as_deref();
@@ -171,13 +171,13 @@ impl Search<'_> {
                 distinct.or(self.federation.distinct.as_deref()),
                 mixed.mix.primary_key,
             );
-            let suffice =
-                words_suffice(&mixed.words, self.federation.last_hit(), &mixed.mix, &spec);
-            if suffice.map_err(merge_error)? {
-                enough.push(mixed.query);
+            let reach = self.federation.last_hit();
+            let counts = counts_by_words(&mixed.words, mixed.meaning, reach, &mixed.mix, &spec);
+            if counts.map_err(merge_error)? {
+                by_words.push(mixed.query);
             }
         }
-        Ok(enough)
+        Ok(by_words)
     }
 
     /// One leg for each of these indexes; what they ask of one node is one request.
