@@ -85,10 +85,8 @@ impl<'a> Compared<'a> {
     fn rules_that_differ(&self) -> Option<Vec<&'static str>> {
         let mut differing = Vec::new();
         for search in self.ask.searches() {
-            let mut detailed = with(
-                search,
-                json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true}),
-            );
+            let members = json!({"limit": ALL, "attributesToRetrieve": ["*"], "showRankingScoreDetails": true});
+            let mut detailed = self.undistinct(search, members);
             detailed.remove("rankingScoreThreshold");
             // which list a hit of a hybrid search stands for differs with the number of hits
             if detailed.remove("hybrid").is_some() {

@@ -255,6 +255,16 @@ pub const KNOWN: &[Known] = &[
         holds: |compared| compared.knows_joined_words() && compared.goes_by_some_words(),
     },
     Known {
+        what: "order from the `exactness` rule on under `matchingStrategy: frequency` where a rule goes before `words`",
+        why: "to the engine no attribute begins with a query that lacks a word before another; a negative word stands for it there, which is none that lacks, as nodes that see a word missing would go on with further ones before the next value of the rule that goes first",
+        applies: |settings, ask| {
+            any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, s))
+        },
+        ignoring: &["**._rankingScoreDetails.exactness", "**._rankingScore", "**._federation.weightedRankingScore"],
+        ties_from: Some("exactness"),
+        holds: |compared| compared.goes_by_some_words(),
+    },
+    Known {
         what: "`_rankingScore`, and `score` and `maxTypoCount` of `typo` in the details, under `matchingStrategy: frequency` where a rule goes before `words` and words of the query are also indexed as one",
         why: "nodes are asked for all words of each set, which counts a typo for words that could be written as one, where one node knows not to find any (docs/exactness.md, \"Words that may be missing\"); the order does not rest on it",
         applies: |settings, ask| any_search(ask, |s| goes_by_frequency(s) && !words_come_first(settings, s)),
