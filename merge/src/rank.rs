@@ -235,6 +235,25 @@ impl<'a> RankKey<'a> {
             .any(|(_, step)| matches!(step, Step::Vector(_)))
     }
 
+    /// Ranks a hit that was found by words as one that is found by its meaning and has no vector: that rule is where the first one by words is.
+    pub fn lose_words(&mut self) {
+        let mut vector = Some(Step::Vector(None));
+        self.steps.retain_mut(|(_, step)| match step {
+            Step::Words(_)
+            | Step::Typo(_)
+            | Step::Score(_)
+            | Step::Attribute(..)
+            | Step::Exactness(..) => match vector.take() {
+                Some(vector) => {
+                    *step = vector;
+                    true
+                }
+                None => false,
+            },
+            _ => true,
+        });
+    }
+
     /// Whether it was, and has a vector.
     pub fn has_similarity(&self) -> bool {
         self.steps

@@ -292,7 +292,10 @@ impl<'a> Found<'a> {
             details: true,
             ..spec.carried()
         };
-        let mut queue = Queue::marked(answers, scanned, carried, marks)?;
+        let mut queue = match semantic {
+            true => Queue::of_meaning(answers, scanned, carried)?,
+            false => Queue::marked(answers, scanned, carried, marks)?,
+        };
         let mut documents = Documents::of(marks);
         let mut seen = spec.distinct.map(Seen::new);
         let mut found = Found {
@@ -300,17 +303,24 @@ impl<'a> Found<'a> {
             duplicates: 0,
         };
         while found.hits.len() < reach {
-            let Some(Head {
+            let Some(head) = queue.next()? else {
+                break;
+            };
+            // Without a vector a document is found by meaning, too, and stands for its group, if no threshold leaves it out.
+            let passed_over = queue.passed_over_before(&head).into_iter();
+            for other in passed_over.filter(|_| mix.finds_all) {
+                let (bytes, span) = (&answers[other.node], &other.hit.span);
+                let repeats = repeats(&mut seen, bytes, other.node, span, &other.extra)?;
+                found.duplicates += u64::from(repeats);
+            }
+            let Head {
                 key,
                 node,
                 hit,
                 extra,
                 first_score,
                 ..
-            }) = queue.next()?
-            else {
-                break;
-            };
+            } = head;
             let bytes = &answers[node];
             let span = hit.span;
             if documents.repeats(bytes, node, &span)? {
@@ -318,10 +328,6 @@ impl<'a> Found<'a> {
             }
             if repeats(&mut seen, bytes, node, &span, &extra)? {
                 found.duplicates += 1;
-                continue;
-            }
-            if semantic && !key.is_semantic() {
-                // Without a vector it is found by meaning, too, and stands for its group.
                 continue;
             }
             let score = score(bytes, &span)

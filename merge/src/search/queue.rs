@@ -25,6 +25,8 @@ pub(super) struct Queue<'a, 'k> {
     order: SmallVec<[usize; 16]>,
     /// In a search that sorts by a distance.
     ring: Option<Ring<'a>>,
+    /// Of a list by meaning: hits found by words, which are no part of it. A node that mixes both puts them where no rank by meaning is.
+    passed_over: Option<Vec<Head<'a, 'k>>>,
 }
 
 /// Hits that are equally far, as one node would see them: all that is as far as the first of them or less than a metre farther. Each node
@@ -54,7 +56,16 @@ impl<'a, 'k> Queue<'a, 'k> {
         scanned: &[Answer],
         carried: Carried<'k>,
     ) -> Result<Self, MergeError> {
-        Self::marked(answers, scanned, carried, None)
+        Self::build(answers, scanned, carried, None, false)
+    }
+
+    /// The nodes' lists by meaning. What a node found by words alone is passed over; it has a rank as of a document without a vector.
+    pub fn of_meaning(
+        answers: &'a [Bytes],
+        scanned: &[Answer],
+        carried: Carried<'k>,
+    ) -> Result<Self, MergeError> {
+        Self::build(answers, scanned, carried, None, true)
     }
 
     /// The same for answers to several searches.
@@ -63,6 +74,16 @@ impl<'a, 'k> Queue<'a, 'k> {
         scanned: &[Answer],
         carried: Carried<'k>,
         marks: Option<&'a Marks<'a>>,
+    ) -> Result<Self, MergeError> {
+        Self::build(answers, scanned, carried, marks, false)
+    }
+
+    fn build(
+        answers: &'a [Bytes],
+        scanned: &[Answer],
+        carried: Carried<'k>,
+        marks: Option<&'a Marks<'a>>,
+        by_meaning: bool,
     ) -> Result<Self, MergeError> {
         let lists = scanned.iter().map(Hits::of).collect();
         let mut queue = Queue {
@@ -73,6 +94,7 @@ impl<'a, 'k> Queue<'a, 'k> {
             heads: answers.iter().map(|_| None).collect(),
             order: SmallVec::new(),
             ring: None,
+            passed_over: by_meaning.then(Vec::new),
         };
         for node in 0..answers.len() {
             queue.put(node)?;
@@ -131,10 +153,42 @@ impl<'a, 'k> Queue<'a, 'k> {
         }
     }
 
+    /// What was passed over so far and goes before this hit, in any order.
+    pub fn passed_over_before(&mut self, hit: &Head<'a, 'k>) -> Vec<Head<'a, 'k>> {
+        let Some(passed_over) = &mut self.passed_over else {
+            return Vec::new();
+        };
+        let (before, behind) = passed_over.drain(..).partition(|other| *other > *hit);
+        *passed_over = behind;
+        before
+    }
+
+    /// Puts a node's next hit among the heads.
     fn put(&mut self, node: usize) -> Result<(), MergeError> {
+        while let Some(mut head) = self.read(node)? {
+            if let Some(passed_over) = &mut self.passed_over {
+                if !head.key.is_semantic() {
+                    head.key.lose_words();
+                    passed_over.push(head);
+                    continue;
+                }
+            }
+            self.heads[node] = Some(head);
+            let heads = &self.heads;
+            let at = self
+                .order
+                .partition_point(|other| heads[*other] < heads[node]);
+            self.order.insert(at, node);
+            break;
+        }
+        Ok(())
+    }
+
+    /// A node's next hit; `None`: no other is its own.
+    fn read(&mut self, node: usize) -> Result<Option<Head<'a, 'k>>, MergeError> {
         let bytes = &self.answers[node];
         let Some((hit, mut key)) = self.lists[node].next(bytes, node, self.carried)? else {
-            return Ok(());
+            return Ok(None);
         };
         let (values, extra) = match &hit.federation {
             Some(span) => read_aside(bytes, span.clone()).map_err(|error| error.at_node(node))?,
@@ -149,26 +203,20 @@ impl<'a, 'k> Queue<'a, 'k> {
         }
         if let Some(marks) = self.marks {
             if !marks.put_words(node, &mut key) {
-                return Ok(());
+                return Ok(None);
             }
         }
         if let Some(ring) = &self.ring {
             key.join_ring(&ring.start, ring.at);
         }
-        self.heads[node] = Some(Head {
+        Ok(Some(Head {
             key,
             tie: Tie::of(bytes, hit.span.clone(), self.carried.primary_key),
             node,
             hit,
             extra,
             first_score,
-        });
-        let heads = &self.heads;
-        let at = self
-            .order
-            .partition_point(|other| heads[*other] < heads[node]);
-        self.order.insert(at, node);
-        Ok(())
+        }))
     }
 }
 

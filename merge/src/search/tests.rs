@@ -329,6 +329,55 @@ fn a_mixed_list_has_no_more_hits_than_its_total() {
     assert_eq!(merged["estimatedTotalHits"], 2);
 }
 
+/// Asked by words and by meaning, a node lists what it found by words where no rank by meaning is.
+#[test]
+fn hits_by_words_keep_no_hit_by_meaning_back() {
+    let sorted = |value: Option<u8>| json!({"order": 9, "value": value});
+    let hit = |id: &str, group: &str, rule: &str, details: Value, value| json!({"id": id, "k": group, "_rankingScore": 0.0, "_rankingScoreDetails": {rule: details, "a:asc": sorted(value)}});
+    let without = |id, group, value| {
+        let none = json!({"order": 0, "similarity": null});
+        hit(id, group, "vectorSort", none, value)
+    };
+    let by_words = |id, group, value| {
+        let words = json!({"order": 0, "matchingWords": 1, "maxMatchingWords": 1, "score": 1.0});
+        hit(id, group, "words", words, value)
+    };
+    let found = |hits: &[Value]| body(json!({"hits": hits, "query": "q", "estimatedTotalHits": 9}));
+    let keyword = [vec![found(&[])]];
+    let words = ByWords {
+        searches: &keyword,
+        levels: None,
+    };
+    let semantic = [
+        found(&[
+            by_words("w", "x", Some(2)),
+            without("b", "b", Some(1)),
+            without("c", "x", Some(3)),
+        ]),
+        found(&[without("d", "d", None)]),
+        found(&[without("a", "a", Some(0))]),
+    ];
+    let ids = |distinct: Option<&str>, finds_all: bool| -> String {
+        let mix = Mix {
+            finds_all,
+            turns: false,
+            ratio: 0.5,
+            primary_key: "id",
+            distinct_again: false,
+            weight: 1.0,
+        };
+        let spec = Spec { distinct, ..spec() };
+        let merged = merge_hybrid(&words, &semantic, &mix, &spec).unwrap();
+        let merged: Value = serde_json::from_slice(&merged.to_bytes()).unwrap();
+        let hits = merged["hits"].as_array().unwrap();
+        hits.iter().filter_map(|hit| hit["id"].as_str()).collect()
+    };
+    assert_eq!(ids(None, true), "abcd");
+    // By meaning `w` stands for its group, unless a threshold leaves out what has no vector.
+    assert_eq!(ids(Some("k"), true), "abd");
+    assert_eq!(ids(Some("k"), false), "abcd");
+}
+
 /// One node mixes by the score of the rules before the first that sorts. Up to 1.22 `_rankingScore` is that; newer nodes tell the
 /// score of all rules there, and this one aside.
 #[test]

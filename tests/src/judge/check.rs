@@ -92,17 +92,32 @@ impl<'a> Compared<'a> {
             if detailed.remove("hybrid").is_some() {
                 detailed.remove("vector");
             }
-            // with details nodes decide for themselves which words may be missing, by `last` the query does
-            if detailed.get("matchingStrategy") == Some(&json!("frequency")) {
-                detailed.remove("matchingStrategy");
-            }
-            let left = details(&self.hits(self.node, search, &detailed)?);
-            for other in 0..COPIES_TRIED {
-                // a search that is written in another way goes to other copies
-                detailed.insert("cropMarker".into(), json!(other.to_string()));
-                let right = details(&self.hits(self.cluster, search, &detailed)?);
-                differing.extend(differing_rules(&left, &right)?);
-            }
+            let of_search = self
+                .rules_of_search_that_differ(search, &mut detailed)
+                .or_else(|| {
+                    // where nodes decide which words may be missing; by `last` the query does
+                    let by_frequency = json!("frequency");
+                    let strategy = detailed.remove("matchingStrategy");
+                    let decided = strategy.filter(|strategy| *strategy == by_frequency);
+                    decided.and_then(|_| self.rules_of_search_that_differ(search, &mut detailed))
+                });
+            differing.extend(of_search?);
+        }
+        Some(differing)
+    }
+
+    fn rules_of_search_that_differ(
+        &self,
+        search: &Value,
+        detailed: &mut Map<String, Value>,
+    ) -> Option<Vec<&'static str>> {
+        let mut differing = Vec::new();
+        let left = details(&self.hits(self.node, search, detailed)?);
+        for other in 0..COPIES_TRIED {
+            // a search that is written in another way goes to other copies
+            detailed.insert("cropMarker".into(), json!(other.to_string()));
+            let right = details(&self.hits(self.cluster, search, detailed)?);
+            differing.extend(differing_rules(&left, &right)?);
         }
         Some(differing)
     }
