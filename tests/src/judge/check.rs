@@ -154,9 +154,23 @@ impl<'a> Compared<'a> {
             && searches.all(|(search, theirs)| self.counts_no_more(search, theirs))
     }
 
-    fn counts_no_more(&self, search: &Value, theirs: &Value) -> bool {
-        let all = self.answer(self.node, search, &without_threshold(search));
-        all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
+    fn counts_no_more(&self, search: &'a Value, theirs: &Value) -> bool {
+        let everything = without_threshold(search);
+        let is_within = |target| {
+            let all = self.answer(target, search, &everything);
+            all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
+        };
+        // of a word with very many typos a cluster finds more
+        is_within(self.node)
+            || (is_within(self.cluster) && self.finds_more(search, everything.clone()))
+    }
+
+    /// What both answer to another question about the same index.
+    pub fn both(&self, ask: &Ask) -> Option<[Value; 2]> {
+        let call = ask.call(self.index);
+        let answers = [self.node, self.cluster].map(|target| target.call(&call).ok());
+        let [left, right] = answers.map(|answer| answer.filter(|answer| answer.status == 200));
+        Some([left?.body, right?.body])
     }
 
     /// Whether the cluster's hits are a choice that keeps the order of all that is found, with one hit a group.

@@ -306,11 +306,13 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         what: "which spelling stands for a facet value that is written in several ways",
-        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal (a facet search by count lists equally frequent values by their spellings)",
+        why: "one node shows that of the document stored first, and no cluster knows which that was; values and counts are equal (a facet search by count lists equally frequent values by their spellings, and `mergeFacets` cuts in their order)",
         applies: |_, ask| any_search(ask, |s| s["facets"].is_array()) || ask.is_federated() || ask.route == Route::FacetSearch,
         ignoring: FACETS,
         ties_from: None,
-        holds: |compared| spelled_alike(compared.left) == spelled_alike(compared.right),
+        holds: |compared| {
+            spelled_alike(compared.left) == spelled_alike(compared.right) || are_spelled_alike_uncut(compared)
+        },
     },
     Known {
         what: "which of several facet values with *equal* counts `maxValuesPerFacet` cuts off",
@@ -497,6 +499,18 @@ fn spelled_alike(body: &Value) -> Value {
     ];
     let of = |answer: &Value| -> Value { parts.iter().map(|part| alike(&answer[*part])).collect() };
     answers(body).map(of).collect()
+}
+
+/// Whether the merged facets of a federated search are spelled alike where they are not cut.
+fn are_spelled_alike_uncut(compared: &Compared) -> bool {
+    let mut ask = compared.ask.clone();
+    let merge = ask.body.pointer_mut("/federation/mergeFacets");
+    let Some(cut) = merge.and_then(|merge| merge.get_mut("maxValuesPerFacet")) else {
+        return false;
+    };
+    *cut = 1000.into();
+    let both = compared.both(&ask);
+    both.is_some_and(|[left, right]| spelled_alike(&left) == spelled_alike(&right))
 }
 
 /// Whether the search asks for another page than the first.

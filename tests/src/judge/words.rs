@@ -12,7 +12,7 @@ use crate::ask::Route;
 /// The engine follows so many words with two typos, and more with one.
 const FOLLOWED_MIN: u64 = 50;
 
-impl Compared<'_> {
+impl<'a> Compared<'a> {
     /// Whether the cluster finds all that has every word and nothing that has none. What else is asked for in one request must be
     /// counted alike.
     pub fn goes_by_some_words(&self) -> bool {
@@ -65,7 +65,8 @@ impl Compared<'_> {
             let is_cut = total(left) == Some(self.hits_max() as u64);
             let facets = |answer: &Value| answer["facetDistribution"].clone();
             let counts_more = is_cut && facets(left) != facets(right) && facets_within(left, right);
-            (total(left) != total(right) || counts_more) && self.finds_more(search)
+            (total(left) != total(right) || counts_more)
+                && self.finds_more(search, with(search, json!({})))
         })
     }
 
@@ -86,18 +87,21 @@ impl Compared<'_> {
                 false => u64::MAX,
             };
             most = most.saturating_add(more);
-            self.finds_more(search)
+            self.finds_more(search, with(search, json!({})))
         });
         let more = total(self.right).zip(total(self.left));
         let more = more.and_then(|(theirs, ours)| theirs.checked_sub(ours));
         bounded && more > Some(0) && more <= Some(most)
     }
 
-    fn finds_more(&self, search: &Value) -> bool {
+    /// Whether that holds of a search about the same index.
+    pub fn finds_more(&self, of: &'a Value, mut search: Map<String, Value>) -> bool {
+        search.insert("indexUid".into(), of["indexUid"].clone());
+        let search = &Value::Object(search);
         let counted_otherwise = ["hybrid", "rankingScoreThreshold"]
             .iter()
             .any(|name| !search[*name].is_null());
-        if counted_otherwise || goes_by_frequency(search) || self.distinct_of(search).is_some() {
+        if counted_otherwise || goes_by_frequency(search) || self.distinct_of(of).is_some() {
             return false;
         }
         let body = with(
