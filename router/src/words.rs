@@ -197,12 +197,8 @@ impl WordSettings {
     /// there: it finds the same, and what follows stands farther from its start. `None`: the engine would read anything else otherwise than before.
     pub fn leave_out(&self, query: &Query, words: &[usize], locales: &[String]) -> Option<String> {
         let negative = self.replace(query, words, MISSING, locales);
-        negative.or_else(|| {
-            let mut parted = ENDS
-                .iter()
-                .map(|end| self.part_at(query, words, end, locales));
-            parted.find_map(|text| text)
-        })
+        let parted = |end: &&'static str| self.part_at(query, words, end, locales);
+        negative.or_else(|| ENDS.iter().find_map(parted))
     }
 
     /// The query with an unknown word in the place of some of its own; `None`: as above.

@@ -153,13 +153,13 @@ impl<'a> Mixture<'a> {
     ) -> Result<Self, MergeError> {
         let mut by_words = scan(keyword.0)?;
         let words = Found::by_words(keyword, &by_words, reach, mix, spec)?;
-        let counted = keyword.1.map_or(0, |marks| marks.counted);
+        let by_words = by_words.split_off(keyword.1.map_or(0, |marks| marks.counted));
         if words.suffice(reach, mix) {
             return Ok(Mixture {
                 hits: words.hits.iter().map(Mixable::hit).collect(),
                 counts_by_words: true,
                 is_turned: false,
-                counted: by_words.split_off(counted),
+                counted: by_words,
                 duplicates: words.duplicates,
             });
         }
@@ -172,7 +172,6 @@ impl<'a> Mixture<'a> {
         let hits = hits?;
         // Documents without a vector are found, too, and stand last.
         let is_meaningless = mix.finds_all && meaning.hits.is_empty();
-        let by_words = by_words.split_off(counted);
         // Nodes that are asked by all words then find no more; with a meaning they find no fewer.
         let counts_by_words = is_meaningless && sum(&by_words) >= sum(&by_meaning);
         let (counted, duplicates) = match counts_by_words {
@@ -307,11 +306,12 @@ impl<'a> Found<'a> {
                 break;
             };
             // Without a vector a document is found by meaning, too, and stands for its group, if no threshold leaves it out.
-            let passed_over = queue.passed_over_before(&head).into_iter();
-            for other in passed_over.filter(|_| mix.finds_all) {
-                let (bytes, span) = (&answers[other.node], &other.hit.span);
-                let repeats = repeats(&mut seen, bytes, other.node, span, &other.extra)?;
-                found.duplicates += u64::from(repeats);
+            if seen.is_some() && mix.finds_all {
+                for other in queue.passed_over_before(&head) {
+                    let (bytes, span) = (&answers[other.node], &other.hit.span);
+                    let repeats = repeats(&mut seen, bytes, other.node, span, &other.extra)?;
+                    found.duplicates += u64::from(repeats);
+                }
             }
             let Head {
                 key,

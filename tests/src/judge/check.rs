@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{json, Map, Value};
 
 use super::answers;
-use super::groups::rules_before;
+use super::groups::ranks_of_contents;
 use super::known::goes_by_frequency;
 use crate::agree::Search;
 use crate::ask::{second, Ask, Route};
@@ -154,15 +154,19 @@ impl<'a> Compared<'a> {
             && searches.all(|(search, theirs)| self.counts_no_more(search, theirs))
     }
 
-    fn counts_no_more(&self, search: &'a Value, theirs: &Value) -> bool {
+    fn counts_no_more(&self, search: &Value, theirs: &Value) -> bool {
         let everything = without_threshold(search);
         let is_within = |target| {
             let all = self.answer(target, search, &everything);
             all.is_some_and(|all| total(theirs) <= total(&all) && facets_within(theirs, &all))
         };
         // of a word with very many typos a cluster finds more
-        is_within(self.node)
-            || (is_within(self.cluster) && self.finds_more(search, everything.clone()))
+        let finds_more = || {
+            let mut search = search.clone();
+            search["rankingScoreThreshold"] = Value::Null;
+            self.finds_more(&search)
+        };
+        is_within(self.node) || (is_within(self.cluster) && finds_more())
     }
 
     /// What both answer to another question about the same index.
@@ -184,7 +188,7 @@ impl<'a> Compared<'a> {
     }
 
     /// The attribute that lets each of its values through only once.
-    pub fn distinct_of(&self, search: &'a Value) -> Option<&'a str> {
+    pub fn distinct_of<'s>(&'s self, search: &'s Value) -> Option<&'s str> {
         let own = self.settings.get("distinctAttribute");
         search["distinct"].as_str().or(own.and_then(Value::as_str))
     }
@@ -264,17 +268,7 @@ impl<'a> Compared<'a> {
         let Some(all) = self.list(self.node, search, &undistinct) else {
             return false;
         };
-        // what shows alike has several ranks
-        let mut ranks: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut last = (0, Vec::new());
-        for (rank, hit) in all.hits.iter().enumerate() {
-            // what ties has the rank of its first
-            let details = rules_before(&hit["_rankingScoreDetails"], rules);
-            if details != last.1 {
-                last = (rank, details);
-            }
-            ranks.entry(content(hit)).or_default().push(last.0);
-        }
+        let ranks = ranks_of_contents(&all.hits, rules);
         let mut from = 0;
         for hit in hits {
             let Some(ranks) = ranks.get(&content(hit)) else {

@@ -51,15 +51,9 @@ impl Compared<'_> {
             return None;
         }
         let mut found: HashMap<String, Found> = HashMap::new();
-        let mut first = (0, Vec::new());
-        for (place, hit) in all.hits.iter().enumerate() {
-            let key = rules_before(&hit["_rankingScoreDetails"], ties_from);
-            if key != first.1 {
-                first = (place, key);
-            }
+        for (rank, hit) in ranks(&all.hits, ties_from).zip(&all.hits) {
             let mut values = Vec::new();
             leaves(hit, field, &mut values);
-            let rank = first.0;
             if found.insert(content(hit), Found { rank, values }).is_some() {
                 return None;
             }
@@ -102,8 +96,29 @@ impl Compared<'_> {
     }
 }
 
+/// The places of each content of a list, of which what shows alike has several.
+pub(super) fn ranks_of_contents(list: &[Value], ties_from: &[&str]) -> HashMap<String, Vec<usize>> {
+    let mut all: HashMap<String, Vec<usize>> = HashMap::new();
+    for (rank, hit) in ranks(list, ties_from).zip(list) {
+        all.entry(content(hit)).or_default().push(rank);
+    }
+    all
+}
+
+/// The place of each hit of a list; what ties by the rules before these has that of its first.
+fn ranks<'a>(list: &'a [Value], ties_from: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    let mut first = (0, Vec::new());
+    list.iter().enumerate().map(move |(place, hit)| {
+        let key = rules_before(&hit["_rankingScoreDetails"], ties_from);
+        if key != first.1 {
+            first = (place, key);
+        }
+        first.0
+    })
+}
+
 /// What the rules before these say.
-pub(super) fn rules_before(details: &Value, ties_from: &[&str]) -> Vec<(String, Value)> {
+fn rules_before(details: &Value, ties_from: &[&str]) -> Vec<(String, Value)> {
     let rules: Option<&Map<String, Value>> = details.as_object();
     let mut rules: Vec<(&String, &Value)> = rules.into_iter().flatten().collect();
     rules.sort_by_key(|(_, rule)| rule["order"].as_u64());

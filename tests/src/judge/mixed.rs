@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{json, Value};
 
 use super::check::{content, page, with, Compared, ALL, UNSTEADY};
-use super::groups::rules_before;
+use super::groups::ranks_of_contents;
 
 impl Compared<'_> {
     /// Whether the cluster's lists are mixed of those that the node has by words and by meaning, both in their order and without gaps, while scores
@@ -69,16 +69,7 @@ fn scores(hits: &[Value]) -> HashMap<String, String> {
 
 /// Whether hits stand in the order of a list, and whatever goes before their last one there is `listed`.
 fn follows(hits: &[&Value], list: &[Value], listed: &HashSet<String>) -> bool {
-    // what ties has the rank of its first, and what shows alike several ranks
-    let mut ranks: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut tie = (0, Vec::new());
-    for (place, hit) in list.iter().enumerate() {
-        let key = rules_before(&hit["_rankingScoreDetails"], UNSTEADY);
-        if key != tie.1 {
-            tie = (place, key);
-        }
-        ranks.entry(content(hit)).or_default().push(tie.0);
-    }
+    let ranks = ranks_of_contents(list, UNSTEADY);
     let mut reached = 0;
     let in_order = hits.iter().all(|hit| {
         let places = ranks.get(&content(hit));

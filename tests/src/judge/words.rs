@@ -12,7 +12,7 @@ use crate::ask::Route;
 /// The engine follows so many words with two typos, and more with one.
 const FOLLOWED_MIN: u64 = 50;
 
-impl<'a> Compared<'a> {
+impl Compared<'_> {
     /// Whether the cluster finds all that has every word and nothing that has none. What else is asked for in one request must be
     /// counted alike.
     pub fn goes_by_some_words(&self) -> bool {
@@ -65,8 +65,7 @@ impl<'a> Compared<'a> {
             let is_cut = total(left) == Some(self.hits_max() as u64);
             let facets = |answer: &Value| answer["facetDistribution"].clone();
             let counts_more = is_cut && facets(left) != facets(right) && facets_within(left, right);
-            (total(left) != total(right) || counts_more)
-                && self.finds_more(search, with(search, json!({})))
+            (total(left) != total(right) || counts_more) && self.finds_more(search)
         })
     }
 
@@ -87,21 +86,19 @@ impl<'a> Compared<'a> {
                 false => u64::MAX,
             };
             most = most.saturating_add(more);
-            self.finds_more(search, with(search, json!({})))
+            self.finds_more(search)
         });
         let more = total(self.right).zip(total(self.left));
         let more = more.and_then(|(theirs, ours)| theirs.checked_sub(ours));
         bounded && more > Some(0) && more <= Some(most)
     }
 
-    /// Whether that holds of a search about the same index.
-    pub fn finds_more(&self, of: &'a Value, mut search: Map<String, Value>) -> bool {
-        search.insert("indexUid".into(), of["indexUid"].clone());
-        let search = &Value::Object(search);
+    /// Whether that holds of a search.
+    pub fn finds_more(&self, search: &Value) -> bool {
         let counted_otherwise = ["hybrid", "rankingScoreThreshold"]
             .iter()
             .any(|name| !search[*name].is_null());
-        if counted_otherwise || goes_by_frequency(search) || self.distinct_of(of).is_some() {
+        if counted_otherwise || goes_by_frequency(search) || self.distinct_of(search).is_some() {
             return false;
         }
         let body = with(
